@@ -1,0 +1,1 @@
+"""Encoder attention as interchangeable strategies over the same parameters."""

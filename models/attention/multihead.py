@@ -1,0 +1,58 @@
+"""Multi-head attention with the published parameter names."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear, scaled_dot_product_attention
+
+from models.attention.strategy import Attended, AttentionStrategy
+from models.images import PackedTokens
+
+
+class MultiheadAttention(nn.Module):
+    """Projections around attention; state-dict keys and initial values are `torch.nn.MultiheadAttention`'s."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
+        self.out_proj = nn.Linear(dim, dim)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def project(self, x: Tensor, first: int, last: int) -> tuple[Tensor, ...]:
+        """Project x [..., dim] by the parts first..last-1 of (query, key, value) in one product."""
+        dim = x.shape[-1]
+        rows = slice(first * dim, last * dim)
+        return linear(x, self.in_proj_weight[rows], self.in_proj_bias[rows]).split(dim, -1)
+
+    def split_heads(self, x: Tensor) -> Tensor:
+        """[B, N, dim] to [B, H, N, D]."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def join_heads(self, x: Tensor) -> Tensor:
+        """[B, H, N, D] to [B, N, dim]."""
+        return x.transpose(1, 2).flatten(2)
+
+    def attend_packed(
+        self, tokens: PackedTokens, attention: AttentionStrategy
+    ) -> tuple[Tensor, list[Tensor | None]]:
+        """Self-attention of every image by itself.
+
+        Returns values [T, dim] and, a dense run of images each, the strategy's cluster counts [b, H] or None.
+        """
+        q, k = self.project(tokens.values + tokens.positions, 0, 2)
+        (v,) = self.project(tokens.values, 2, 3)
+        attended: list[Attended] = [
+            attention(*(self.split_heads(run.dense(x)) for x in (q, k, v))) for run in tokens.runs()
+        ]
+        values = torch.cat([self.join_heads(part.values).flatten(0, 1) for part in attended])
+        return self.out_proj(values), [part.cluster_counts for part in attended]
+
+    def attend_dense(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Exact attention of projected q [B, Q, dim] over k, v [B, N, dim]; mask bool [Q, N], True: may look."""
+        heads = (self.split_heads(x) for x in (q, k, v))
+        out: Tensor = self.out_proj(self.join_heads(scaled_dot_product_attention(*heads, attn_mask=mask)))
+        return out

@@ -1,0 +1,162 @@
+"""What a model is, and how its encoder attends: frozen, typed, validated when made."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from typing import Final, Literal
+
+AttentionMode = Literal["exact", "act"]
+
+MAX_HASH_ROUNDS: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionConfig:
+    """How the encoder attends. Hashable: requests that share it may share a batch.
+
+    `L` (hash rounds, 1..64) and `r` (bucket width, > 0) have a meaning for `act` alone. The published settings
+    are L in {16, 20, 24, 32} with r = 8, for queries already scaled by 1/sqrt(head width) (ACT, section 3.2).
+    `seed` fixes the hash planes.
+
+    Raises ValueError for values out of range.
+    """
+
+    mode: AttentionMode = "exact"
+    L: int = 32
+    r: float = 8.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("exact", "act"):
+            raise ValueError(f"attention mode must be exact or act, not {self.mode!r}")
+        if not 1 <= self.L <= MAX_HASH_ROUNDS:
+            raise ValueError(f"L must be between 1 and {MAX_HASH_ROUNDS}, not {self.L}")
+        if not 0 < self.r < float("inf"):
+            raise ValueError(f"r must be a positive, finite number, not {self.r}")
+
+    @classmethod
+    def exact(cls) -> AttentionConfig:
+        """Ordinary softmax attention."""
+        return cls("exact")
+
+    @classmethod
+    def act(cls, L: int = 32, r: float = 8.0, seed: int = 0) -> AttentionConfig:
+        """Adaptive clustering: queries grouped by L rounds of Euclidean LSH with bucket width r."""
+        return cls("act", L, r, seed)
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneConfig:
+    """A ResNet without its classifier.
+
+    `blocks` counts the residual blocks of each stage; the first stage has stride 4 and every later one doubles
+    it. `width` is the channels of the stem (64 as published). `dilation` keeps the last stage at its
+    predecessor's stride (DC5).
+    """
+
+    block: Literal["basic", "bottleneck"]
+    blocks: tuple[int, ...]
+    width: int = 64
+    dilation: bool = False
+
+    @property
+    def stride(self) -> int:
+        """Pixels of the image per position of the feature map, on either axis."""
+        return int(4 * 2 ** (len(self.blocks) - 1 - int(self.dilation)))
+
+    @property
+    def channels(self) -> int:
+        """Channels of the feature map."""
+        return int(self.width * 2 ** (len(self.blocks) - 1) * (4 if self.block == "bottleneck" else 1))
+
+
+@dataclass(frozen=True, slots=True)
+class DetrConfig:
+    """Everything that fixes a DETR's shapes and what its outputs mean.
+
+    `labels[i]` names the class of logit i; None marks an id that the data set does not use. One more logit,
+    the last, is no-object. Sizes are pixels: images are resized so that the shortest side is `shortest_side`
+    unless the longest would then exceed `longest_side`. `mean` and `std` normalise RGB in 0..1.
+    """
+
+    name: str
+    labels: tuple[str | None, ...]
+    backbone: BackboneConfig = field(default_factory=lambda: RESNET50)
+    hidden_dim: int = 256
+    heads: int = 8
+    encoder_layers: int = 6
+    decoder_layers: int = 6
+    feedforward_dim: int = 2048
+    queries: int = 100
+    pre_norm: bool = False
+    shortest_side: int = 800
+    longest_side: int = 1333
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        if self.hidden_dim % self.heads:
+            raise ValueError(f"hidden_dim {self.hidden_dim} does not divide into {self.heads} heads")
+        if self.hidden_dim % 4:
+            raise ValueError(f"hidden_dim {self.hidden_dim} must divide by 4: sines and cosines of two axes")
+
+    @property
+    def head_dim(self) -> int:
+        """Width D of one attention head."""
+        return self.hidden_dim // self.heads
+
+
+RESNET50: Final = BackboneConfig("bottleneck", (3, 4, 6, 3))
+RESNET50_DC5: Final = BackboneConfig("bottleneck", (3, 4, 6, 3), dilation=True)
+RESNET101: Final = BackboneConfig("bottleneck", (3, 4, 23, 3))
+RESNET101_DC5: Final = BackboneConfig("bottleneck", (3, 4, 23, 3), dilation=True)
+
+PAGE_LABELS: Final = ("text", "title", "list", "table", "figure")
+
+
+def coco_labels() -> tuple[str | None, ...]:
+    """The 91 class names of the published checkpoints by COCO category id; None where an id is unused."""
+    text = resources.files("models.detr").joinpath("coco_categories.json").read_text(encoding="utf-8")
+    names = {int(category): name for category, name in json.loads(text)["categories"].items()}
+    return tuple(names.get(category) for category in range(91))
+
+
+def pages_small() -> DetrConfig:
+    """The embedded default: a small DETR for document pages, stride 16, heads of width 32 as in DETR."""
+    return DetrConfig(
+        name="pages-small",
+        labels=PAGE_LABELS,
+        backbone=BackboneConfig("basic", (2, 2, 2), width=32),
+        hidden_dim=128,
+        heads=4,
+        decoder_layers=3,
+        feedforward_dim=512,
+        queries=80,
+        shortest_side=352,
+        longest_side=640,
+    )
+
+
+def named_config(name: str) -> DetrConfig:
+    """The configuration of a model that has a name.
+
+    Raises KeyError with the known names for any other.
+    """
+    published = {
+        "detr-r50": RESNET50,
+        "detr-r50-dc5": RESNET50_DC5,
+        "detr-r101": RESNET101,
+        "detr-r101-dc5": RESNET101_DC5,
+    }
+    if name == "pages-small":
+        return pages_small()
+    if name in published:
+        return DetrConfig(name=name, labels=coco_labels(), backbone=published[name])
+    raise KeyError(f"no model is named {name!r}; there are: pages-small, {', '.join(published)}")
+
+
+def with_sizes(config: DetrConfig, shortest_side: int, longest_side: int) -> DetrConfig:
+    """The same model, eating images of another size."""
+    return replace(config, shortest_side=shortest_side, longest_side=longest_side)

@@ -1,0 +1,108 @@
+"""ResNet feature maps, with batch norm that folds into the convolutions for inference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torchvision.models.resnet import BasicBlock, Bottleneck
+from torchvision.ops import FrozenBatchNorm2d
+
+from models.config import BackboneConfig
+
+NormLayer = Callable[[int], nn.Module]
+
+
+class ResNetBody(nn.Module):
+    """torchvision's residual blocks at any width and depth; parameter names are torchvision's ResNet's."""
+
+    def __init__(self, config: BackboneConfig, norm: NormLayer) -> None:
+        super().__init__()
+        block = {"basic": BasicBlock, "bottleneck": Bottleneck}[config.block]
+        self.conv1 = nn.Conv2d(3, config.width, 7, stride=2, padding=3, bias=False)
+        self.bn1 = norm(config.width)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.stages = len(config.blocks)
+        channels = config.width
+        for stage, blocks in enumerate(config.blocks):
+            planes = config.width * 2**stage
+            dilated = config.dilation and stage == self.stages - 1
+            stride = 1 if stage == 0 or dilated else 2
+            layer = []
+            for place in range(blocks):
+                out = planes * block.expansion
+                shortcut = None
+                if place == 0 and (stride > 1 or channels != out):
+                    shortcut = nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), norm(out))
+                dilation = 2 if dilated and place > 0 else 1
+                layer.append(
+                    block(
+                        channels,
+                        planes,
+                        stride if place == 0 else 1,
+                        shortcut,
+                        dilation=dilation,
+                        norm_layer=norm,
+                    )
+                )
+                channels = out
+            self.add_module(f"layer{stage + 1}", nn.Sequential(*layer))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[b, 3, h, w] to the last stage's [b, channels, ceil(h / stride), ceil(w / stride)]."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        for stage in range(self.stages):
+            x = self.get_submodule(f"layer{stage + 1}")(x)
+        return x
+
+
+class Backbone(nn.Module):
+    """Holds the body where published checkpoints have it (`backbone.0.body`)."""
+
+    def __init__(self, config: BackboneConfig, norm: NormLayer = FrozenBatchNorm2d) -> None:
+        super().__init__()
+        self.body = ResNetBody(config, norm)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[b, 3, h, w] to [b, channels, ceil(h / stride), ceil(w / stride)]."""
+        features: Tensor = self.body(images.contiguous(memory_format=torch.channels_last))
+        return features
+
+
+def fold_batch_norms(module: nn.Module) -> None:
+    """Fold every batch norm into the convolution before it, in place; the module then only serves inference.
+
+    Pairs are found by torchvision's names: conv1/bn1, conv2/bn2, conv3/bn3 and downsample.0/downsample.1.
+    """
+    for parent in list(module.modules()):
+        children = dict(parent.named_children())
+        for name, child in children.items():
+            partner = {"conv1": "bn1", "conv2": "bn2", "conv3": "bn3"}.get(name)
+            if partner in children and isinstance(child, nn.Conv2d):
+                setattr(parent, name, _folded(child, children[partner]))
+                setattr(parent, partner, nn.Identity())
+            elif name == "downsample" and isinstance(child, nn.Sequential) and len(child) == 2:
+                setattr(parent, name, _folded(child[0], child[1]))
+
+
+def _folded(conv: nn.Module, norm: nn.Module) -> nn.Conv2d:
+    if not isinstance(conv, nn.Conv2d) or not isinstance(norm, FrozenBatchNorm2d | nn.BatchNorm2d):
+        raise TypeError(f"expected a convolution and its batch norm, not {type(conv)} and {type(norm)}")
+    weight, bias = fuse_conv_bn_weights(
+        conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+    )
+    folded = nn.Conv2d(
+        conv.in_channels,
+        conv.out_channels,
+        conv.kernel_size,  # type: ignore[arg-type]
+        conv.stride,  # type: ignore[arg-type]
+        conv.padding,  # type: ignore[arg-type]
+        conv.dilation,  # type: ignore[arg-type]
+        device=conv.weight.device,
+        dtype=conv.weight.dtype,
+    )
+    folded.weight, folded.bias = weight, bias
+    return folded

@@ -1,0 +1,176 @@
+"""COCO's average precision, and ground truth from COCO's annotation files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from faster_coco_eval import COCO, COCOeval_faster
+from numpy.typing import NDArray
+
+from models.detections import Detections
+
+Size = Literal["small", "medium", "large"]
+SIZES: tuple[Size, ...] = ("small", "medium", "large")
+
+
+@dataclass(frozen=True, slots=True)
+class GroundTruth:
+    """What there is in one image.
+
+    `boxes_xyxy` float [n, 4] in pixels of the original image; `labels` n class names; `crowd` bool [n], None:
+    no crowds. `areas` float [n] in square pixels decides which size an object has; None: the boxes' areas.
+    """
+
+    boxes_xyxy: NDArray[np.floating[Any]]
+    labels: tuple[str, ...]
+    crowd: NDArray[np.bool_] | None = None
+    areas: NDArray[np.floating[Any]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CocoImage:
+    """One image of a COCO annotation file; `height` and `width` in pixels."""
+
+    file_name: str
+    height: int
+    width: int
+    truth: GroundTruth
+
+
+@dataclass(frozen=True, slots=True)
+class CocoMetrics:
+    """COCO's average precisions, all in 0..1, with at most 100 detections an image.
+
+    `ap` is the mean over IoU 0.50:0.05:0.95 and classes. `by_class` (class name to AP) and `by_size` (small
+    under 32², medium under 96² pixels, large) have entries only where there is ground truth.
+    """
+
+    ap: float
+    ap50: float
+    ap75: float
+    by_class: dict[str, float]
+    by_size: dict[Size, float]
+
+
+def coco_metrics(predictions: Sequence[Detections], truths: Sequence[GroundTruth]) -> CocoMetrics:
+    """Score predictions against the ground truth of the same images in the same order.
+
+    Boxes of both are in pixels. Raises ValueError for sequences of unequal length or ground truth without any
+    object that counts (crowds do not).
+    """
+    if len(predictions) != len(truths):
+        raise ValueError(f"{len(predictions)} predictions do not belong to {len(truths)} images")
+    labels = [image.labels for image in predictions] + [image.labels for image in truths]
+    classes = sorted(set().union(*labels))
+    precision = _precision(_truth_index(truths, classes), _prediction_index(predictions, classes))
+    if (precision < 0).all():
+        raise ValueError("there is no ground truth to score against")
+    everything = precision[..., 0]
+    by_class = {name: _mean(everything[:, :, place]) for place, name in enumerate(classes)}
+    by_size = {size: _mean(precision[..., place]) for place, size in enumerate(SIZES, 1)}
+    return CocoMetrics(
+        ap=_mean(everything) or 0.0,
+        ap50=_mean(everything[0]) or 0.0,
+        ap75=_mean(everything[5]) or 0.0,
+        by_class={name: ap for name, ap in by_class.items() if ap is not None},
+        by_size={size: ap for size, ap in by_size.items() if ap is not None},
+    )
+
+
+def read_coco(path: Path) -> list[CocoImage]:
+    """Read a COCO annotation file (`instances_*.json`): its images in the file's order, classes by name.
+
+    Raises OSError where it cannot be read and ValueError where it is not of this form.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        names = {category["id"]: category["name"] for category in document["categories"]}
+        objects: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in document["images"]}
+        for annotation in document["annotations"]:
+            objects[annotation["image_id"]].append(annotation)
+        return [
+            CocoImage(
+                image["file_name"], image["height"], image["width"], _truth(objects[image["id"]], names)
+            )
+            for image in document["images"]
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not a COCO annotation file: {error!r}") from error
+
+
+def _truth(objects: Sequence[dict[str, Any]], names: dict[int, str]) -> GroundTruth:
+    """Ground truth of one image from its annotations."""
+    boxes = np.array([annotation["bbox"] for annotation in objects], np.float64).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    return GroundTruth(
+        boxes,
+        tuple(names[annotation["category_id"]] for annotation in objects),
+        np.array([bool(annotation.get("iscrowd", 0)) for annotation in objects], bool),
+        np.array([annotation["area"] for annotation in objects], np.float64),
+    )
+
+
+def _truth_index(truths: Sequence[GroundTruth], classes: Sequence[str]) -> COCO:
+    """Ground truth as COCO's library wants it."""
+    rows = []
+    for image, truth in enumerate(truths):
+        for place, row in enumerate(_rows(image, truth.boxes_xyxy, truth.labels, classes)):
+            row["iscrowd"] = 0 if truth.crowd is None else int(truth.crowd[place])
+            if truth.areas is not None:
+                row["area"] = float(truth.areas[place])
+            rows.append(row)
+    return _index(rows, len(truths), classes)
+
+
+def _prediction_index(predictions: Sequence[Detections], classes: Sequence[str]) -> COCO:
+    """Predictions as COCO's library wants them."""
+    rows = []
+    for image, found in enumerate(predictions):
+        for place, row in enumerate(_rows(image, found.boxes_xyxy, found.labels, classes)):
+            rows.append({**row, "score": float(found.scores[place])})
+    return _index(rows, len(predictions), classes)
+
+
+def _rows(
+    image: int, boxes_xyxy: NDArray[np.floating[Any]], labels: Sequence[str], classes: Sequence[str]
+) -> Iterable[dict[str, Any]]:
+    """Yield what annotations of predictions and of ground truth have in common."""
+    for (xmin, ymin, xmax, ymax), label in zip(boxes_xyxy.tolist(), labels, strict=True):
+        width, height = xmax - xmin, ymax - ymin
+        yield {
+            "image_id": image,
+            "category_id": classes.index(label),
+            "bbox": [xmin, ymin, width, height],
+            "area": width * height,
+        }
+
+
+def _index(rows: Sequence[dict[str, Any]], images: int, classes: Sequence[str]) -> COCO:
+    """Index annotations of images 0..images-1. Annotations count from 1: 0 means unmatched to the library."""
+    return COCO(
+        {
+            "images": [{"id": image} for image in range(images)],
+            "categories": [{"id": place, "name": name} for place, name in enumerate(classes)],
+            "annotations": [{**row, "id": number} for number, row in enumerate(rows, 1)],
+        }
+    )
+
+
+def _precision(truth: COCO, predictions: COCO) -> NDArray[np.float64]:
+    """Precision [10 IoUs, 101 recalls, classes, all and 3 sizes]; -1 where there is no ground truth."""
+    evaluation = COCOeval_faster(truth, predictions, "bbox", print_function=lambda *_: None)
+    evaluation.evaluate()
+    evaluation.accumulate()
+    precision: NDArray[np.float64] = np.asarray(evaluation.eval["precision"])[..., -1]
+    return precision
+
+
+def _mean(precision: NDArray[np.float64]) -> float | None:
+    """Mean of the entries that have ground truth; None where none has."""
+    known = precision[precision >= 0]
+    return float(known.mean()) if known.size else None

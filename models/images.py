@@ -1,0 +1,80 @@
+"""The two shapes in which images travel through the model: by size for the backbone, packed for the transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBatch:
+    """Images of any sizes, stacked by size: the backbone runs once per size, so that nothing is padded.
+
+    `stacks[s]` is float [b, 3, h, w], normalised; `order[i]` is the place, counted through the stacks, of the
+    image that came i-th.
+    """
+
+    stacks: tuple[Tensor, ...]
+    order: tuple[int, ...]
+
+    @classmethod
+    def from_images(cls, images: Sequence[Tensor]) -> ImageBatch:
+        """Stack float images [3, h, w] by size. Raises ValueError for none."""
+        if not images:
+            raise ValueError("a batch holds at least one image")
+        by_size: dict[tuple[int, int], list[int]] = {}
+        for place, image in enumerate(images):
+            by_size.setdefault((image.shape[-2], image.shape[-1]), []).append(place)
+        stacked = [place for places in by_size.values() for place in places]
+        order = sorted(range(len(images)), key=stacked.__getitem__)
+        stacks = (torch.stack([images[place] for place in places]) for places in by_size.values())
+        return cls(tuple(stacks), tuple(order))
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+
+@dataclass(frozen=True, slots=True)
+class PackedTokens:
+    """The tokens of several images, one image after another, with no padding.
+
+    `values` float [T, d]; `positions` float [T, d], the position encoding; `lengths[b]` tokens of image b,
+    summing to T.
+    """
+
+    values: Tensor
+    positions: Tensor
+    lengths: tuple[int, ...]
+
+    def with_values(self, values: Tensor) -> PackedTokens:
+        """The same tokens with other values [T, d]."""
+        return PackedTokens(values, self.positions, self.lengths)
+
+    def runs(self) -> Iterator[Run]:
+        """Neighbouring images with equally many tokens, which may be computed as one dense batch."""
+        image = token = 0
+        while image < len(self.lengths):
+            tokens = self.lengths[image]
+            images = 1
+            while image + images < len(self.lengths) and self.lengths[image + images] == tokens:
+                images += 1
+            yield Run(token, images, tokens)
+            image += images
+            token += images * tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """`images` neighbours in a packed batch that have `tokens` tokens each, from row `start` on."""
+
+    start: int
+    images: int
+    tokens: int
+
+    def dense(self, packed: Tensor) -> Tensor:
+        """View the rows of packed [T, d] that belong to this run as [images, tokens, d]."""
+        rows = packed[self.start : self.start + self.images * self.tokens]
+        return rows.unflatten(0, (self.images, self.tokens))

@@ -1,0 +1,69 @@
+"""From what a person calls a model to its configuration and weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+from torch import Tensor
+
+from models.config import DetrConfig, named_config
+from models.weights.cache import cached_path
+from models.weights.checkpoint_files import SUFFIXES, load_state_dict, read_config
+from models.weights.download import Progress, download
+from models.weights.errors import CorruptCheckpoint, UnknownModel
+from models.weights.inferred_config import config_from_state_dict
+from models.weights.published import PUBLISHED
+from models.weights.transformers_folder import load_transformers_folder
+
+EMBEDDED: Final = ("pages-small",)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedWeights:
+    """`state_dict` has the published names, float32 on the CPU; `source` says where it came from."""
+
+    config: DetrConfig
+    state_dict: dict[str, Tensor]
+    source: str
+
+
+def resolve(model: str, cache_dir: Path | None = None, progress: Progress | None = None) -> LoadedWeights:
+    """Load the model of a name, a file or a folder; names come first (`./detr-r50` is a path).
+
+    A published name is downloaded into `cache_dir` unless it is there, telling `progress` of bytes so far and
+    in all. Raises UnknownModel with what is accepted, or another WeightsError.
+    """
+    if model in EMBEDDED:
+        return _embedded(model)
+    if model in PUBLISHED:
+        path = cached_path(model, cache_dir) or download(model, cache_dir, progress)
+        return LoadedWeights(named_config(model), load_state_dict(path), str(path))
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return LoadedWeights(*load_transformers_folder(path), str(path))
+    if path.is_file() and path.suffix in SUFFIXES:
+        return load_file(path)
+    there = "exists, but is none of these" if path.exists() else "is no such thing"
+    raise UnknownModel(
+        f"{model!r} {there}: a model is a name ({', '.join((*EMBEDDED, *PUBLISHED))}), a path to a file "
+        f"({', '.join(SUFFIXES)}), or a path to a folder that transformers saved for a DETR"
+    )
+
+
+def load_file(path: Path) -> LoadedWeights:
+    """Load a checkpoint file with its own configuration, or with the one that its weights betray."""
+    state = load_state_dict(path)
+    config = read_config(path) or config_from_state_dict(state, path.stem)
+    return LoadedWeights(config, state, str(path))
+
+
+def _embedded(name: str) -> LoadedWeights:
+    """Load a checkpoint that ships with the package."""
+    file = resources.files("models").joinpath("pretrained", f"{name}.safetensors")
+    if not file.is_file():
+        raise CorruptCheckpoint(f"this installation lacks its own {name}.safetensors; install it again")
+    with resources.as_file(file) as path:
+        return load_file(path)

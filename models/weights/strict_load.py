@@ -1,0 +1,44 @@
+"""Weights into a model, all of them and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor, nn
+
+from models.weights.errors import MismatchedWeights
+
+SHOWN = 5
+
+
+def load_strict(detr: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Copy the weights into the model, before its batch norms are folded.
+
+    Counters of batch norm matter to no one and are ignored on both sides. Raises MismatchedWeights, with
+    nothing copied, that lists what is missing, unexpected or of another shape.
+    """
+    wanted = _without_counters(detr.state_dict())
+    given = _without_counters(state)
+    misshapen = [
+        f"{key} {list(given[key].shape)} instead of {list(wanted[key].shape)}"
+        for key in wanted
+        if key in given and given[key].shape != wanted[key].shape
+    ]
+    complaints = [
+        _shortened("missing", (key for key in wanted if key not in given)),
+        _shortened("unexpected", (key for key in given if key not in wanted)),
+        _shortened("of another shape", misshapen),
+    ]
+    if any(complaints):
+        raise MismatchedWeights("the weights do not fit the model: " + "; ".join(filter(None, complaints)))
+    detr.load_state_dict(given, strict=False)  # the counters are all that is missing
+
+
+def _without_counters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
+
+
+def _shortened(what: str, keys: Iterable[str]) -> str:
+    keys = list(keys)
+    more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
+    return f"{len(keys)} {what} ({', '.join(keys[:SHOWN])}{more})" if keys else ""

@@ -1,0 +1,88 @@
+"""`config.json` of transformers to our configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from models.config import DetrConfig
+from models.weights.errors import CorruptCheckpoint, UnsupportedModel
+from models.weights.json_fields import JsonFields
+from models.weights.transformers_backbone import read_backbone
+from models.weights.transformers_preprocessor import read_preprocessor
+
+PRE_NORM: Final = {"detr": False, "table-transformer": True}
+ARCHITECTURES: Final = ("DetrForObjectDetection", "TableTransformerForObjectDetection")
+UNUSED: Final = "N/A"  # what COCO's unused ids are called there
+
+
+def read_transformers_config(folder: Path) -> DetrConfig:
+    """Read the configuration of a saved model, which takes the folder's name.
+
+    Raises UnsupportedModel, naming the field, for what this DETR lacks; CorruptCheckpoint for a field of a
+    wrong type.
+    """
+    config = JsonFields.read(folder / "config.json")
+    kind = config.text("model_type")
+    _check_architecture(config, kind)
+    images = read_preprocessor(folder)
+    try:
+        return DetrConfig(
+            name=folder.resolve().name,
+            labels=_labels(config),
+            backbone=read_backbone(config),
+            hidden_dim=config.count("d_model", 256),
+            heads=_shared(config, "encoder_attention_heads", "decoder_attention_heads", 8),
+            encoder_layers=config.count("encoder_layers", 6),
+            decoder_layers=config.count("decoder_layers", 6),
+            feedforward_dim=_shared(config, "encoder_ffn_dim", "decoder_ffn_dim", 2048),
+            queries=config.count("num_queries", 100),
+            pre_norm=PRE_NORM[kind],
+            shortest_side=images.shortest_side,
+            longest_side=images.longest_side,
+            mean=images.mean,
+            std=images.std,
+        )
+    except ValueError as error:
+        raise UnsupportedModel(f"{config.source}: {error}") from error
+
+
+def _check_architecture(config: JsonFields, kind: str) -> None:
+    if kind not in PRE_NORM:
+        raise UnsupportedModel(
+            f"{config.source}: model_type = {kind!r} is not supported: {', '.join(PRE_NORM)} are"
+        )
+    architectures = config.fields.get("architectures") or [ARCHITECTURES[0]]
+    if not set(architectures) & set(ARCHITECTURES):
+        raise UnsupportedModel(
+            f"{config.source}: {architectures} has no detection head: {ARCHITECTURES} have"
+        )
+    config.only("activation_function", "relu", "relu", "the feed-forward's activation is relu")
+    config.only("position_embedding_type", "sine", "sine", "positions are encoded by sines")
+    config.only("num_channels", 3, 3, "images have three colours")
+    config.only(
+        "auxiliary_loss",
+        False,
+        False,
+        "transformers then norms the decoder's state after every layer, which changes the model's answers",
+    )
+
+
+def _shared(config: JsonFields, encoder: str, decoder: str, default: int) -> int:
+    value = config.count(encoder, default)
+    if config.count(decoder, default) != value:
+        raise UnsupportedModel(f"{config.source}: {encoder} and {decoder} differ, which is not supported")
+    return value
+
+
+def _labels(config: JsonFields) -> tuple[str | None, ...]:
+    """Names by class id; transformers leaves out the two that it makes up when none are given."""
+    names = config.inner("id2label").fields or {"0": "LABEL_0", "1": "LABEL_1"}
+    for key, name in names.items():
+        if not key.isdecimal() or int(key) >= len(names) or not isinstance(name, str):
+            raise CorruptCheckpoint(
+                f"{config.source}: id2label has {len(names)} names and should number them from 0, but has "
+                f"{key!r}: {name!r}"
+            )
+    by_id = {int(key): name for key, name in names.items() if name != UNUSED}
+    return tuple(by_id.get(i) for i in range(len(names)))

@@ -1,0 +1,65 @@
+"""A folder that transformers saved for DetrForObjectDetection or TableTransformerForObjectDetection."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from torch import Tensor
+
+from models.config import DetrConfig
+from models.weights.checkpoint_files import load_state_dict
+from models.weights.errors import CorruptCheckpoint
+from models.weights.json_fields import JsonFields
+from models.weights.key_map import published_names
+from models.weights.transformers_config import read_transformers_config
+
+WEIGHTS: Final = ("model.safetensors", "pytorch_model.bin")
+STAGE: Final = re.compile(r"backbone\.0\.body\.layer(\d+)\.")
+
+
+def load_transformers_folder(path: Path) -> tuple[DetrConfig, dict[str, Tensor]]:
+    """Load configuration and weights, these under the published names.
+
+    The folder holds config.json, usually preprocessor_config.json, and weights in one file or in shards with
+    an index, as safetensors or PyTorch's. Raises UnsupportedModel, CorruptCheckpoint, UnsafeCheckpoint or
+    MismatchedWeights.
+    """
+    config = read_transformers_config(path)
+    state = published_names(_read_weights(path))
+    return config, _without_unused_stages(state, len(config.backbone.blocks))
+
+
+def _read_weights(folder: Path) -> dict[str, Tensor]:
+    for name in WEIGHTS:
+        if (folder / name).is_file():
+            return load_state_dict(folder / name)
+        index = folder / f"{name}.index.json"
+        if index.is_file():
+            return _read_shards(folder, JsonFields.read(index))
+    raise CorruptCheckpoint(f"{folder} holds no weights: neither {' nor '.join(WEIGHTS)}, whole or in shards")
+
+
+def _read_shards(folder: Path, index: JsonFields) -> dict[str, Tensor]:
+    """Every shard that the index names. A name that leads out of the folder is refused."""
+    places = index.inner("weight_map").fields
+    shards = sorted({str(shard) for shard in places.values()})
+    state: dict[str, Tensor] = {}
+    for shard in shards:
+        if Path(shard).name != shard:
+            raise CorruptCheckpoint(f"{index.source}: {shard!r} is no file of this folder")
+        state |= load_state_dict(folder / shard)
+    lost = [key for key in places if key not in state and not key.endswith("num_batches_tracked")]
+    if lost:
+        raise CorruptCheckpoint(
+            f"{folder} lacks {len(lost)} weights that its index names, {lost[0]} among them"
+        )
+    return state
+
+
+def _without_unused_stages(state: dict[str, Tensor], stages: int) -> dict[str, Tensor]:
+    """Leave out the backbone's stages past the last one that is used: transformers saves them too."""
+    return {
+        key: value for key, value in state.items() if not ((m := STAGE.match(key)) and int(m[1]) > stages)
+    }

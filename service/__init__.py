@@ -1,0 +1,1 @@
+"""The REST service: HTTP and scheduling around `models.Detector`, no tensor maths."""

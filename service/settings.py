@@ -1,0 +1,215 @@
+"""Everything that can be set from outside, from `ACT_DETR_*` environment variables, checked at start.
+
+`python -m service.settings` prints the table of the settings that README.md shows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+from annotated_types import BaseMetadata, Ge, Gt, Le
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX: Final = "ACT_DETR_"
+PILLOW_PIXEL_GUARD: Final = 89_478_485
+"""Above this many pixels Pillow itself begins to refuse images."""
+
+
+class BadSettings(Exception):  # noqa: N818  (the name is the cause)
+    """An environment variable has a value that is not allowed; the message names each, one a line."""
+
+
+class Settings(BaseSettings):
+    """The settings of one service process. Read once, by the composition root; immutable."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore")
+
+    host: str = Field("127.0.0.1", description="Address to listen on; `0.0.0.0` for every interface.")
+    port: int = Field(8000, ge=0, le=65535, description="TCP port; 0 takes a free one.")
+    model: str = Field(
+        "pages-small",
+        min_length=1,
+        description="`pages-small`, a published name (`detr-r50`, …), a `.pth` or `.safetensors` file, "
+        "or a folder that transformers saved.",
+    )
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="`auto`, `cpu`, `cuda` or `cuda:N`; `auto` takes a GPU where there is one.",
+    )
+    precision: str = Field(
+        "auto",
+        pattern=r"^[a-z0-9]+$",
+        description="Number format of the model: `auto`, `fp32`, or a shorter one where the device has it.",
+    )
+    attention: Literal["exact", "act", "auto"] = Field(
+        "exact",
+        description="Encoder attention of requests that do not choose; `auto` takes ACT for large images.",
+    )
+    l: int = Field(32, ge=1, le=64, description="ACT's hash rounds, for requests that do not give `L`.")  # noqa: E741
+    r: float = Field(
+        8.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="ACT's bucket width, for requests that do not give `r`.",
+    )
+    threshold: float = Field(0.5, ge=0, le=1, description="Least score of a detection, unless a request says.")
+    max_detections: int = Field(100, ge=1, description="Most detections of an image, unless a request says.")
+    api_key: str = Field(
+        "",
+        repr=False,
+        description="Keys that callers must send one of, comma-separated; empty: no key is needed.",
+    )
+    max_batch: int = Field(8, ge=1, le=1024, description="Most images that run together.")
+    max_batch_pixels: int = Field(
+        8_600_000,
+        ge=1,
+        description="Most pixels that run together: greatest height × greatest width × images, after resizing.",
+    )
+    max_delay_ms: float | None = Field(
+        None,
+        ge=0,
+        le=10_000,
+        description="Longest time that the first request of a batch waits for company. "
+        "Default: 5 on a GPU, 0 on a CPU.",
+    )
+    max_queue: int = Field(128, ge=1, description="Most images that wait for the device; more get a 429.")
+    max_inflight: int = Field(
+        256,
+        ge=1,
+        description="Most requests under way at once, from the first byte of the body to the answer; "
+        "more get a 429. Bounds memory: at most this × the greatest body.",
+    )
+    deadline_ms: float = Field(
+        30_000, gt=0, le=3_600_000, description="Longest wait for the device, for requests that do not say."
+    )
+    max_bytes: int = Field(20 * 2**20, ge=1, description="Most bytes of one encoded image.")
+    max_batch_bytes: int = Field(64 * 2**20, ge=1, description="Most bytes of the body of `/detect/batch`.")
+    max_batch_parts: int = Field(32, ge=1, le=1024, description="Most images in one `/detect/batch`.")
+    max_pixels: int = Field(
+        50_000_000, ge=1, le=PILLOW_PIXEL_GUARD, description="Most pixels of one image, checked before decoding."
+    )
+    body_timeout_s: float = Field(30, gt=0, le=3600, description="Longest time that a body may take to arrive.")
+    header_timeout_s: float = Field(10, gt=0, le=3600, description="Longest time that headers may take to arrive.")
+    drain_seconds: float = Field(
+        30, ge=0, le=3600, description="After SIGTERM: longest time to answer what was accepted."
+    )
+    preprocess_threads: int = Field(
+        min(4, os.cpu_count() or 1),
+        ge=1,
+        le=256,
+        json_schema_extra={"shown_default": "cores, at most 4"},
+        description="Threads that decode and resize images.",
+    )
+    threads: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        json_schema_extra={"shown_default": "cores"},
+        description="CPU threads that the model runs on.",
+    )
+    cache_dir: Path | None = Field(
+        None,
+        json_schema_extra={"shown_default": "the user's cache folder"},
+        description="Folder of downloaded checkpoints.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    log_format: Literal["json", "text"] = Field("json", description="`json`: one object a line; `text`: for people.")
+
+    @field_validator("api_key")
+    @classmethod
+    def _keys_can_be_sent(cls, value: str) -> str:
+        if any(not (key.isascii() and key.isprintable()) or " " in key for key in _split(value)):
+            raise ValueError("keys are printable ASCII without spaces")
+        if value and not _split(value):
+            raise ValueError("there is no key in it")
+        return value
+
+    @field_validator("log_level", "log_format", "attention", "device", "precision", mode="before")
+    @classmethod
+    def _lower_case(cls, value: Any) -> Any:
+        return value.strip().lower() if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_image_fits(self) -> Self:
+        if self.max_batch_bytes < self.max_bytes:
+            raise ValueError("max_batch_bytes is smaller than max_bytes: one image would not fit")
+        return self
+
+    @property
+    def api_keys(self) -> tuple[str, ...]:
+        """The keys that are accepted; none when everyone may call."""
+        return _split(self.api_key)
+
+    def delay_seconds(self, device: str) -> float:
+        """The batching window in seconds on the given device (`cpu`, `cuda:0`, …)."""
+        default = 0.0 if device.startswith("cpu") else 5.0
+        return (default if self.max_delay_ms is None else self.max_delay_ms) / 1e3
+
+
+def _split(keys: str) -> tuple[str, ...]:
+    return tuple(key for key in (part.strip() for part in keys.split(",")) if key)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings from the environment; `overrides` (by field name; None: not given) win.
+
+    Raises BadSettings with one line for each bad value.
+    """
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        raise BadSettings("\n".join(_explain(row) for row in error.errors())) from None
+
+
+def _explain(row: Mapping[str, Any]) -> str:
+    name = "_".join(str(part) for part in row["loc"]).upper()
+    value = row.get("input")
+    if not name:
+        return str(row["msg"]).removeprefix("Value error, ")
+    shown = "its value" if name == "API_KEY" else repr(value)
+    text = f"{PREFIX}{name}: {str(row['msg']).removeprefix('Value error, ')}, not {shown}"
+    if name == "PORT" and isinstance(value, str) and value.startswith("tcp://"):
+        text += " (Kubernetes sets this for a Service named act-detr: set enableServiceLinks: false)"
+    return text
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Names in the environment that look like settings and are none: misspelt, most likely."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    return sorted(name for name in environment if name.startswith(PREFIX) and name.upper() not in known)
+
+
+def markdown_table() -> str:
+    """Render the table of all settings: name, default, range, meaning."""
+    rows = ["| variable | default | range | what |", "|---|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        cells = (f"`{PREFIX}{name.upper()}`", _default(field), _range(field), field.description or "")
+        rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows) + "\n"
+
+
+def _default(field: FieldInfo) -> str:
+    extra = field.json_schema_extra
+    if isinstance(extra, dict) and "shown_default" in extra:
+        return str(extra["shown_default"])
+    return "" if field.default in (None, "") else f"`{field.default}`"
+
+
+def _range(field: FieldInfo) -> str:
+    options = getattr(field.annotation, "__args__", ())
+    if options and all(isinstance(option, str) for option in options):
+        return ", ".join(f"`{option}`" for option in options)
+    bounds = {type(item): item for item in field.metadata if isinstance(item, BaseMetadata)}
+    low = f"≥ {bounds[Ge].ge}" if Ge in bounds else f"> {bounds[Gt].gt}" if Gt in bounds else ""
+    high = f"≤ {bounds[Le].le}" if Le in bounds else ""
+    return ", ".join(part for part in (low, high) if part)
+
+
+if __name__ == "__main__":
+    print(markdown_table(), end="")
