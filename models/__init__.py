@@ -1,0 +1,26 @@
+"""DETR with exact and adaptive-clustering attention, usable without the service.
+
+from models import AttentionConfig, load_detector
+detector = load_detector()
+prediction = detector.detect(image, AttentionConfig.act(L=16, r=8.0))
+"""
+
+from models.attention.choice import auto_attention
+from models.config import AttentionConfig, DetrConfig
+from models.detections import AttentionReport, Detections, LayerClusters, Prediction
+from models.detector import Detector, DeviceOutOfMemory, load_detector
+from models.preprocess import PreparedImage
+
+__all__ = [
+    "AttentionConfig",
+    "AttentionReport",
+    "Detections",
+    "Detector",
+    "DetrConfig",
+    "DeviceOutOfMemory",
+    "LayerClusters",
+    "Prediction",
+    "PreparedImage",
+    "auto_attention",
+    "load_detector",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from importlib import resources
 from typing import Final, Literal
 
@@ -72,6 +72,12 @@ class BackboneConfig:
         return int(self.width * 2 ** (len(self.blocks) - 1) * (4 if self.block == "bottleneck" else 1))
 
 
+RESNET50: Final = BackboneConfig("bottleneck", (3, 4, 6, 3))
+RESNET50_DC5: Final = BackboneConfig("bottleneck", (3, 4, 6, 3), dilation=True)
+RESNET101: Final = BackboneConfig("bottleneck", (3, 4, 23, 3))
+RESNET101_DC5: Final = BackboneConfig("bottleneck", (3, 4, 23, 3), dilation=True)
+
+
 @dataclass(frozen=True, slots=True)
 class DetrConfig:
     """Everything that fixes a DETR's shapes and what its outputs mean.
@@ -83,7 +89,7 @@ class DetrConfig:
 
     name: str
     labels: tuple[str | None, ...]
-    backbone: BackboneConfig = field(default_factory=lambda: RESNET50)
+    backbone: BackboneConfig = RESNET50
     hidden_dim: int = 256
     heads: int = 8
     encoder_layers: int = 6
@@ -107,11 +113,6 @@ class DetrConfig:
         """Width D of one attention head."""
         return self.hidden_dim // self.heads
 
-
-RESNET50: Final = BackboneConfig("bottleneck", (3, 4, 6, 3))
-RESNET50_DC5: Final = BackboneConfig("bottleneck", (3, 4, 6, 3), dilation=True)
-RESNET101: Final = BackboneConfig("bottleneck", (3, 4, 23, 3))
-RESNET101_DC5: Final = BackboneConfig("bottleneck", (3, 4, 23, 3), dilation=True)
 
 PAGE_LABELS: Final = ("text", "title", "list", "table", "figure")
 
@@ -155,8 +156,3 @@ def named_config(name: str) -> DetrConfig:
     if name in published:
         return DetrConfig(name=name, labels=coco_labels(), backbone=published[name])
     raise KeyError(f"no model is named {name!r}; there are: pages-small, {', '.join(published)}")
-
-
-def with_sizes(config: DetrConfig, shortest_side: int, longest_side: int) -> DetrConfig:
-    """The same model, eating images of another size."""
-    return replace(config, shortest_side=shortest_side, longest_side=longest_side)

@@ -77,4 +77,4 @@ class Run:
     def dense(self, packed: Tensor) -> Tensor:
         """View the rows of packed [T, d] that belong to this run as [images, tokens, d]."""
         rows = packed[self.start : self.start + self.images * self.tokens]
-        return rows.unflatten(0, (self.images, self.tokens))
+        return rows.view(self.images, self.tokens, packed.shape[-1])

@@ -83,7 +83,9 @@ class MemoryCaps:
         """Remember that these jobs did not fit as one batch: allow half as many, and at least one."""
         key, bucket, half = jobs[0].key, _bucket(*padded_size(jobs)), max(1, len(jobs) // 2)
         caps = self._caps.pop(key, {})
-        self._caps[key] = caps | {bucket: min(half, caps.get(bucket, half))}  # last in: last out
+        self._caps[key] = caps | {
+            bucket: min(half, caps.get(bucket, half))
+        }  # latest last: the first goes first
         if len(self._caps) > self.MAX_KEYS:
             del self._caps[next(iter(self._caps))]
 

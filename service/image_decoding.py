@@ -79,7 +79,7 @@ def _looks_readable(data: bytes) -> bool:
 
 
 def _loaded(image: Image.Image) -> Image.Image:
-    """Decode the pixels. Broken files make Pillow's plugins raise nearly anything: all of it means the same."""
+    """Decode the pixels. Broken files make Pillow's plugins raise anything: all of it means the same."""
     try:
         image.load()
     except Exception as error:
@@ -90,7 +90,7 @@ def _loaded(image: Image.Image) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turn the image as its EXIF data says; broken EXIF data say nothing. (TIFF turns itself while loading.)"""
+    """Turn the image as its EXIF data say; broken data say nothing. TIFF has turned itself while loading."""
     try:
         orientation = image.getexif().get(_ORIENTATION)
     except Exception:

@@ -196,7 +196,8 @@ class InferenceWorker(Generic[Item, Result]):
         if not self._is_out_of_memory(error):
             logger.error("a batch of %d failed", len(jobs), exc_info=error)
             return InternalError()
-        logger.warning("a batch of %d did not fit into the device's memory: %s", len(jobs), error)
+        reason = str(error)  # a log record that held the error would hold the memory too
+        logger.warning("a batch of %d did not fit into the device's memory: %s", len(jobs), reason)
         self._queue.caps.lower(jobs)
         self._observer.on_out_of_memory(jobs[0].key, len(jobs))
         return OutOfMemory()

@@ -1,15 +1,15 @@
-"""Every metric of the service: its name, labels, unit and buckets, declared once and present from the start."""
+"""Every metric of the service: its name, labels, unit and buckets, declared once, present from the start."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
-    GCCollector,
     Gauge,
+    GCCollector,
     Histogram,
     Info,
     PlatformCollector,
@@ -26,7 +26,25 @@ ATTENTIONS: Final = ("exact", "act")
 STAGES: Final = ("read", "wait", "decode", "preprocess", "queue", "inference", "postprocess", "draw")
 """read: the body arrives; wait: for a thread that decodes; queue: for the device."""
 
-_REQUEST_SECONDS: Final = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60)
+_REQUEST_SECONDS: Final = (
+    0.005,
+    0.01,
+    0.02,
+    0.035,
+    0.05,
+    0.075,
+    0.1,
+    0.15,
+    0.25,
+    0.5,
+    1,
+    2,
+    4,
+    8,
+    15,
+    30,
+    60,
+)
 _STAGE_SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _IMAGES: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _RATIO: Final = (0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1)
@@ -53,7 +71,11 @@ class Metrics:
             registry=registry,
         )
         self.batch_size = Histogram(
-            "act_detr_batch_size", "Images that ran together.", ("attention",), buckets=_IMAGES, registry=registry
+            "act_detr_batch_size",
+            "Images that ran together.",
+            ("attention",),
+            buckets=_IMAGES,
+            registry=registry,
         )
         self.padding_ratio = Histogram(
             "act_detr_padding_ratio",
@@ -61,12 +83,17 @@ class Metrics:
             buckets=_RATIO,
             registry=registry,
         )
-        self.queue_depth = Gauge("act_detr_queue_depth", "Images that wait for the device.", registry=registry)
+        self.queue_depth = Gauge(
+            "act_detr_queue_depth", "Images that wait for the device.", registry=registry
+        )
         self.inflight = Gauge(
             "act_detr_inflight_requests", "Detection requests that are under way.", registry=registry
         )
         self.rejected = Counter(
-            "act_detr_rejected_total", "Requests answered with an error, by cause.", ("reason",), registry=registry
+            "act_detr_rejected_total",
+            "Requests answered with an error, by cause.",
+            ("reason",),
+            registry=registry,
         )
         self.cancelled = Counter(
             "act_detr_cancelled_total", "Requests whose caller left before the answer.", registry=registry
@@ -98,7 +125,10 @@ class Metrics:
             "act_detr_detections_total", "Detections returned, by class.", ("label",), registry=registry
         )
         self.images = Counter(
-            "act_detr_images_total", "Images answered, by encoder attention.", ("attention",), registry=registry
+            "act_detr_images_total",
+            "Images answered, by encoder attention.",
+            ("attention",),
+            registry=registry,
         )
         self.model = Info("act_detr_model", "The model that is served.", registry=registry)
         self.device_memory = Gauge(
@@ -135,6 +165,11 @@ class Metrics:
         """Ask for the device's memory, in bytes, whenever the metrics are read."""
         self.device_memory.set_function(memory_bytes)
 
+    def observe_stages(self, seconds: Mapping[str, float], attention: str) -> None:
+        """Count the stages of one answered image, in seconds."""
+        for stage, value in seconds.items():
+            self.stage_duration.labels(stage, attention).observe(value)
+
     def observe_prediction(self, prediction: Prediction, labels: Iterable[str]) -> None:
         """Count one answered image: its tokens, its clusters, and the classes of the detections returned."""
         report = prediction.attention
@@ -170,15 +205,10 @@ class WorkerMetrics:
         queue_seconds: Sequence[float],
         inference_seconds: float,
     ) -> None:
-        """One batch ran: its images waited `queue_seconds` each and ran for `inference_seconds` together."""
+        """One batch ran. Its seconds are counted with the other stages of its images."""
         attention = str(getattr(key, "mode", NO_ATTENTION))
         self._metrics.batch_size.labels(attention).observe(size)
         self._metrics.padding_ratio.observe(padding_ratio)
-        queue = self._metrics.stage_duration.labels("queue", attention)
-        inference = self._metrics.stage_duration.labels("inference", attention)
-        for seconds in queue_seconds:
-            queue.observe(seconds)
-            inference.observe(inference_seconds)
 
     def on_cancelled(self) -> None:
         """A waiting image was dropped because its caller left: counted where the request ends."""

@@ -8,7 +8,7 @@ import binascii
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -22,6 +22,9 @@ from service.errors import (
     TooManyBytes,
     UnsupportedImageType,
 )
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 FIELD: Final = "image"
 # curl's --data-binary calls anything a form, unless told otherwise.
@@ -153,7 +156,7 @@ class _Form:
         self._value = bytearray()
         self._disposition = b""
 
-    def callbacks(self) -> dict[str, object]:
+    def callbacks(self) -> MultipartCallbacks:
         return {
             "on_part_begin": self._part_begin,
             "on_header_field": lambda data, start, end: self._name.extend(data[start:end]),
@@ -179,7 +182,9 @@ class _Form:
         if name != FIELD:
             raise BadParameter(f"The form has an unknown field {name[:100]!r}: there is `{FIELD}` alone.")
         if len(self.images) >= self._most:
-            raise BadParameter(f"The form may have {self._most} image(s) at most; see /detect/batch.", limit=self._most)
+            raise BadParameter(
+                f"The form may have {self._most} image(s) at most; see /detect/batch.", limit=self._most
+            )
         self.images.append(bytearray())
 
     def _end(self) -> None:

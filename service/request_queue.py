@@ -138,10 +138,10 @@ class RequestQueue(Generic[Item, Answer]):
             self._pace.record(images, seconds)
 
     def close(self, refusal: Callable[[], ServiceError]) -> None:
-        """Refuse all that comes from now on. What waits is still handed out, with no delay: no more joins it."""
+        """Refuse all that comes from now on. What waits is still handed out, with no delay."""
         with self._changed:
             self._refusal = self._refusal or refusal
-            self._limits = replace(self._limits, max_delay=0)
+            self._limits = replace(self._limits, max_delay=0)  # no more will join
             self._changed.notify()
 
     def abandon(self, refusal: Callable[[], ServiceError]) -> None:

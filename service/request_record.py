@@ -58,7 +58,7 @@ class RequestRecord:
             self.stages[name] = max(value, self.stages.get(name, 0.0))
 
     def server_timing(self) -> str:
-        """The value of the `Server-Timing` header, in milliseconds."""
+        """Return the value of the `Server-Timing` header, in milliseconds."""
         stages = [*self.stages.items(), ("total", self.elapsed)]
         return ", ".join(f"{name};dur={seconds * 1e3:.3f}" for name, seconds in stages)
 

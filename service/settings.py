@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-from annotated_types import BaseMetadata, Ge, Gt, Le
+from annotated_types import Ge, Gt, Le
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -58,7 +58,9 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="ACT's bucket width, for requests that do not give `r`.",
     )
-    threshold: float = Field(0.5, ge=0, le=1, description="Least score of a detection, unless a request says.")
+    threshold: float = Field(
+        0.5, ge=0, le=1, description="Least score of a detection, for requests that do not say."
+    )
     max_detections: int = Field(100, ge=1, description="Most detections of an image, unless a request says.")
     api_key: str = Field(
         "",
@@ -69,7 +71,7 @@ class Settings(BaseSettings):
     max_batch_pixels: int = Field(
         8_600_000,
         ge=1,
-        description="Most pixels that run together: greatest height × greatest width × images, after resizing.",
+        description="Most pixels that run together: greatest height x greatest width x images, after resizing.",
     )
     max_delay_ms: float | None = Field(
         None,
@@ -83,7 +85,7 @@ class Settings(BaseSettings):
         256,
         ge=1,
         description="Most requests under way at once, from the first byte of the body to the answer; "
-        "more get a 429. Bounds memory: at most this × the greatest body.",
+        "more get a 429. Bounds memory: at most this x the greatest body.",
     )
     deadline_ms: float = Field(
         30_000, gt=0, le=3_600_000, description="Longest wait for the device, for requests that do not say."
@@ -92,10 +94,17 @@ class Settings(BaseSettings):
     max_batch_bytes: int = Field(64 * 2**20, ge=1, description="Most bytes of the body of `/detect/batch`.")
     max_batch_parts: int = Field(32, ge=1, le=1024, description="Most images in one `/detect/batch`.")
     max_pixels: int = Field(
-        50_000_000, ge=1, le=PILLOW_PIXEL_GUARD, description="Most pixels of one image, checked before decoding."
+        50_000_000,
+        ge=1,
+        le=PILLOW_PIXEL_GUARD,
+        description="Most pixels of one image, checked before decoding.",
     )
-    body_timeout_s: float = Field(30, gt=0, le=3600, description="Longest time that a body may take to arrive.")
-    header_timeout_s: float = Field(10, gt=0, le=3600, description="Longest time that headers may take to arrive.")
+    body_timeout_s: float = Field(
+        30, gt=0, le=3600, description="Longest time that a body may take to arrive."
+    )
+    header_timeout_s: float = Field(
+        10, gt=0, le=3600, description="Longest time that headers may take to arrive."
+    )
     drain_seconds: float = Field(
         30, ge=0, le=3600, description="After SIGTERM: longest time to answer what was accepted."
     )
@@ -118,8 +127,12 @@ class Settings(BaseSettings):
         json_schema_extra={"shown_default": "the user's cache folder"},
         description="Folder of downloaded checkpoints.",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
-    log_format: Literal["json", "text"] = Field("json", description="`json`: one object a line; `text`: for people.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least level that is logged."
+    )
+    log_format: Literal["json", "text"] = Field(
+        "json", description="`json`: one object a line; `text`: for people."
+    )
 
     @field_validator("api_key")
     @classmethod
@@ -147,7 +160,7 @@ class Settings(BaseSettings):
         return _split(self.api_key)
 
     def delay_seconds(self, device: str) -> float:
-        """The batching window in seconds on the given device (`cpu`, `cuda:0`, …)."""
+        """Return the batching window in seconds on the given device (`cpu`, `cuda:0`, …)."""
         default = 0.0 if device.startswith("cpu") else 5.0
         return (default if self.max_delay_ms is None else self.max_delay_ms) / 1e3
 
@@ -205,9 +218,9 @@ def _range(field: FieldInfo) -> str:
     options = getattr(field.annotation, "__args__", ())
     if options and all(isinstance(option, str) for option in options):
         return ", ".join(f"`{option}`" for option in options)
-    bounds = {type(item): item for item in field.metadata if isinstance(item, BaseMetadata)}
-    low = f"≥ {bounds[Ge].ge}" if Ge in bounds else f"> {bounds[Gt].gt}" if Gt in bounds else ""
-    high = f"≤ {bounds[Le].le}" if Le in bounds else ""
+    low = next((f"≥ {item.ge}" for item in field.metadata if isinstance(item, Ge)), "")
+    low = next((f"> {item.gt}" for item in field.metadata if isinstance(item, Gt)), low)
+    high = next((f"≤ {item.le}" for item in field.metadata if isinstance(item, Le)), "")
     return ", ".join(part for part in (low, high) if part)
 
 

@@ -16,5 +16,5 @@ class ExactAttention:
         return Attended(scaled_dot_product_attention(q, k, v))
 
     def multiply_adds(self, tokens: int, heads: int, head_dim: int, clusters: int = 0) -> int:
-        """q kᵀ and its product with v: 2 N² D a head."""
+        """Q kᵀ and its product with v: 2 N² D a head."""
         return 2 * heads * tokens * tokens * head_dim

@@ -26,19 +26,18 @@ class MultiheadAttention(nn.Module):
         """Project x [..., dim] by the parts first..last-1 of (query, key, value) in one product."""
         dim = x.shape[-1]
         rows = slice(first * dim, last * dim)
-        return linear(x, self.in_proj_weight[rows], self.in_proj_bias[rows]).split(dim, -1)
+        return linear(x, self.in_proj_weight[rows], self.in_proj_bias[rows]).tensor_split(last - first, -1)
 
     def split_heads(self, x: Tensor) -> Tensor:
         """[B, N, dim] to [B, H, N, D]."""
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        images, tokens, dim = x.shape
+        return x.view(images, tokens, self.heads, dim // self.heads).transpose(1, 2)
 
     def join_heads(self, x: Tensor) -> Tensor:
         """[B, H, N, D] to [B, N, dim]."""
         return x.transpose(1, 2).flatten(2)
 
-    def attend_packed(
-        self, tokens: PackedTokens, attention: AttentionStrategy
-    ) -> tuple[Tensor, list[Tensor | None]]:
+    def attend_packed(self, tokens: PackedTokens, attention: AttentionStrategy) -> tuple[Tensor, list[Tensor | None]]:
         """Self-attention of every image by itself.
 
         Returns values [T, dim] and, a dense run of images each, the strategy's cluster counts [b, H] or None.
@@ -53,6 +52,6 @@ class MultiheadAttention(nn.Module):
 
     def attend_dense(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
         """Exact attention of projected q [B, Q, dim] over k, v [B, N, dim]; mask bool [Q, N], True: may look."""
-        heads = (self.split_heads(x) for x in (q, k, v))
-        out: Tensor = self.out_proj(self.join_heads(scaled_dot_product_attention(*heads, attn_mask=mask)))
+        q, k, v = (self.split_heads(x) for x in (q, k, v))
+        out: Tensor = self.out_proj(self.join_heads(scaled_dot_product_attention(q, k, v, mask)))
         return out

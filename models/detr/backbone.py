@@ -56,7 +56,8 @@ class ResNetBody(nn.Module):
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         for stage in range(self.stages):
             x = self.get_submodule(f"layer{stage + 1}")(x)
-        return x
+        features: Tensor = x
+        return features
 
 
 class Backbone(nn.Module):
@@ -91,6 +92,8 @@ def fold_batch_norms(module: nn.Module) -> None:
 def _folded(conv: nn.Module, norm: nn.Module) -> nn.Conv2d:
     if not isinstance(conv, nn.Conv2d) or not isinstance(norm, FrozenBatchNorm2d | nn.BatchNorm2d):
         raise TypeError(f"expected a convolution and its batch norm, not {type(conv)} and {type(norm)}")
+    if norm.running_mean is None or norm.running_var is None:
+        raise TypeError("a batch norm without running statistics cannot be folded")
     weight, bias = fuse_conv_bn_weights(
         conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
     )

@@ -26,14 +26,15 @@ class DecoderLayer(nn.Module):
         self.norm3 = nn.LayerNorm(config.hidden_dim)
 
     def forward(self, x: Tensor, queries: Tensor, memory: PackedTokens, mask: Tensor | None) -> Tensor:
-        """x [B, Q, d], query embeddings [Q, d], memory of B images; mask bool [Q, Q], True: may look."""
+        """X [B, Q, d], query embeddings [Q, d], memory of B images; mask bool [Q, Q], True: may look."""
         if self.pre_norm:
             x = x + self.attend_queries(self.norm1(x), queries, mask)
             x = x + self.attend_memory(self.norm2(x), queries, memory)
             return x + self.feed_forward(self.norm3(x))
         x = self.norm1(x + self.attend_queries(x, queries, mask))
         x = self.norm2(x + self.attend_memory(x, queries, memory))
-        return self.norm3(x + self.feed_forward(x))
+        out: Tensor = self.norm3(x + self.feed_forward(x))
+        return out
 
     def attend_queries(self, x: Tensor, queries: Tensor, mask: Tensor | None) -> Tensor:
         """Queries look at each other: [B, Q, d] to [B, Q, d]."""

@@ -77,9 +77,7 @@ class Detr(nn.Module):
         for images in batch.stacks:
             features = self.input_proj(self.backbone(images))
             height, width = features.shape[-2:]
-            positions = sine_positions(
-                height, width, self.config.hidden_dim, features.device, features.dtype
-            )
+            positions = sine_positions(height, width, self.config.hidden_dim, features.device, features.dtype)
             by_stack += [(values, positions) for values in features.flatten(2).transpose(1, 2)]
         images_in_order = [by_stack[place] for place in batch.order]
         return PackedTokens(

@@ -34,9 +34,7 @@ class EncoderLayer(nn.Module):
         self.norm1 = nn.LayerNorm(config.hidden_dim)
         self.norm2 = nn.LayerNorm(config.hidden_dim)
 
-    def forward(
-        self, tokens: PackedTokens, attention: AttentionStrategy
-    ) -> tuple[PackedTokens, list[Tensor | None]]:
+    def forward(self, tokens: PackedTokens, attention: AttentionStrategy) -> tuple[PackedTokens, list[Tensor | None]]:
         """Tokens [T, d] to tokens [T, d], and the strategy's cluster counts, a dense run of images each."""
         x = tokens.values
         if self.pre_norm:

@@ -94,9 +94,7 @@ class HybridDetr(nn.Module):
         decoded: Tensor = self.detr.transformer.decoder(queries, memory, mask)
         return decoded
 
-    def dense_loss(
-        self, batch: ImageBatch, memory: PackedTokens, targets: Sequence[Target]
-    ) -> LossTerms | None:
+    def dense_loss(self, batch: ImageBatch, memory: PackedTokens, targets: Sequence[Target]) -> LossTerms | None:
         """Loss of the dense head, None without one."""
         if self.dense_head is None:
             return None
@@ -110,7 +108,5 @@ class HybridDetr(nn.Module):
 
 def cell_centres(height: int, width: int) -> Tensor:
     """Centres [height * width, 2] (x, y in 0..1) of a feature map's cells, row by row."""
-    y, x = torch.meshgrid(
-        (torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width, indexing="ij"
-    )
+    y, x = torch.meshgrid((torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width, indexing="ij")
     return torch.stack((x.flatten(), y.flatten()), -1)

@@ -49,9 +49,7 @@ class PaddedTargets:
         counts = torch.tensor([len(target) for target in targets])
         room = max(1, int(counts.max()))
         filler = like.new_zeros(room, 4)
-        labels = pad_sequence(
-            [filler[:, 0].long(), *(target.labels.to(like.device) for target in targets)], True
-        )
+        labels = pad_sequence([filler[:, 0].long(), *(target.labels.to(like.device) for target in targets)], True)
         boxes = pad_sequence([filler, *(target.boxes_cxcywh.to(like) for target in targets)], True)
         real = torch.arange(room) < counts[:, None]
         return cls(labels[1:], boxes[1:], real.to(like.device))
@@ -73,9 +71,7 @@ def match(
         raise ValueError(f"{len(logits)} predictions cannot be matched to {len(targets)} targets")
     costs = matching_cost(logits, boxes_cxcywh, PaddedTargets.from_targets(targets, boxes_cxcywh))
     by_image = costs.cpu().numpy()
-    return [
-        _assign(by_image[image, :, : len(target)], repeats, image) for image, target in enumerate(targets)
-    ]
+    return [_assign(by_image[image, :, : len(target)], repeats, image) for image, target in enumerate(targets)]
 
 
 def matching_cost(logits: Tensor, boxes_cxcywh: Tensor, targets: PaddedTargets) -> Tensor:

@@ -31,13 +31,11 @@ class TrainingBatch:
 class PageStream(IterableDataset[TrainingBatch]):
     """Batches number `first_step`, `first_step + 1`, ... of an endless seeded stream.
 
-    Batch and page depend on the step alone, so that a run that resumes sees what it would have seen. `rank` of
-    `ranks` processes takes its share of every batch.
+    Batch and page depend on the step alone, so that a run that resumes sees what it would have seen. Process
+    `rank` of `ranks` takes its share of every batch.
     """
 
-    def __init__(
-        self, curriculum: Curriculum, batch_size: int, first_step: int, rank: int = 0, ranks: int = 1
-    ) -> None:
+    def __init__(self, curriculum: Curriculum, batch_size: int, first_step: int, rank: int = 0, ranks: int = 1) -> None:
         self.curriculum = curriculum
         self.batch_size = batch_size
         self.first_step = first_step

@@ -29,6 +29,8 @@ from models.training.page_stream import PageStream, TrainingBatch, normalise
 
 log = logging.getLogger(__name__)
 
+STAGES = "2400:192-224,2200:256-304,900:336-368"
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -57,7 +59,7 @@ class Trainer:
         self.step = 0
         detr = Detr(config, nn.BatchNorm2d)
         self.model = HybridDetr(detr, recipe.extra_queries, recipe.repeats, dense=True)
-        averaging = get_ema_multi_avg_fn(recipe.ema_decay)
+        averaging = get_ema_multi_avg_fn(recipe.ema_decay)  # type: ignore[no-untyped-call]
         self.averaged = AveragedModel(self.model.detr, multi_avg_fn=averaging, use_buffers=True)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
@@ -88,7 +90,7 @@ class Trainer:
         pixels = normalise(batch.pixels, self.config)
         losses: HybridLosses = model(ImageBatch((pixels,), tuple(range(len(pixels)))), batch.targets)
         self.optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()
+        torch.autograd.backward(losses.total)
         nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         self.optimizer.step()
         self.averaged.update_parameters(self.model.detr)
@@ -128,7 +130,7 @@ class Trainer:
 
 
 def parse_stages(text: str) -> tuple[Stage, ...]:
-    """"1500:192-224,1000:256-304" to stages: steps, then the range of the shortest side in pixels."""
+    """ "1500:192-224,1000:256-304" to stages: steps, then the range of the shortest side in pixels."""
     stages = []
     for part in text.split(","):
         steps, sides = part.split(":")
@@ -141,7 +143,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder of the checkpoint")
-    parser.add_argument("--stages", default="2400:192-224,2200:256-304,900:336-368", help="STEPS:LOW-HIGH,...")
+    parser.add_argument("--stages", default=STAGES, help="STEPS:LOW-HIGH,...")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--save-every", type=int, default=100, help="steps between checkpoints")
     parser.add_argument("--threads", type=int, default=1, help="torch threads of each process")

@@ -19,6 +19,8 @@ TIMM_RESNETS: Final = {
     "resnet152": BackboneConfig("bottleneck", (3, 8, 36, 3)),
 }
 
+NATURAL_STRIDE: Final = 32
+
 
 def read_backbone(config: JsonFields) -> BackboneConfig:
     """Read the ResNet that `config.json` describes, up to the stage whose features DETR uses.
@@ -27,20 +29,19 @@ def read_backbone(config: JsonFields) -> BackboneConfig:
     it in `backbone_config`. Raises UnsupportedModel for what is no ResNet of torchvision's layout.
     """
     inner = config.inner("backbone_config")
-    dilation = config.flag("dilation", False)
-    if inner.fields:
-        kind = inner.text("model_type", "resnet")
-        if kind == "timm_backbone":
-            return _timm(inner, inner.text("backbone"), dilation)
-        if kind == "resnet":
-            return _own(inner, dilation)
+    kind = inner.text("model_type", "resnet")
+    if kind == "timm_backbone":
+        return _timm(inner, inner.text("backbone"), NATURAL_STRIDE)
+    if kind != "resnet":
         raise UnsupportedModel(f"{inner.source}: model_type = {kind!r} is not supported: only ResNets are")
-    if config.flag("use_timm_backbone", True):
-        return _timm(config.inner("backbone_kwargs"), config.text("backbone", "resnet50"), dilation)
-    return _own(inner, dilation)
+    if not inner.fields and config.flag("use_timm_backbone", True):
+        stride = NATURAL_STRIDE // 2 if config.flag("dilation", False) else NATURAL_STRIDE
+        return _timm(config.inner("backbone_kwargs"), config.text("backbone", "resnet50"), stride)
+    return _own(inner)
 
 
-def _timm(fields: JsonFields, name: str, dilation: bool) -> BackboneConfig:
+def _timm(fields: JsonFields, name: str, stride: int) -> BackboneConfig:
+    """Read a timm backbone; `stride` holds unless there is an `output_stride`."""
     known = name.partition(".")[0].removeprefix("timm/").removeprefix("tv_")
     if known not in TIMM_RESNETS:
         raise UnsupportedModel(
@@ -48,11 +49,11 @@ def _timm(fields: JsonFields, name: str, dilation: bool) -> BackboneConfig:
         )
     fields.only("num_channels", 3, 3, "images have three colours")
     backbone = _up_to_used_stage(TIMM_RESNETS[known], fields)
-    return _dilated(backbone, fields, fields.count("output_stride", 16 if dilation else 32))
+    return _dilated(backbone, fields, fields.count("output_stride", stride))
 
 
 def _dilated(backbone: BackboneConfig, fields: JsonFields, stride: int) -> BackboneConfig:
-    """Apply `output_stride`: timm dilates each stage that would exceed it, of which ours may only the last."""
+    """Dilate what would exceed the stride, as timm does; here that may be the last stage alone."""
     if stride >= backbone.stride:
         return backbone
     if backbone.block != "bottleneck" or 2 * stride != backbone.stride:
@@ -63,27 +64,18 @@ def _dilated(backbone: BackboneConfig, fields: JsonFields, stride: int) -> Backb
     return replace(backbone, dilation=True)
 
 
-def _own(fields: JsonFields, dilation: bool) -> BackboneConfig:
-    """Read transformers' own ResNet, which knows no dilation."""
-    if dilation:
-        raise UnsupportedModel(f"{fields.source}: dilation without a timm backbone is not supported")
+def _own(fields: JsonFields) -> BackboneConfig:
+    """Read transformers' own ResNet, which knows no dilation and ignores that field."""
     fields.only("num_channels", 3, 3, "images have three colours")
     fields.only("hidden_act", "relu", "relu", "the backbone's activation is relu")
     fields.only("downsample_in_first_stage", False, False, "the first stage keeps its stride")
     block = fields.text("layer_type", "bottleneck")
-    if block == "basic":
-        backbone = BackboneConfig(
-            "basic", fields.counts("depths", (3, 4, 6, 3)), fields.count("embedding_size", 64)
-        )
-    elif block == "bottleneck":
+    if block not in ("basic", "bottleneck"):
+        raise UnsupportedModel(f"{fields.source}: layer_type = {block!r} is not supported")
+    if block == "bottleneck":
         fields.only("downsample_in_bottleneck", False, False, "the stride belongs to the 3x3 convolution")
-        backbone = BackboneConfig(
-            "bottleneck", fields.counts("depths", (3, 4, 6, 3)), fields.count("embedding_size", 64)
-        )
-    else:
-        raise UnsupportedModel(
-            f"{fields.source}: layer_type = {block!r} is not supported: basic and bottleneck are"
-        )
+    blocks, width = fields.counts("depths", (3, 4, 6, 3)), fields.count("embedding_size", 64)
+    backbone = BackboneConfig("basic" if block == "basic" else "bottleneck", blocks, width)
     _check_widths(backbone, fields)
     return _up_to_used_stage(backbone, fields)
 

@@ -82,13 +82,13 @@ class Canvas:
         self, text: str, x: float, baseline: float, face: Face, colour: Colour = BLACK, anchor: float = 0.0
     ) -> float:
         """Write one line; `anchor` 0 starts at x, 0.5 centres there, 1 ends there. Returns its width."""
-        word = face.word(text)
+        word = face.string(text)
         self.word(word, x - anchor * word.advance, baseline, colour)
         return word.advance
 
     def vertical_text(self, text: str, x: float, y: float, face: Face, colour: Colour = BLACK) -> None:
         """Write upwards, with the baseline at x and the middle of the text at y."""
-        ink = np.rot90(face.word(text).ink)
+        ink = np.rot90(face.string(text).ink)
         self._stamp(ink, int(x) - ink.shape[1], int(y - ink.shape[0] / 2), colour)
 
     def line(self, points: Sequence[Point], colour: Colour = BLACK, thickness: float = 1.0) -> None:

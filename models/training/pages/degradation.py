@@ -16,9 +16,9 @@ def degrade(
     image: Image.Image, boxes_xyxy: Boxes, labels: Labels, rng: random.Random
 ) -> tuple[Image.Image, Boxes, Labels]:
     """Leave two pages in three clean; age the others. Boxes follow a skew and stay within the image."""
-    if rng.random() < 0.33:
+    if rng.random() < 0.28:
         if rng.random() < 0.35:
-            image, boxes_xyxy = _skew(image, boxes_xyxy, rng)
+            image, boxes_xyxy = skew(image, boxes_xyxy, rng)
         image = _age(image, rng)
     if rng.random() < 0.3:
         image = _compress(image, rng)
@@ -28,7 +28,7 @@ def degrade(
     return image, boxes_xyxy[kept], labels[kept]
 
 
-def _skew(image: Image.Image, boxes_xyxy: Boxes, rng: random.Random) -> tuple[Image.Image, Boxes]:
+def skew(image: Image.Image, boxes_xyxy: Boxes, rng: random.Random) -> tuple[Image.Image, Boxes]:
     """Turn the page by at most 1.5 degrees about its middle; each box becomes its corners' hull."""
     degrees = rng.uniform(-1.5, 1.5)
     paper = rng.choice(((255, 255, 255), (235, 235, 235), (40, 40, 40)))
@@ -61,7 +61,7 @@ def _age(image: Image.Image, rng: random.Random) -> Image.Image:
         image = ImageEnhance.Contrast(image).enhance(rng.uniform(0.7, 1.5))
     if rng.random() < 0.4:
         noise = np.random.default_rng(rng.getrandbits(63)).normal(
-            0, rng.uniform(2, 12), (image.height, image.width, 1)
+            0, rng.uniform(2, 10), (image.height, image.width, 1)
         )
         image = Image.fromarray(np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8))
     return image

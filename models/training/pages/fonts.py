@@ -128,6 +128,26 @@ class Face:
             word = self._words[text] = self._reduce(self._typeface.master(text))
         return word
 
+    def string(self, text: str) -> Word:
+        """Return a drawn string, put together from the words it is made of."""
+        if " " not in text:
+            return self.word(text)
+        words = [self.word(part) for part in text.split(" ")]
+        top = min(word.top for word in words)
+        bottom = max(word.top + word.ink.shape[0] for word in words)
+        pens = [0.0]
+        for word in words:
+            pens.append(pens[-1] + word.advance + self.space)
+        starts = [int(pen + 0.5) + word.left for pen, word in zip(pens, words, strict=False)]
+        left = min(starts)
+        right = max(start + word.ink.shape[1] for start, word in zip(starts, words, strict=True))
+        ink = np.zeros((bottom - top, right - left), np.uint8)
+        for start, word in zip(starts, words, strict=True):
+            h, w = word.ink.shape
+            part = ink[word.top - top : word.top - top + h, start - left : start - left + w]
+            np.maximum(part, word.ink, out=part)
+        return Word(ink, left, top, pens[-1] - self.space)
+
     def running_word(self, rng: random.Random) -> Word:
         """Draw one word of running text."""
         return self._running_word(int(rng.random() * VOCABULARY_SIZE))
@@ -169,7 +189,7 @@ def typeface(path: str | None) -> Typeface:
     return Typeface(path)
 
 
-@lru_cache(maxsize=1600)
+@lru_cache(maxsize=1000)
 def face(path: str | None, step: int) -> Face:
     """Return the face of a font file at the `step`-th of the sizes that grow by SIZE_STEP from one pixel."""
     return Face(path, SIZE_STEP**step)
@@ -181,7 +201,8 @@ def sized(path: str | None, size: float) -> Face:
 
 
 @lru_cache(maxsize=1)
-def _files() -> dict[str, str]:
+def installed_files() -> dict[str, str]:
+    """Return the paths of the font files by their stems."""
     found: dict[str, str] = {}
     for folder in FONT_FOLDERS:
         for path in sorted(Path(folder).rglob("*.[ot]tf")):
@@ -192,7 +213,7 @@ def _files() -> dict[str, str]:
 @lru_cache(maxsize=2)
 def families(serif: bool) -> tuple[tuple[Family, ...], tuple[float, ...]]:
     """Return the installed families of a kind and their weights; one without files if none is installed."""
-    found, weights, files = [], [], _files()
+    found, weights, files = [], [], installed_files()
     for name, weight, stems in _SERIF if serif else _SANS:
         paths = [files.get(stem) for stem in stems.split()]
         if None not in paths:

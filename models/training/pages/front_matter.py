@@ -15,6 +15,8 @@ def front_matter(canvas: Canvas, rng: random.Random, style: Style) -> float:
     place = 0.5 if centred else 0.0
     y = _title(canvas, rng, style, y, place)
     y = _authors(canvas, rng, style, y, centred)
+    if style.columns > 1 and rng.random() < 0.3:
+        return _information(canvas, rng, style, y) + style.body.leading * rng.uniform(0.8, 2)
     return _abstract(canvas, rng, style, y) + style.body.leading * rng.uniform(0.8, 2)
 
 
@@ -63,6 +65,31 @@ def _authors(canvas: Canvas, rng: random.Random, style: Style, y: float, centred
             y = set_lines(canvas, rng, small, style.left, y, style.width, rng.randint(1, 3), align=align)
         y += small.leading * rng.choice((0.0, 0.4))
     return y + text.leading * rng.uniform(0.5, 1.5)
+
+
+def _information(canvas: Canvas, rng: random.Random, style: Style, y: float) -> float:
+    """Set article information at the left, the abstract at the right, between two rules."""
+    text, face, rule = style.small, style.heading_faces[1], style.point * 0.7
+    split = style.left + style.width * rng.uniform(0.24, 0.34)
+    depth = rng.randint(9, 20)
+    canvas.line([(style.left, y), (style.right, y)], BLACK, rule)
+    y += text.leading * 0.8
+    for x, name in ((style.left, "ARTICLE INFO"), (split, "ABSTRACT")):
+        with canvas.annotate("title"):
+            canvas.text(name, x, y + text.leading, face, style.heading_colour)
+    y += 2 * text.leading
+    start = y
+    for lines in (rng.randint(2, 3), rng.randint(3, 6)):
+        with canvas.annotate("text"):
+            end = set_lines(
+                canvas, rng, text, style.left, start, (split - style.left) * 0.85, lines, align="left"
+            )
+        start = end + text.leading
+    with canvas.annotate("text"):
+        y = set_lines(canvas, rng, text, split, y, style.right - split, depth)
+    y = max(y, start) + text.leading * 0.8
+    canvas.line([(style.left, y), (style.right, y)], BLACK, rule)
+    return y
 
 
 def _abstract(canvas: Canvas, rng: random.Random, style: Style, y: float) -> float:

@@ -29,6 +29,7 @@ def compose(canvas: Canvas, rng: random.Random, style: Style) -> None:
     """Fill the canvas with one page."""
     kind = rng.choices(("body", "first", "references", "floats"), (60, 16, 11, 13))[0]
     running_heads(canvas, rng, style, first=kind == "first")
+    _margins(canvas, rng, style)
     top, bottom = style.top, style.bottom
     if kind == "first":
         top = front_matter(canvas, rng, style)
@@ -66,6 +67,23 @@ def running_heads(canvas: Canvas, rng: random.Random, style: Style, first: bool)
         if rng.random() < 0.2:
             y -= 10 * style.point
             canvas.line([(style.left, y), (style.right, y)], style.accent)
+
+
+def _margins(canvas: Canvas, rng: random.Random, style: Style) -> None:
+    """Write line numbers or a vertical banner into the left margin of a few pages; neither is annotated."""
+    chance, face = rng.random(), style.small.regular
+    if chance < 0.03:
+        y, number = style.top + style.body.leading * 0.8, rng.randint(0, 30) * 10
+        while y < style.bottom:
+            number += 1
+            canvas.text(str(number), style.left - 8 * style.point, y, face, (120, 120, 120), 1.0)
+            y += style.body.leading
+    elif chance < 0.08 and style.left > 40 * style.point:
+        banner = phrase(rng, rng.randint(2, 4))
+        for place in (0.2, 0.5, 0.8):
+            canvas.vertical_text(
+                banner, style.left * 0.5, canvas.height * place, style.body.bold, (90, 90, 90)
+            )
 
 
 def _float(

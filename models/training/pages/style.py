@@ -100,6 +100,8 @@ def draw_style(rng: random.Random, height: int, width: int) -> Style:
     side, far = rng.uniform(32, 72) * point, rng.uniform(32, 72) * point
     if rng.random() < 0.6:
         far = side
+    if columns == 1 and rng.random() < 0.15:
+        side += rng.uniform(60, 120) * point
     return Style(
         point=point,
         left=side,

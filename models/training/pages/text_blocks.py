@@ -15,7 +15,7 @@ def _tokens(
     rng: random.Random, text: TextStyle, lead: Sequence[tuple[str, Face]], ink: Colour
 ) -> "TokenSource":
     """Return the words that begin with `lead` and run on."""
-    return TokenSource(rng, text, [(face.word(string), ink) for string, face in lead], ink)
+    return TokenSource(rng, text, [(face.string(string), ink) for string, face in lead], ink)
 
 
 class TokenSource:

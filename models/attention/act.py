@@ -1,0 +1,45 @@
+"""Adaptive clustering attention (ACT, arXiv 2011.09315): attend once per group of queries that hash alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from models.attention.prototype_attention import prototype_attention
+from models.attention.strategy import Attended
+from models.clustering.lsh import bucket_keys, hash_buckets, hash_planes
+from models.clustering.prototypes import assign_clusters, broadcast, mean_prototypes
+
+
+@dataclass(frozen=True, slots=True)
+class ActAttention:
+    """Queries grouped by `L` rounds of LSH with bucket width `r`; keys and values stay as they are.
+
+    The hash sees queries scaled by 1/sqrt(D), so that a published (L, r) means the same here.
+    """
+
+    L: int
+    r: float
+    seed: int = 0
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Attended:
+        """Hash, group, attend once per prototype, hand the result to every member (section 3.2, equations 1 to 6)."""
+        head_dim = q.shape[-1]
+        planes = hash_planes(head_dim, self.L, self.seed, q.device, q.dtype)
+        clusters = assign_clusters(bucket_keys(hash_buckets(q * head_dim**-0.5, planes, self.r)))
+        prototypes = mean_prototypes(q, clusters, capacity(clusters.counts, q))
+        attended = prototype_attention(prototypes, k, v, clusters.counts)
+        return Attended(broadcast(attended, clusters), clusters.counts)
+
+    def multiply_adds(self, tokens: int, heads: int, head_dim: int, clusters: int) -> int:
+        """Hashing N L D a head, then attention of its C prototypes 2 C N D; `clusters` is the sum of C."""
+        return heads * tokens * self.L * head_dim + 2 * clusters * tokens * head_dim
+
+
+def capacity(counts: Tensor, q: Tensor) -> int:
+    """Rows to allocate for prototypes.
+
+    On a CPU the largest count is at hand; a GPU would stop to hand it over, so there it is N, which no count exceeds.
+    """
+    return q.shape[-2] if q.is_cuda else int(counts.max())

@@ -1,0 +1,25 @@
+"""Which attention strategy a configuration stands for, and which configuration `auto` stands for."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from models.attention.act import ActAttention
+from models.attention.exact import ExactAttention
+from models.attention.strategy import AttentionStrategy
+from models.config import AttentionConfig
+
+AUTO_MIN_TOKENS: Final = 2000
+"""From so many encoder tokens on, `auto` means ACT."""
+
+
+def strategy(config: AttentionConfig) -> AttentionStrategy:
+    """The strategy to inject into the encoder."""
+    if config.mode == "act":
+        return ActAttention(config.L, config.r, config.seed)
+    return ExactAttention()
+
+
+def auto_attention(tokens: int) -> AttentionConfig:
+    """Exact attention for few tokens, ACT at its published setting from `AUTO_MIN_TOKENS` on."""
+    return AttentionConfig.act() if tokens >= AUTO_MIN_TOKENS else AttentionConfig.exact()

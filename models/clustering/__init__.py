@@ -1,0 +1,1 @@
+"""Grouping of attention queries: pure functions, seeded, aware of padding."""

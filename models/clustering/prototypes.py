@@ -1,0 +1,71 @@
+"""Clusters of queries and their prototypes (ACT, section 3.2), in parallel and without reading counts back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.clustering.lsh import PADDING_KEY
+
+
+@dataclass(frozen=True, slots=True)
+class Clusters:
+    """`ids` int64 [..., N] in 0..C-1, -1 for padding; `counts` int64 [...], the C of every image and head."""
+
+    ids: Tensor
+    counts: Tensor
+
+
+def assign_clusters(keys: Tensor, valid: Tensor | None = None) -> Clusters:
+    """Number the distinct keys int64 [..., N] of every row; positions where `valid` bool [..., N] is False are left out.
+
+    Sort, compare neighbours, prefix sum. Clusters are numbered by rising key.
+    """
+    keys = keys >> 1  # leaves PADDING_KEY, the largest of all, to padding alone
+    if valid is not None:
+        keys = keys.masked_fill(~valid, PADDING_KEY)
+    ordered, order = torch.sort(keys, dim=-1, stable=True)
+    first = torch.ones_like(ordered, dtype=torch.bool)
+    first[..., 1:] = ordered[..., 1:] != ordered[..., :-1]
+    first &= ordered != PADDING_KEY
+    rank = first.cumsum(-1) - 1
+    ids = torch.empty_like(rank).scatter_(-1, order, rank)
+    if valid is not None:
+        ids = ids.masked_fill(~valid, -1)
+    return Clusters(ids, first.sum(-1))
+
+
+def mean_prototypes(q: Tensor, clusters: Clusters, capacity: int) -> Tensor:
+    """Mean [..., capacity, D] of the queries [..., N, D] of each cluster; zero past the last cluster.
+
+    Sums are made in a fixed order on every device. `capacity` is at least the largest count.
+    """
+    rows, dim = q.shape[-2:]
+    groups = q[..., 0, 0].numel()
+    slots = capacity + 1  # the last slot swallows padding
+    start = torch.arange(groups, device=q.device).view(*q.shape[:-2], 1) * slots
+    slot = (torch.where(clusters.ids < 0, capacity, clusters.ids) + start).flatten()
+    sums = q.new_zeros(groups * slots, dim)
+    sizes = q.new_zeros(groups * slots, 1)
+    members = q.reshape(-1, dim)
+    _add_rows(sums, slot, members)
+    _add_rows(sizes, slot, members.new_ones(groups * rows, 1))
+    means = sums / sizes.clamp(min=1)
+    return means.view(*q.shape[:-2], slots, dim)[..., :capacity, :]
+
+
+def _add_rows(sums: Tensor, slot: Tensor, rows: Tensor) -> None:
+    """sums[slot[i]] += rows[i]. CUDA's scatter_add_ adds in any order, its accumulating index_put_ in one."""
+    if sums.is_cuda:
+        sums.index_put_((slot,), rows, accumulate=True)
+    else:
+        sums.scatter_add_(0, slot[:, None].expand_as(rows), rows)
+
+
+def broadcast(values: Tensor, clusters: Clusters) -> Tensor:
+    """Hand each cluster's row of values [..., C, D] to its members: [..., N, D]; zero for padding."""
+    ids = clusters.ids[..., None]
+    members = values.gather(-2, ids.clamp(min=0).expand(*ids.shape[:-1], values.shape[-1]))
+    return members.masked_fill(ids < 0, 0)

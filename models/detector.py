@@ -1,0 +1,163 @@
+"""The detector: images in, detections out. The only face of the model that the service sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.attention.choice import strategy
+from models.config import AttentionConfig, DetrConfig
+from models.detections import AttentionReport, LayerClusters, Prediction
+from models.detr.backbone import fold_batch_norms
+from models.detr.detr import Detr, DetrOutput
+from models.detr.multiply_adds import encoder_multiply_adds
+from models.images import ImageBatch
+from models.postprocess import detections
+from models.preprocess import PreparedImage, normalised, prepare
+from models.weights import load_strict, resolve
+from models.weights.download import Progress
+
+Precision = Literal["fp32", "bf16"]
+
+
+class DeviceOutOfMemory(RuntimeError):
+    """The device has no room for this batch; a smaller one may fit."""
+
+
+class Detector:
+    """A DETR ready to run: weights loaded, batch norm folded, on its device.
+
+    `preprocess` may be called from any thread; `predict` from one at a time.
+    """
+
+    def __init__(self, detr: Detr, device: str = "cpu", precision: Precision = "fp32") -> None:
+        self.config: DetrConfig = detr.config
+        self.name = detr.config.name
+        self.labels = tuple(label for label in detr.config.labels if label is not None)
+        self.device = device
+        self.precision: Precision = precision
+        self.parameters = sum(parameter.numel() for parameter in detr.parameters())
+        self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        fold_batch_norms(detr)
+        self._detr = detr.eval().requires_grad_(False).to(torch.device(device), self._dtype)
+        self._detr.backbone.to(memory_format=torch.channels_last)
+
+    def detect(self, image: NDArray[np.uint8], attention: AttentionConfig | None = None) -> Prediction:
+        """Detect in one uint8 RGB image [H, W, 3]; exact attention unless told otherwise."""
+        return self.predict([self.preprocess(image)], attention or AttentionConfig.exact())[0]
+
+    def preprocess(self, image: NDArray[np.uint8]) -> PreparedImage:
+        """Resize one uint8 RGB image [H, W, 3]. Raises ValueError for anything else."""
+        return prepare(image, self.config)
+
+    @torch.inference_mode()
+    def predict(self, images: Sequence[PreparedImage], attention: AttentionConfig) -> list[Prediction]:
+        """Detect in images of any sizes, in order. What one image gets does not depend on the others.
+
+        On a CPU the images run one after another: a batch would be no faster there, and its matrix products
+        would round differently with every batch size. So an image's answer is the same bit for bit.
+
+        Raises DeviceOutOfMemory.
+        """
+        batches = [images] if self.device.startswith("cuda") else [[image] for image in images]
+        try:
+            return [prediction for batch in batches for prediction in self._predict_together(batch, attention)]
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            raise DeviceOutOfMemory(f"{len(images)} images do not fit on {self.device}") from error
+
+    def tokens(self, image: PreparedImage) -> int:
+        """How many tokens the encoder makes of an image."""
+        stride = self.config.backbone.stride
+        return -(-image.height // stride) * -(-image.width // stride)
+
+    def warm_up(self) -> None:
+        """Run every attention mode once, so that the first caller does not pay for lazy set-up."""
+        blank = np.full((self.config.shortest_side, self.config.shortest_side, 3), 255, np.uint8)
+        for attention in (AttentionConfig.exact(), AttentionConfig.act()):
+            self.detect(blank, attention)
+
+    def check(self) -> None:
+        """Raise RuntimeError when the device no longer computes."""
+        if float(torch.ones(2, device=self.device).sum()) != 2:
+            raise RuntimeError(f"{self.device} computes wrongly")
+
+    def memory_bytes(self) -> int:
+        """Bytes allocated on the device; 0 on a CPU."""
+        return torch.cuda.memory_allocated(self.device) if self.device.startswith("cuda") else 0
+
+    def _predict_together(self, images: Sequence[PreparedImage], attention: AttentionConfig) -> list[Prediction]:
+        device = torch.device(self.device)
+        batch = ImageBatch.from_images([normalised(image, self.config, device, self._dtype) for image in images])
+        output: DetrOutput = self._detr(batch, strategy(attention))
+        logits, boxes = output.logits.cpu(), output.boxes_cxcywh.cpu()
+        reports = self._reports(output, attention)
+        return [
+            Prediction(detections(logits[place], boxes[place], image, self.config.labels), reports[place])
+            for place, image in enumerate(images)
+        ]
+
+    def _reports(self, output: DetrOutput, attention: AttentionConfig) -> list[AttentionReport]:
+        counts = output.encoded.cluster_counts
+        by_image = [None] * len(output.logits) if counts is None else counts.cpu().unbind()
+        return [
+            self._report(attention, tokens, image_counts)
+            for tokens, image_counts in zip(output.encoded.tokens.lengths, by_image, strict=True)
+        ]
+
+    def _report(self, attention: AttentionConfig, tokens: int, counts: Tensor | None) -> AttentionReport:
+        """The encoder's account of one image; counts int64 [layers, H]."""
+        none = [0] * self.config.encoder_layers
+        exact = encoder_multiply_adds(self.config, strategy(AttentionConfig.exact()), tokens, none)
+        if counts is None:
+            return AttentionReport(attention, tokens, (), exact / 1e9, exact / 1e9)
+        clusters = tuple(
+            LayerClusters(layer, sum(heads) / len(heads), min(heads), max(heads))
+            for layer, heads in enumerate(counts.tolist())
+        )
+        ran = encoder_multiply_adds(self.config, strategy(attention), tokens, counts.sum(1).tolist())
+        return AttentionReport(attention, tokens, clusters, ran / 1e9, exact / 1e9)
+
+
+def load_detector(
+    model: str = "pages-small",
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    cache_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> Detector:
+    """Load a detector by name, by path to a checkpoint file, or by folder that `transformers` saved.
+
+    `device`: auto (the first GPU if there is one), cpu, cuda or cuda:N. `precision`: auto or fp32 (answers are
+    reproducible), or bf16. Published weights are downloaded once into `cache_dir`; `progress` is told the bytes
+    so far and in all.
+
+    Raises ValueError for a device or precision that is not there, WeightsError for weights that cannot be had.
+    """
+    if precision not in ("auto", "fp32", "bf16"):
+        raise ValueError(f"precision must be auto, fp32 or bf16, not {precision!r}")
+    device = _device(device)
+    loaded = resolve(model, cache_dir=cache_dir, progress=progress)
+    detr = Detr(loaded.config)
+    load_strict(detr, loaded.state_dict)
+    return Detector(detr, device, "bf16" if precision == "bf16" else "fp32")
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cpu":
+        return name
+    if name != "cuda" and not (name.startswith("cuda:") and name[5:].isdigit()):
+        raise ValueError(f"device must be auto, cpu, cuda or cuda:N, not {name!r}")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(name[5:] or 0) >= count:
+        raise ValueError(f"device {name} is not there: this machine has {count} CUDA devices")
+    return name

@@ -1,0 +1,71 @@
+"""From a decoded image to what the model eats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from models.config import DetrConfig
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedImage:
+    """An image resized for one model: `pixels` uint8 [3, height, width], not yet normalised; and its first size."""
+
+    pixels: Tensor
+    original_height: int
+    original_width: int
+
+    @property
+    def height(self) -> int:
+        """Rows after resizing."""
+        return self.pixels.shape[1]
+
+    @property
+    def width(self) -> int:
+        """Columns after resizing."""
+        return self.pixels.shape[2]
+
+
+def prepare(image: NDArray[np.uint8], config: DetrConfig) -> PreparedImage:
+    """Resize uint8 RGB [H, W, 3] as DETR was trained: bilinear with antialias, aspect ratio kept.
+
+    Pillow does it, as in the published code: one thread, with the interpreter's lock released. Raises ValueError
+    for any other shape or dtype.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(f"expected a uint8 image [H, W, 3], not {image.dtype} {list(image.shape)}")
+    height, width = image.shape[:2]
+    new_height, new_width = resized(height, width, config.shortest_side, config.longest_side)
+    if (new_height, new_width) != (height, width):
+        pillow = Image.fromarray(image).resize((new_width, new_height), Image.Resampling.BILINEAR)
+        image = np.asarray(pillow)
+    pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    return PreparedImage(pixels, height, width)
+
+
+def resized(height: int, width: int, shortest_side: int, longest_side: int) -> tuple[int, int]:
+    """(height, width) with the shortest side at `shortest_side`, unless the longest would pass `longest_side`.
+
+    Rounds as the published code does. Never below one pixel.
+    """
+    short, long = min(height, width), max(height, width)
+    if long / short * shortest_side > longest_side:
+        shortest_side = round(longest_side * short / long)
+    shortest_side = max(1, shortest_side)
+    if short == shortest_side and long <= longest_side:
+        return height, width
+    longest = max(shortest_side, min(longest_side, int(shortest_side * long / short)))
+    return (shortest_side, longest) if height < width else (longest, shortest_side)
+
+
+def normalised(image: PreparedImage, config: DetrConfig, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Float [3, height, width] on the device: RGB in 0..1, less the mean, over the standard deviation."""
+    pixels = image.pixels.to(device, non_blocking=True).to(torch.float32)
+    mean, std = (torch.tensor(x, device=device).view(3, 1, 1) for x in (config.mean, config.std))
+    return ((pixels / 255 - mean) / std).to(dtype)

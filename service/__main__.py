@@ -1,0 +1,55 @@
+"""The composition root: Settings → Detector → app → uvicorn. `python -m service` starts the server."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from typing import Any
+
+from service.settings import BadSettings, load_settings, unknown_variables
+
+logger = logging.getLogger(__name__)
+
+
+def serve(**overrides: Any) -> int:
+    """Serve until told to stop; settings come from the environment, `overrides` (by field name) win.
+
+    Returns the process's exit status: 0, 1 when the model cannot be loaded, 2 for bad settings.
+    """
+    try:
+        settings = load_settings(**overrides)
+    except BadSettings as error:
+        print(f"bad settings:\n{error}", file=sys.stderr)
+        return 2
+    # After the settings, so that mistakes in them are told at once: torch takes seconds to import.
+    from PIL import Image
+
+    from models.detector import load_detector
+    from service.app import create_app
+    from service.request_log import configure_logging
+    from service.server import build_server
+
+    configure_logging(settings.log_level, settings.log_format)
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the pixel limit is ours
+    for name in unknown_variables(os.environ):
+        logger.warning("%s is not a setting", name)
+    try:
+        detector = load_detector(
+            settings.model,
+            device=settings.device,
+            precision=settings.precision,
+            cache_dir=settings.cache_dir,
+            threads=settings.threads,
+        )
+    except Exception as error:
+        logger.error("cannot load the model %s: %s", settings.model, error)
+        logger.debug("the reason", exc_info=True)
+        return 1
+    build_server(create_app(settings, detector), settings).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(serve())

@@ -1,0 +1,33 @@
+"""Who may call: API keys, where any are set."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+
+from service.errors import Unauthorized
+
+_bearer = HTTPBearer(auto_error=False, description="An API key, where the server asks for one.")
+_header = APIKeyHeader(name="x-api-key", auto_error=False, description="The same, as a header of its own.")
+
+
+def require_key(
+    request: Request,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    header: Annotated[str | None, Depends(_header)],
+) -> None:
+    """Refuse callers without one of the server's keys. Raises Unauthorized."""
+    keys: tuple[str, ...] = request.app.state.api_keys
+    offered = [key for key in (bearer.credentials if bearer else None, header) if key]
+    if keys and not any(_matches(key, keys) for key in offered):
+        raise Unauthorized("Send an API key as `Authorization: Bearer …` or `x-api-key`.")
+
+
+def _matches(offered: str, keys: Sequence[str]) -> bool:
+    """Compare with every key, in a time that does not tell how much of one was right."""
+    matches = [hmac.compare_digest(offered.encode(), key.encode()) for key in keys]
+    return any(matches)

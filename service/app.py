@@ -1,0 +1,165 @@
+"""The application: its parts meet here. HTTP around a detector."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from fastapi import FastAPI
+
+from models.config import AttentionConfig
+from models.detections import Prediction
+from models.detector import Detector, DeviceOutOfMemory
+from models.preprocess import PreparedImage
+from service import routes_detect, routes_status
+from service.batcher import BatchLimits
+from service.errors import WorkerDead
+from service.inference_worker import InferenceWorker
+from service.metrics import Metrics, WorkerMetrics
+from service.middleware import RequestObserver, UnreadBody
+from service.pipeline import Pipeline
+from service.problems import install_error_handlers
+from service.readiness import Admission, DeviceProbe, Readiness
+from service.request_body import BodyLimits
+from service.request_record import now
+from service.schemas import Problem
+from service.settings import Settings
+from service.wishes import Defaults
+
+logger = logging.getLogger(__name__)
+
+_DESCRIPTION = """Detects objects in images with a DETR whose encoder runs exact attention or ACT (adaptive
+clustering), chosen per request. Errors are `application/problem+json`; every answer has an `x-request-id` and
+a `Server-Timing` header."""
+
+
+def create_app(settings: Settings, detector: Detector) -> FastAPI:
+    """Build the app. Its lifespan warms the detector up in the background, and drains at the end."""
+    metrics = _metrics(detector)
+    worker = InferenceWorker[PreparedImage, Prediction](
+        run_on(detector),
+        limits=BatchLimits(
+            settings.max_batch, settings.max_batch_pixels, settings.delay_seconds(detector.device)
+        ),
+        max_queue=settings.max_queue,
+        observer=WorkerMetrics(metrics),
+        clock=now,
+        is_out_of_memory=lambda error: isinstance(error, DeviceOutOfMemory),
+    )
+    pipeline = Pipeline(
+        detector,
+        worker,
+        metrics,
+        threads=settings.preprocess_threads,
+        max_bytes=settings.max_bytes,
+        max_pixels=settings.max_pixels,
+    )
+    readiness = Readiness(lambda: worker.alive, DeviceProbe(detector.check))
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        worker.start()
+        warming = asyncio.create_task(readiness.warm_up(detector.warm_up))
+        yield
+        readiness.drain()
+        await warming
+        await _drain(worker, settings.drain_seconds)
+        pipeline.close()
+
+    app = FastAPI(
+        title="act-detr",
+        version=routes_status.service_version(),
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.settings, app.state.detector, app.state.metrics = settings, detector, metrics
+    app.state.pipeline, app.state.readiness = pipeline, readiness
+    app.state.admission = Admission(readiness, settings.max_inflight, metrics)
+    app.state.api_keys, app.state.model_name = settings.api_keys, detector.name
+    app.state.body_limits = _body_limits(settings)
+    app.state.defaults = _defaults(settings, detector)
+    app.include_router(routes_detect.router)
+    app.include_router(routes_status.router)
+    install_error_handlers(app)
+    app.add_middleware(RequestObserver, metrics=metrics)
+    app.add_middleware(UnreadBody)  # outermost: it lingers when all else is done
+    _document_problems(app)
+    return app
+
+
+def run_on(detector: Detector) -> Callable[[Sequence[PreparedImage], Any], Sequence[Prediction]]:
+    """Return what the worker runs. When it fails, the device is asked whether it still works.
+
+    The callable raises WorkerDead when it does not, and else what the detector raised.
+    """
+
+    def run(images: Sequence[PreparedImage], attention: AttentionConfig) -> Sequence[Prediction]:
+        try:
+            return detector.predict(images, attention)
+        except DeviceOutOfMemory:
+            raise
+        except Exception:
+            try:
+                detector.check()
+            except RuntimeError as error:
+                raise WorkerDead from error
+            raise
+
+    return run
+
+
+def _metrics(detector: Detector) -> Metrics:
+    metrics = Metrics()
+    facts = {
+        "name": detector.name,
+        "device": detector.device,
+        "precision": detector.precision,
+        "version": routes_status.service_version(),
+    }
+    metrics.describe_model(facts, detector.labels, detector.config.encoder_layers)
+    metrics.watch_device(detector.memory_bytes)
+    return metrics
+
+
+def _body_limits(settings: Settings) -> BodyLimits:
+    return BodyLimits(
+        settings.max_bytes, settings.max_batch_bytes, settings.max_batch_parts, settings.body_timeout_s
+    )
+
+
+def _defaults(settings: Settings, detector: Detector) -> Defaults:
+    return Defaults(
+        settings.attention,
+        settings.l,
+        settings.r,
+        settings.threshold,
+        settings.max_detections,
+        settings.deadline_ms,
+        tuple(detector.labels),
+    )
+
+
+async def _drain(worker: InferenceWorker[PreparedImage, Prediction], seconds: float) -> None:
+    with suppress(TimeoutError):
+        await worker.drain(seconds)
+        return
+    logger.warning("the drain took too long: what was left has been refused")
+
+
+def _document_problems(app: FastAPI) -> None:
+    """Add the schema that the documented errors refer to."""
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = plain()
+        document.setdefault("components", {}).setdefault("schemas", {})["Problem"] = (
+            Problem.model_json_schema()
+        )
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,69 @@
+"""HTTP/1.1 on a connection: uvicorn's, with a bound on how long headers may take; it answers in problems."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Final
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from service.errors import PROBLEM_MEDIA_TYPE, MalformedRequest
+from service.request_record import request_id
+
+
+def http_protocol(header_seconds: float) -> type[H11Protocol]:
+    """Return the protocol class for uvicorn; headers must arrive within so many seconds of the connection."""
+
+    class BoundedProtocol(H11Protocol):
+        """Closes connections that never send a whole head, and tells of broken ones in problem+json."""
+
+        HEADER_SECONDS: Final = header_seconds
+
+        _head_timer: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._watch_head()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self._watch_head()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_watching()
+            super().connection_lost(exc)
+
+        def _watch_head(self) -> None:
+            """While a head is on its way, a timer runs that no further byte resets."""
+            if self.conn.their_state is not h11.IDLE:
+                self._stop_watching()
+            elif self._head_timer is None:
+                self._head_timer = self.loop.call_later(self.HEADER_SECONDS, self.transport.close)
+
+        def _stop_watching(self) -> None:
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
+
+        def send_400_response(self, msg: str) -> None:  # noqa: ARG002  (uvicorn's words, not ours)
+            if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+                self.transport.close()  # an answer is on its way already
+                return
+            problem = MalformedRequest("This is not HTTP.").problem() | {"request_id": request_id(None)}
+            body = json.dumps(problem).encode()
+            headers = [
+                ("content-type", PROBLEM_MEDIA_TYPE),
+                ("content-length", str(len(body))),
+                ("connection", "close"),
+            ]
+            for event in (
+                h11.Response(status_code=400, headers=headers),
+                h11.Data(data=body),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event) or b"")
+            self.transport.close()
+
+    return BoundedProtocol

@@ -1,0 +1,108 @@
+"""Whether the service takes requests: warmed up, not draining, its device alive."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from service.errors import Draining, NotReady, QueueFull, ServiceError, WorkerDead
+from service.metrics import Metrics
+from service.request_record import now
+
+logger = logging.getLogger(__name__)
+
+
+class DeviceProbe:
+    """Asks the device whether it works, seldom and off the event loop; no answer in time is an answer too."""
+
+    FRESH_SECONDS: Final = 2.0
+    PATIENCE_SECONDS: Final = 10.0
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self._check = check
+        self._asked = 0.0
+        self._answer: asyncio.Task[None] | None = None
+
+    async def healthy(self) -> bool:
+        """Tell whether the last check, if it is fresh, or else a new one succeeded."""
+        if self._answer is None or (self._answer.done() and now() - self._asked > self.FRESH_SECONDS):
+            self._asked = now()
+            self._answer = asyncio.create_task(asyncio.to_thread(self._check))
+        await asyncio.wait({self._answer}, timeout=self.PATIENCE_SECONDS)
+        return self._answer.done() and self._answer.exception() is None
+
+
+class Readiness:
+    """The state of the service. `worker_alive` tells of the inference thread, `probe` of the device."""
+
+    def __init__(self, worker_alive: Callable[[], bool], probe: DeviceProbe) -> None:
+        self._worker_alive = worker_alive
+        self._probe = probe
+        self._warm = False
+        self._failed = False
+        self.draining = False
+
+    async def warm_up(self, warm_up: Callable[[], None]) -> None:
+        """Run the detector's warm-up on a thread; become ready, or failed."""
+        started = now()
+        try:
+            await asyncio.to_thread(warm_up)
+        except Exception:
+            self._failed = True
+            logger.exception("the warm-up failed: the service will not become ready")
+        else:
+            self._warm = True
+            logger.info("ready", extra={"warm_up_seconds": round(now() - started, 3)})
+
+    def drain(self) -> None:
+        """Take no more requests. May be called from a signal handler."""
+        self.draining = True
+
+    def refusal(self) -> ServiceError | None:
+        """Return why a request cannot be taken now, as far as is known without asking the device."""
+        if self.draining:
+            return Draining()
+        if self._failed or (self._warm and not self._worker_alive()):
+            return WorkerDead()
+        return None if self._warm else NotReady("The model is being warmed up.", headers={"Retry-After": "1"})
+
+    async def ready(self) -> ServiceError | None:
+        """Return why the service is not ready, having asked the device; None when it is."""
+        refusal = self.refusal()
+        if refusal is None and not await self._probe.healthy():
+            return WorkerDead()
+        return refusal
+
+    async def dead(self) -> ServiceError | None:
+        """Return why a restart is the only cure; None while there is hope. Warming up and draining are alive."""
+        reason = await self.ready()
+        return reason if isinstance(reason, WorkerDead) else None
+
+
+class Admission:
+    """Counts the requests under way, and bounds them: memory stays bounded by this and the body limits."""
+
+    def __init__(self, readiness: Readiness, limit: int, metrics: Metrics) -> None:
+        self._readiness = readiness
+        self._limit = limit
+        self._metrics = metrics
+        self.inflight = 0
+
+    @contextmanager
+    def admit(self) -> Iterator[None]:
+        """Hold a place while the request is under way. Raises Draining, NotReady, WorkerDead or QueueFull."""
+        refusal = self._readiness.refusal()
+        if refusal is not None:
+            raise refusal
+        if self.inflight >= self._limit:
+            raise QueueFull(1, "Too many requests are under way.")
+        self.inflight += 1
+        self._metrics.inflight.set(self.inflight)
+        try:
+            yield
+        finally:
+            self.inflight -= 1
+            self._metrics.inflight.set(self.inflight)

@@ -1,0 +1,126 @@
+"""The routes that tell of the service: probes, metrics, the model's card, the pages."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
+from typing import Final
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+
+from service.access import require_key
+from service.errors import Draining, NotFound, NotReady, ServiceError, Unauthorized, WorkerDead
+from service.image_decoding import MEDIA_TYPES
+from service.problems import documented
+from service.schemas import AttentionDefaults, Health, InputSize, Limits, ModelCard
+
+router = APIRouter()
+
+STATIC_TYPES: Final = {
+    "page.css": "text/css; charset=utf-8",
+    "page.js": "text/javascript; charset=utf-8",
+    "docs.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
+
+
+@router.get(
+    "/livez",
+    tags=["health"],
+    summary="Is the process worth keeping?",
+    response_model=Health,
+    responses=documented(WorkerDead),
+)
+async def livez(request: Request) -> Health:
+    """Answer 503 when only a restart helps: the device or the thread that owns it has died."""
+    return _health(await request.app.state.readiness.dead())
+
+
+@router.get(
+    "/readyz",
+    tags=["health"],
+    summary="Can it take requests now?",
+    response_model=Health,
+    responses=documented(NotReady, Draining, WorkerDead),
+)
+async def readyz(request: Request) -> Health:
+    """Answer 503 until the model is warm, while the service drains, and when the device is dead."""
+    return _health(await request.app.state.readiness.ready())
+
+
+def _health(refusal: ServiceError | None) -> Health:
+    if refusal is not None:
+        raise refusal
+    return Health(status="ok")
+
+
+@router.get("/metrics", tags=["health"], summary="Metrics for Prometheus", response_class=Response)
+async def metrics(request: Request) -> Response:
+    """Every metric of the service, as text or OpenMetrics."""
+    body, media_type = request.app.state.metrics.render(request.headers.get("accept", ""))
+    return Response(body, headers={"Content-Type": media_type})
+
+
+@router.get(
+    "/model",
+    tags=["model"],
+    summary="The model, its classes, defaults and limits",
+    response_model=ModelCard,
+    dependencies=[Depends(require_key)],
+    responses=documented(Unauthorized),
+)
+async def model(request: Request) -> ModelCard:
+    """Tell what is served, and what a request gets that does not choose."""
+    settings, detector = request.app.state.settings, request.app.state.detector
+    return ModelCard(
+        name=detector.name,
+        version=service_version(),
+        labels=list(detector.labels),
+        device=detector.device,
+        precision=detector.precision,
+        parameters=detector.parameters,
+        attention_modes=["exact", "act", "auto"],
+        default_attention=AttentionDefaults(mode=settings.attention, L=settings.l, r=settings.r),
+        default_threshold=settings.threshold,
+        default_max_detections=settings.max_detections,
+        default_deadline_ms=settings.deadline_ms,
+        input_size=InputSize(
+            shortest_side=detector.config.shortest_side, longest_side=detector.config.longest_side
+        ),
+        limits=Limits(**{name: getattr(settings, name) for name in Limits.model_fields}),
+        image_types=list(MEDIA_TYPES),
+    )
+
+
+@router.get("/", include_in_schema=False)
+async def page() -> Response:
+    """Return the web page."""
+    return _static("index.html", "text/html; charset=utf-8")
+
+
+@router.get("/docs", include_in_schema=False)
+async def docs() -> Response:
+    """Return the API's documentation: a page of ours draws it from /openapi.json, without a network."""
+    return _static("docs.html", "text/html; charset=utf-8")
+
+
+@router.get("/static/{name}", include_in_schema=False)
+async def static(name: str) -> Response:
+    """Return a style or script of the pages."""
+    if name not in STATIC_TYPES:
+        raise NotFound
+    return _static(name, STATIC_TYPES[name])
+
+
+def _static(name: str, media_type: str) -> Response:
+    content = files("service").joinpath("static", name).read_bytes()
+    return Response(content, headers={"Content-Type": media_type, "Cache-Control": "no-cache"})
+
+
+def service_version() -> str:
+    """Return the installed version, or `unknown` where the sources run uninstalled."""
+    try:
+        return version("act-detr")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,77 @@
+"use strict";
+
+function element(name, text, className) {
+  const made = document.createElement(name);
+  if (text !== undefined) made.textContent = text;
+  if (className) made.className = className;
+  return made;
+}
+
+function row(tag, cells) {
+  const made = element("tr");
+  for (const cell of cells) made.append(cell instanceof Node ? cell : element(tag, cell));
+  return made;
+}
+
+function table(heads, rows) {
+  const made = element("table");
+  made.append(row("th", heads), ...rows.map((cells) => row("td", cells)));
+  return made;
+}
+
+function kind(schema) {
+  const parts = (schema.anyOf || [schema]).filter((part) => part.type !== "null").map((part) => {
+    if (part.enum) return part.enum.join(" | ");
+    const low = part.minimum !== undefined ? ` ≥ ${part.minimum}` : part.exclusiveMinimum !== undefined ? ` > ${part.exclusiveMinimum}` : "";
+    const high = part.maximum !== undefined ? ` ≤ ${part.maximum}` : "";
+    return (part.type || "") + low + high;
+  });
+  return parts.join(" or ");
+}
+
+function example(title, value) {
+  const made = element("details");
+  made.append(element("summary", title), element("pre", JSON.stringify(value, null, 2)));
+  return made;
+}
+
+function curl(method, path) {
+  const body = path === "/detect" ? " --data-binary @image.jpg" : path === "/detect/batch" ? " -F image=@a.jpg -F image=@b.png" : "";
+  return `curl${body} '${location.origin}${path}'`;
+}
+
+function operation(method, path, about) {
+  const made = element("section", undefined, "operation");
+  const title = element("h2");
+  title.append(element("code", method.toUpperCase(), "method"), element("code", path));
+  made.append(title, element("p", about.summary), element("p", about.description || "", "muted"), element("pre", curl(method, path)));
+  const query = (about.parameters || []).filter((parameter) => parameter.in === "query");
+  if (query.length) {
+    made.append(table(["query", "values", "what"], query.map((parameter) => [
+      parameter.name, kind(parameter.schema), parameter.description || parameter.schema.description || "",
+    ])));
+  }
+  if (about.requestBody) {
+    made.append(element("p", "Body: " + Object.keys(about.requestBody.content).join(", ")));
+  }
+  made.append(table(["status", "what", ""], Object.entries(about.responses).map(([status, response]) => {
+    const cell = element("td");
+    for (const content of Object.values(response.content || {})) {
+      if (content.example) cell.append(example("example", content.example));
+      for (const [name, { value }] of Object.entries(content.examples || {})) cell.append(example(name, value));
+    }
+    return [status, response.description, cell];
+  })));
+  return made;
+}
+
+async function main() {
+  const api = await (await fetch("/openapi.json")).json();
+  document.getElementById("version").textContent = api.info.version;
+  document.getElementById("description").textContent = api.info.description;
+  const operations = Object.entries(api.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, about]) => operation(method, path, about)));
+  document.getElementById("operations").replaceChildren(...operations);
+}
+
+main();

@@ -1,0 +1,77 @@
+"""From a query to a wish: defaults filled in, combinations checked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from models.config import AttentionConfig
+from service.errors import BadParameter
+from service.pipeline import Wish
+from service.schemas import AttentionChoice, DetectQuery
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What callers get that do not choose; `labels` are the names that the model knows."""
+
+    attention: AttentionChoice
+    L: int
+    r: float
+    threshold: float
+    max_detections: int
+    deadline_ms: float
+    labels: tuple[str, ...]
+
+
+def refuse_repeats(request: Request) -> None:
+    """Refuse a parameter that is given twice: which one counts would be a guess. Raises BadParameter."""
+    counts = Counter(name for name, _ in request.query_params.multi_items() if name != "labels")
+    repeated = sorted(name for name, count in counts.items() if count > 1)
+    if repeated:
+        raise BadParameter(f"{repeated[0][:100]}: given more than once", parameter=repeated[0][:100])
+
+
+def wish(query: DetectQuery, defaults: Defaults, arrival: float) -> Wish:
+    """Return what the query asks for; its deadline counts from `arrival`, on the service's clock.
+
+    Raises BadParameter.
+    """
+    deadline_ms = defaults.deadline_ms if query.deadline_ms is None else query.deadline_ms
+    most = query.max_detections
+    return Wish(
+        attention=_attention(query, defaults),
+        threshold=defaults.threshold if query.threshold is None else query.threshold,
+        max_detections=defaults.max_detections if most is None else most,
+        labels=_labels(query.labels, defaults.labels),
+        deadline=arrival + deadline_ms / 1e3,
+    )
+
+
+def _attention(query: DetectQuery, defaults: Defaults) -> AttentionConfig | None:
+    mode = query.attention or defaults.attention
+    given = [name for name, value in (("L", query.L), ("r", query.r)) if value is not None]
+    if mode != "act" and given:
+        raise BadParameter(
+            f"{' and '.join(given)}: for attention=act alone, and this request's attention is {mode}",
+            parameter=given[0],
+        )
+    if mode == "auto":
+        return None
+    if mode == "exact":
+        return AttentionConfig.exact()
+    return AttentionConfig.act(
+        defaults.L if query.L is None else query.L, defaults.r if query.r is None else query.r
+    )
+
+
+def _labels(wished: list[str], known: tuple[str, ...]) -> frozenset[str] | None:
+    unknown = [name for name in wished if name not in known]
+    if unknown:
+        raise BadParameter(
+            f"labels: the model knows no class {unknown[0][:100]!r}; it knows {', '.join(known)}",
+            parameter="labels",
+        )
+    return frozenset(wished) if wished else None

@@ -1,0 +1,333 @@
+"""Downloads from a real server on this machine that misbehaves as told."""
+
+import hashlib
+import json
+import os
+import random
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from models.weights.download import download
+from models.weights.errors import (
+    DownloadFailed,
+    NoDiskSpace,
+    Offline,
+    TamperedDownload,
+    TruncatedDownload,
+    UnknownModel,
+)
+from models.weights.published import PublishedCheckpoint
+
+CONTENT = random.Random(0).randbytes(1_000_000)
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+FILE = f"tiny-{DIGEST[:8]}.pth"
+TABLE = {"tiny": PublishedCheckpoint("tiny", FILE, 1)}
+NO_WAIT = (0.0, 0.0)
+
+
+@dataclass
+class Behaviour:
+    """What the server does; `cuts[i]` ends the i-th answer after so many bytes."""
+
+    content: bytes = CONTENT
+    etag: str | None = '"v1"'
+    last_modified: str | None = None
+    ranges: bool = True
+    statuses: list[int] = field(default_factory=list)
+    cuts: list[int] = field(default_factory=list)
+    claimed_length: int | None = None
+    wrong_start: bool = False
+    address: str = ""
+    requests: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def ranges_asked(self) -> list[str | None]:
+        return [request.get("Range") for request in self.requests]
+
+
+class Handler(BaseHTTPRequestHandler):
+    behaviour: Behaviour
+
+    def do_GET(self) -> None:
+        b = self.behaviour
+        b.requests.append(dict(self.headers))
+        if b.statuses and (status := b.statuses.pop(0)) != 200:
+            self.send_error(status)
+            return
+        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        same = self.headers.get("If-Range") in (None, b.etag, b.last_modified)
+        first = int(asked[1]) if asked and b.ranges and same else 0
+        if first and first >= len(b.content):
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(b.content)}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        self.send_response(206 if first else 200)
+        if first:
+            start = first - 1 if b.wrong_start else first
+            self.send_header("Content-Range", f"bytes {start}-{len(b.content) - 1}/{len(b.content)}")
+        self.send_header("Content-Length", str(b.claimed_length or len(b.content) - first))
+        for name, value in (("ETag", b.etag), ("Last-Modified", b.last_modified)):
+            if value is not None:
+                self.send_header(name, value)
+        self.end_headers()
+        body = b.content[first:]
+        self.wfile.write(body[: b.cuts.pop(0)] if b.cuts else body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Behaviour]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    behaviour = Behaviour()
+    handler = type("BoundHandler", (Handler,), {"behaviour": behaviour})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
+        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        behaviour.address = f"http://127.0.0.1:{http.server_port}/detr"
+        yield behaviour
+        http.shutdown()
+        thread.join()
+
+
+def fetch(server: Behaviour, cache: Path, tries: int = 1, **options: object) -> Path:
+    return download(
+        "tiny", cache, base_url=server.address, published=TABLE, retry_delays=(0.0,) * (tries - 1), **options
+    )
+
+
+def left_behind(cache: Path) -> set[str]:
+    return {path.name for path in cache.iterdir()} - {f"{FILE}.lock"}
+
+
+def test_downloads_once_and_reports_progress(server: Behaviour, tmp_path: Path) -> None:
+    calls: list[tuple[int, int | None]] = []
+    path = fetch(server, tmp_path / "new" / "cache", progress=lambda *call: calls.append(call))
+    assert path == tmp_path / "new" / "cache" / FILE
+    assert path.read_bytes() == CONTENT
+    assert left_behind(path.parent) == {FILE}
+    assert calls[0] == (0, len(CONTENT))
+    assert calls[-1] == (len(CONTENT), len(CONTENT))
+    assert calls == sorted(calls)
+    assert fetch(server, path.parent) == path
+    assert len(server.requests) == 1
+
+
+def test_goes_on_where_a_cut_connection_ended(server: Behaviour, tmp_path: Path) -> None:
+    server.cuts = [300_000, 200_000]
+    calls: list[int] = []
+    path = fetch(server, tmp_path, tries=3, progress=lambda received, _total: calls.append(received))
+    assert path.read_bytes() == CONTENT
+    assert server.ranges_asked == [None, "bytes=300000-", "bytes=500000-"]
+    assert server.requests[1]["If-Range"] == '"v1"'
+    assert calls == sorted(calls)
+
+
+def test_a_later_call_goes_on_too(server: Behaviour, tmp_path: Path) -> None:
+    server.cuts = [300_000]
+    with pytest.raises(TruncatedDownload, match=r"300000 bytes are kept in .*\.part"):
+        fetch(server, tmp_path)
+    assert fetch(server, tmp_path).read_bytes() == CONTENT
+    assert server.ranges_asked == [None, "bytes=300000-"]
+    assert left_behind(tmp_path) == {FILE}
+
+
+def test_resumes_by_date_where_there_is_no_strong_tag(server: Behaviour, tmp_path: Path) -> None:
+    server.etag, server.last_modified = 'W/"weak"', "Thu, 28 May 2020 12:00:00 GMT"
+    server.cuts = [300_000]
+    assert fetch(server, tmp_path, tries=2).read_bytes() == CONTENT
+    assert server.requests[1]["If-Range"] == server.last_modified
+
+
+def test_starts_again_where_versions_cannot_be_told_apart(server: Behaviour, tmp_path: Path) -> None:
+    server.etag = None
+    server.cuts = [300_000]
+    assert fetch(server, tmp_path, tries=2).read_bytes() == CONTENT
+    assert server.ranges_asked == [None, None]
+
+
+def test_starts_again_where_the_server_ignores_ranges(server: Behaviour, tmp_path: Path) -> None:
+    server.ranges = False
+    server.cuts = [300_000]
+    assert fetch(server, tmp_path, tries=2).read_bytes() == CONTENT
+    assert server.ranges_asked == [None, "bytes=300000-"]
+
+
+def test_starts_again_where_the_file_changed_meanwhile(server: Behaviour, tmp_path: Path) -> None:
+    server.content, server.cuts = bytes(len(CONTENT)), [300_000]
+    with pytest.raises(TruncatedDownload):
+        fetch(server, tmp_path)
+    server.content, server.etag = CONTENT, '"v2"'
+    assert fetch(server, tmp_path).read_bytes() == CONTENT
+
+
+def test_starts_again_where_another_part_comes_than_asked_for(server: Behaviour, tmp_path: Path) -> None:
+    server.cuts, server.wrong_start = [300_000], True
+    assert fetch(server, tmp_path, tries=3).read_bytes() == CONTENT
+    assert server.ranges_asked == [None, "bytes=300000-", None]
+
+
+def test_does_not_mix_two_mirrors(server: Behaviour, tmp_path: Path) -> None:
+    server.cuts = [300_000]
+    with pytest.raises(TruncatedDownload):
+        fetch(server, tmp_path)
+    server.address += "/mirror"
+    assert fetch(server, tmp_path).read_bytes() == CONTENT
+    assert server.ranges_asked == [None, None]
+
+
+def test_a_part_that_is_already_whole_is_checked_and_kept(server: Behaviour, tmp_path: Path) -> None:
+    leave_part(server, tmp_path, CONTENT)
+    assert fetch(server, tmp_path).read_bytes() == CONTENT
+    assert server.ranges_asked == [f"bytes={len(CONTENT)}-"]
+
+
+def test_a_part_that_is_too_long_is_dropped(server: Behaviour, tmp_path: Path) -> None:
+    leave_part(server, tmp_path, CONTENT + b"more")
+    assert fetch(server, tmp_path, tries=2).read_bytes() == CONTENT
+
+
+def test_a_resumed_file_is_hashed_as_a_whole(server: Behaviour, tmp_path: Path) -> None:
+    leave_part(server, tmp_path, bytes(300_000))
+    with pytest.raises(TamperedDownload):
+        fetch(server, tmp_path)
+    assert left_behind(tmp_path) == set()
+    assert fetch(server, tmp_path).read_bytes() == CONTENT
+
+
+def leave_part(server: Behaviour, cache: Path, content: bytes) -> None:
+    (cache / f"{FILE}.part").write_bytes(content)
+    origin = {"url": f"{server.address}/{FILE}", "validator": server.etag}
+    (cache / f"{FILE}.part.json").write_text(json.dumps(origin))
+
+
+def test_a_part_without_its_origin_is_not_trusted(server: Behaviour, tmp_path: Path) -> None:
+    (tmp_path / f"{FILE}.part").write_bytes(CONTENT[:1000])
+    (tmp_path / f"{FILE}.part.json").write_text("{damaged")
+    assert fetch(server, tmp_path).read_bytes() == CONTENT
+    assert server.ranges_asked == [None]
+
+
+def test_a_tampered_file_is_deleted_and_both_digests_are_named(server: Behaviour, tmp_path: Path) -> None:
+    server.content = b"x" + CONTENT[1:]
+    found = hashlib.sha256(server.content).hexdigest()
+    with pytest.raises(TamperedDownload, match=f"begin with {DIGEST[:8]} but is {found}"):
+        fetch(server, tmp_path)
+    assert left_behind(tmp_path) == set()
+
+
+def test_a_file_that_always_ends_early_is_kept_for_later(server: Behaviour, tmp_path: Path) -> None:
+    server.content, server.claimed_length, server.ranges = CONTENT[:400_000], len(CONTENT), False
+    with pytest.raises(TruncatedDownload, match="400000 bytes are kept"):
+        fetch(server, tmp_path, tries=3)
+    assert len(server.requests) == 3
+    assert (tmp_path / f"{FILE}.part").read_bytes() == CONTENT[:400_000]
+    assert not (tmp_path / FILE).exists()
+
+
+def test_a_missing_file_is_an_error_at_once(server: Behaviour, tmp_path: Path) -> None:
+    server.statuses = [404]
+    with pytest.raises(DownloadFailed, match="answered 404"):
+        fetch(server, tmp_path, tries=3)
+    assert len(server.requests) == 1
+
+
+def test_a_passing_error_is_tried_again(server: Behaviour, tmp_path: Path) -> None:
+    server.statuses = [503, 429]
+    assert fetch(server, tmp_path, tries=3).read_bytes() == CONTENT
+    server.statuses = [503, 503]
+    (tmp_path / FILE).unlink()
+    with pytest.raises(DownloadFailed, match="answered 503"):
+        fetch(server, tmp_path, tries=2)
+
+
+def test_a_refused_connection_is_offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound and not listening: whoever connects is refused
+        address = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(Offline, match=f"cannot be reached.*put the file at {tmp_path}"):
+            download("tiny", tmp_path, base_url=address, published=TABLE, retry_delays=NO_WAIT)
+
+
+def test_an_address_that_makes_no_sense_fails_at_once(tmp_path: Path) -> None:
+    for address in ("ftp://127.0.0.1", "http://[", "nonsense"):
+        with pytest.raises(DownloadFailed, match="cannot be downloaded"):
+            download("tiny", tmp_path, base_url=address, published=TABLE, retry_delays=(60.0,))
+
+
+def test_an_unknown_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnknownModel, match="tiny"):
+        download("huge", tmp_path, published=TABLE)
+
+
+def test_a_file_larger_than_the_disk_is_refused_before_it_is_written(
+    server: Behaviour, tmp_path: Path
+) -> None:
+    server.claimed_length = 1 << 60
+    with pytest.raises(NoDiskSpace, match="more are needed"):
+        fetch(server, tmp_path)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's full device")
+def test_a_disk_that_fills_up_is_named(server: Behaviour, tmp_path: Path) -> None:
+    server.cuts = [300_000]
+    with pytest.raises(TruncatedDownload):
+        fetch(server, tmp_path)
+    part = tmp_path / f"{FILE}.part"
+    part.unlink()
+    part.symlink_to("/dev/full")  # of size 0, so that everything is asked for; it stays by removing only its origin
+    with pytest.raises(NoDiskSpace, match=str(tmp_path)):
+        append_to_full_disk(server, tmp_path)
+
+
+def append_to_full_disk(server: Behaviour, cache: Path) -> None:
+    """Let the part be the full device when its first byte is written."""
+
+    def swap(received: int, _total: int | None) -> None:
+        if received == 0:
+            part = cache / f"{FILE}.part"
+            part.unlink()
+            part.symlink_to("/dev/full")
+
+    fetch(server, cache, progress=swap)
+
+
+def test_a_cache_folder_that_cannot_be_is_named(server: Behaviour, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DownloadFailed, match="cannot be written"):
+        fetch(server, tmp_path / "file" / "cache")
+
+
+def test_of_two_processes_one_downloads_and_both_get_the_file(server: Behaviour, tmp_path: Path) -> None:
+    program = (
+        "import sys, pathlib\n"
+        "from models.weights.download import download\n"
+        "from models.weights.published import PublishedCheckpoint\n"
+        "cache, address, file = sys.argv[1:]\n"
+        "table = {'tiny': PublishedCheckpoint('tiny', file, 1)}\n"
+        "print(download('tiny', pathlib.Path(cache), base_url=address, published=table))\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path), server.address, FILE]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    root = Path(__file__).parents[3]
+    both = [
+        subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    answers = [process.communicate(timeout=60)[0].strip() for process in both]
+    assert answers == [str(tmp_path / FILE)] * 2
+    assert (tmp_path / FILE).read_bytes() == CONTENT
+    assert len(server.requests) == 1
