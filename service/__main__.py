@@ -24,7 +24,7 @@ def serve(**overrides: Any) -> int:
         print(f"bad settings:\n{error}", file=sys.stderr)
         return 2
     # After the settings, so that mistakes in them are told at once: torch takes seconds to import.
-    from PIL import Image
+    import torch
 
     from models.detector import load_detector
     from service.app import create_app
@@ -32,16 +32,17 @@ def serve(**overrides: Any) -> int:
     from service.server import build_server
 
     configure_logging(settings.log_level, settings.log_format)
-    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the pixel limit is ours
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # it warns of callers' broken files, and of sizes
     for name in unknown_variables(os.environ):
         logger.warning("%s is not a setting", name)
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
     try:
         detector = load_detector(
             settings.model,
             device=settings.device,
             precision=settings.precision,
             cache_dir=settings.cache_dir,
-            threads=settings.threads,
         )
     except Exception as error:
         logger.error("cannot load the model %s: %s", settings.model, error)

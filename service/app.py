@@ -41,9 +41,7 @@ def create_app(settings: Settings, detector: Detector) -> FastAPI:
     metrics = _metrics(detector)
     worker = InferenceWorker[PreparedImage, Prediction](
         run_on(detector),
-        limits=BatchLimits(
-            settings.max_batch, settings.max_batch_pixels, settings.delay_seconds(detector.device)
-        ),
+        limits=BatchLimits(settings.max_batch, settings.max_batch_pixels, settings.delay_seconds(detector.device)),
         max_queue=settings.max_queue,
         observer=WorkerMetrics(metrics),
         clock=now,
@@ -127,9 +125,7 @@ def _metrics(detector: Detector) -> Metrics:
 
 
 def _body_limits(settings: Settings) -> BodyLimits:
-    return BodyLimits(
-        settings.max_bytes, settings.max_batch_bytes, settings.max_batch_parts, settings.body_timeout_s
-    )
+    return BodyLimits(settings.max_bytes, settings.max_batch_bytes, settings.max_batch_parts, settings.body_timeout_s)
 
 
 def _defaults(settings: Settings, detector: Detector) -> Defaults:
@@ -157,9 +153,7 @@ def _document_problems(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         document = plain()
-        document.setdefault("components", {}).setdefault("schemas", {})["Problem"] = (
-            Problem.model_json_schema()
-        )
+        document.setdefault("components", {}).setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

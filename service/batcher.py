@@ -82,10 +82,8 @@ class MemoryCaps:
     def lower(self, jobs: Sequence[Job[Item, Answer]]) -> None:
         """Remember that these jobs did not fit as one batch: allow half as many, and at least one."""
         key, bucket, half = jobs[0].key, _bucket(*padded_size(jobs)), max(1, len(jobs) // 2)
-        caps = self._caps.pop(key, {})
-        self._caps[key] = caps | {
-            bucket: min(half, caps.get(bucket, half))
-        }  # latest last: the first goes first
+        caps = self._caps.pop(key, {})  # to come back last, and so to be forgotten last
+        self._caps[key] = caps | {bucket: min(half, caps.get(bucket, half))}
         if len(self._caps) > self.MAX_KEYS:
             del self._caps[next(iter(self._caps))]
 
@@ -138,9 +136,7 @@ def next_batch(
     return Wait(window_end - now)
 
 
-def _fill(
-    jobs: Sequence[Job[Item, Answer]], limits: BatchLimits, caps: MemoryCaps
-) -> list[Job[Item, Answer]]:
+def _fill(jobs: Sequence[Job[Item, Answer]], limits: BatchLimits, caps: MemoryCaps) -> list[Job[Item, Answer]]:
     oldest = jobs[0]
     batch, height, width = [oldest], oldest.height, oldest.width
     same_key = [job for job in jobs[1:] if job.key == oldest.key]

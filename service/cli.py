@@ -58,9 +58,7 @@ def main() -> None:
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="TCP port; 0 takes a free one.")] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Name, file or folder of a model.")
-    ] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Name, file or folder of a model.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
     log_format: Annotated[str | None, typer.Option(help="json or text.")] = None,
 ) -> None:
@@ -94,9 +92,9 @@ def detect(
 
     detector = _load(model, device, cache_dir)
     try:
-        query = DetectQuery(
-            attention=attention, L=rounds, r=width, labels=[labels] if labels else []
-        ).model_copy(update={"threshold": threshold, "max_detections": max_detections})
+        query = DetectQuery(attention=attention, L=rounds, r=width, labels=[labels] if labels else []).model_copy(
+            update={"threshold": threshold, "max_detections": max_detections}
+        )
         wanted = wish(query, _defaults(tuple(detector.labels)), 0.0)
     except (ServiceError, ValueError) as error:
         _fail(_reason(error), 2)
@@ -142,9 +140,7 @@ def download(
     try:
         with Progress(*columns, console=_err) as progress:
             task = progress.add_task(name, total=None)
-            path = fetch(
-                name, cache_dir, lambda done, total: progress.update(task, completed=done, total=total)
-            )
+            path = fetch(name, cache_dir, lambda done, total: progress.update(task, completed=done, total=total))
     except WeightsError as error:
         _fail(str(error), 1)
     print(path)
@@ -168,11 +164,8 @@ def _defaults(labels: tuple[str, ...]) -> Defaults:
     return Defaults("exact", fields["l"].default, fields["r"].default, 0.5, 100, 1.0, labels)
 
 
-def _detect_file(
-    detector: Detector, file: Path, wanted: Any, save: Path | None
-) -> tuple[Prediction, Detections]:
-    from models.attention.auto import auto_attention
-
+def _detect_file(detector: Detector, file: Path, wanted: Any, save: Path | None) -> tuple[Prediction, Detections]:
+    from models import auto_attention
     from service.drawing import draw_detections
     from service.image_decoding import decode_image
 
@@ -200,9 +193,7 @@ def _show(file: Path, prediction: Prediction, detections: Detections, as_json: b
         }
         print(json.dumps(answer, ensure_ascii=False))
         return
-    table = Table(
-        "label", "score", "xmin", "ymin", "xmax", "ymax", title=escape(str(file)), title_justify="left"
-    )
+    table = Table("label", "score", "xmin", "ymin", "xmax", "ymax", title=escape(str(file)), title_justify="left")
     for row in rows:
         corners = (row.box.xmin, row.box.ymin, row.box.xmax, row.box.ymax)
         table.add_row(escape(row.label), f"{row.score:.3f}", *(f"{value:.1f}" for value in corners))
@@ -224,9 +215,7 @@ def _bar(files: int) -> Iterator[Progress]:
     """Show a progress bar on standard error, where there are several files and somebody who looks."""
     quiet = files < 2 or not _err.is_terminal
     columns = (TextColumn("detecting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns, console=_err, transient=True, disable=files < 2 or not _err.is_terminal
-    ) as progress:
+    with Progress(*columns, console=_err, transient=True, disable=quiet) as progress:
         progress.add_task("files", total=files)
         yield progress
 

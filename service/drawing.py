@@ -29,7 +29,7 @@ PALETTE: Final[tuple[Rgb, ...]] = (
 
 
 def class_color(label: str, labels: tuple[str, ...] = ()) -> Rgb:
-    """Return a class's RGB: by its place among the model's `labels`, so that neighbours differ; else by name."""
+    """Return a class's RGB: by its place in the model's `labels`, so that neighbours differ; else by name."""
     place = labels.index(label) if label in labels else zlib.crc32(label.encode())
     return PALETTE[place % len(PALETTE)]
 

@@ -6,8 +6,6 @@ Every class carries its own row of the map: `status`, `type` (a slug that never 
 into a response in one place.
 """
 
-# ruff: noqa: N818  (the names are the causes: QueueFull, not QueueFullError)
-
 from __future__ import annotations
 
 import math
@@ -28,9 +26,7 @@ class ServiceError(Exception):
     type: ClassVar[str]
     title: ClassVar[str]
 
-    def __init__(
-        self, detail: str | None = None, *, headers: Mapping[str, str] | None = None, **members: Any
-    ) -> None:
+    def __init__(self, detail: str | None = None, *, headers: Mapping[str, str] | None = None, **members: Any) -> None:
         super().__init__(detail or self.title)
         self.detail = detail
         self.headers: dict[str, str] = dict(headers or {})

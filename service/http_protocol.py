@@ -47,7 +47,7 @@ def http_protocol(header_seconds: float) -> type[H11Protocol]:
                 self._head_timer.cancel()
                 self._head_timer = None
 
-        def send_400_response(self, msg: str) -> None:  # noqa: ARG002  (uvicorn's words, not ours)
+        def send_400_response(self, msg: str) -> None:
             if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
                 self.transport.close()  # an answer is on its way already
                 return

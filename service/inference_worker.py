@@ -142,9 +142,7 @@ class InferenceWorker(Generic[Item, Result]):
         """
         self._draining = True
         self._queue.close(Draining)
-        if (
-            not self._thread.is_alive() and not self._ended.done()
-        ):  # never started: nobody would take the rest
+        if not self._thread.is_alive() and not self._ended.done():  # never started: nobody would take the rest
             self._queue.abandon(Draining)
             return
         try:
@@ -210,9 +208,7 @@ class InferenceWorker(Generic[Item, Result]):
         for first in range(0, len(jobs), size):
             self._run_batch(jobs[first : first + size])
 
-    def _answer(
-        self, jobs: Sequence[Job[Item, Completed[Result]]], results: Sequence[Result], started: float
-    ) -> None:
+    def _answer(self, jobs: Sequence[Job[Item, Completed[Result]]], results: Sequence[Result], started: float) -> None:
         seconds = self._clock() - started
         if len(results) != len(jobs):
             logger.error("a batch of %d gave %d results", len(jobs), len(results))

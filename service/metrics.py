@@ -83,12 +83,8 @@ class Metrics:
             buckets=_RATIO,
             registry=registry,
         )
-        self.queue_depth = Gauge(
-            "act_detr_queue_depth", "Images that wait for the device.", registry=registry
-        )
-        self.inflight = Gauge(
-            "act_detr_inflight_requests", "Detection requests that are under way.", registry=registry
-        )
+        self.queue_depth = Gauge("act_detr_queue_depth", "Images that wait for the device.", registry=registry)
+        self.inflight = Gauge("act_detr_inflight_requests", "Detection requests that are under way.", registry=registry)
         self.rejected = Counter(
             "act_detr_rejected_total",
             "Requests answered with an error, by cause.",
@@ -182,7 +178,7 @@ class Metrics:
             self.detections.labels(label).inc()
 
     def render(self, accept: str) -> tuple[bytes, str]:
-        """Return the exposition and its media type: OpenMetrics where `accept` asks for it, else plain text."""
+        """Return the exposition and its media type: OpenMetrics where `accept` asks for it, else text."""
         encode, media_type = choose_encoder(accept)
         return encode(self.registry), media_type
 
@@ -205,7 +201,7 @@ class WorkerMetrics:
         queue_seconds: Sequence[float],
         inference_seconds: float,
     ) -> None:
-        """One batch ran. Its seconds are counted with the other stages of its images."""
+        """One batch ran."""
         attention = str(getattr(key, "mode", NO_ATTENTION))
         self._metrics.batch_size.labels(attention).observe(size)
         self._metrics.padding_ratio.observe(padding_ratio)

@@ -27,7 +27,7 @@ _SECURITY_HEADERS: Final = {
 
 
 class RequestObserver:
-    """Gives each request its record and id, and ends it: headers, metrics, one log line; no exception gets out."""
+    """Gives each request its record and id, and ends it: headers, metrics, log line; no exception gets out."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -46,9 +46,7 @@ class RequestObserver:
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(
-        self, app: ASGIApp, metrics: Metrics, scope: Scope, record: RequestRecord, send: Send
-    ) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, scope: Scope, record: RequestRecord, send: Send) -> None:
         self._app = app
         self._metrics = metrics
         self._scope = scope
@@ -99,8 +97,8 @@ class _Exchange:
 class UnreadBody:
     """Lets a caller whose body was refused hear why.
 
-    Closing a connection while the body still comes in makes the kernel drop the answer. So the answer goes out,
-    the rest of the body is read and dropped for a short while, and then the connection is closed.
+    Closing a connection while the body still comes in makes the kernel drop the answer. So the answer goes
+    out, the rest of the body is read and dropped for a short while, and then the connection is closed.
     """
 
     LINGER_SECONDS: Final = 1.0

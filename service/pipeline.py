@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from models.attention.auto import auto_attention
 from numpy.typing import NDArray
 
+from models import auto_attention
 from models.config import AttentionConfig
 from models.detections import Detections, Prediction
 from models.detector import Detector
@@ -55,8 +55,8 @@ class Outcome:
 class Pipeline:
     """Takes images through decoding, preprocessing and inference.
 
-    Large pixels wait for nobody: `threads` images at most are decoded at a time, and what waits for the device
-    has been resized.
+    Large pixels wait for nobody: `threads` images at most are decoded at a time, and what waits for the
+    device has been resized.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Pipeline:
         return Outcome(prediction, detections, width, height, completed.batch_size, watch)
 
     async def draw(self, data: bytes, outcome: Outcome) -> bytes:
-        """Return a PNG of the image with its detections. Decodes anew: pixels are large, encoded bytes small."""
+        """Return a PNG of the image with its detections. Decodes anew: pixels were too large to keep."""
 
         def work() -> bytes:
             with outcome.watch.stage("draw"):

@@ -1,4 +1,4 @@
-"""Errors as answers: whatever goes wrong becomes `application/problem+json` (RFC 9457) with the request's id."""
+"""Errors as answers: whatever goes wrong becomes `application/problem+json` with the request's id."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def problem_response(error: ServiceError, record: RequestRecord) -> Response:
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Make the app answer its own errors and the framework's as problems. (The rest: see middleware.)"""
+    """Make the app answer its own errors and the framework's as problems; middleware sees to the rest."""
 
     async def on_error(request: Request, error: Exception) -> Response:
         return problem_response(_translate(error), request.state.record)
@@ -71,9 +71,7 @@ def documented(*causes: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
             cause.status,
             {
                 "description": cause.title,
-                "content": {
-                    PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}
-                },
+                "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}},
             },
         )
         if cause.title not in response["description"]:

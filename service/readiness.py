@@ -77,7 +77,7 @@ class Readiness:
         return refusal
 
     async def dead(self) -> ServiceError | None:
-        """Return why a restart is the only cure; None while there is hope. Warming up and draining are alive."""
+        """Return why a restart is the only cure; None while there is hope, as in warming up and draining."""
         reason = await self.ready()
         return reason if isinstance(reason, WorkerDead) else None
 

@@ -61,8 +61,8 @@ async def read_image(request: Request, limits: BodyLimits) -> bytes:
     if media_type in _RAW_TYPES or media_type.startswith("image/"):
         return await _read_all(request, most, limits.seconds)
     raise UnsupportedImageType(
-        f"A body of type {media_type[:100]!r} is not read: send the image itself (image/*), a multipart form with "
-        f'the field `{FIELD}`, or JSON {{"{FIELD}": base64}}.'
+        f"A body of type {media_type[:100]!r} is not read: send the image itself (image/*), a multipart form "
+        f'with the field `{FIELD}`, or JSON {{"{FIELD}": base64}}.'
     )
 
 
@@ -182,9 +182,7 @@ class _Form:
         if name != FIELD:
             raise BadParameter(f"The form has an unknown field {name[:100]!r}: there is `{FIELD}` alone.")
         if len(self.images) >= self._most:
-            raise BadParameter(
-                f"The form may have {self._most} image(s) at most; see /detect/batch.", limit=self._most
-            )
+            raise BadParameter(f"The form may have {self._most} image(s) at most; see /detect/batch.", limit=self._most)
         self.images.append(bytearray())
 
     def _end(self) -> None:

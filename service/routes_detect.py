@@ -228,8 +228,7 @@ def _json(answer: DetectionResult | BatchResult) -> Response:
 def _wants_png(request: Request) -> bool:
     """Whether PNG is asked for by name: browsers and curl accept anything and get JSON."""
     return any(
-        choice.split(";")[0].strip().lower() == "image/png"
-        for choice in request.headers.get("accept", "").split(",")
+        choice.split(";")[0].strip().lower() == "image/png" for choice in request.headers.get("accept", "").split(",")
     )
 
 

@@ -85,9 +85,7 @@ async def model(request: Request) -> ModelCard:
         default_threshold=settings.threshold,
         default_max_detections=settings.max_detections,
         default_deadline_ms=settings.deadline_ms,
-        input_size=InputSize(
-            shortest_side=detector.config.shortest_side, longest_side=detector.config.longest_side
-        ),
+        input_size=InputSize(shortest_side=detector.config.shortest_side, longest_side=detector.config.longest_side),
         limits=Limits(**{name: getattr(settings, name) for name in Limits.model_fields}),
         image_types=list(MEDIA_TYPES),
     )

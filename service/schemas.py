@@ -50,12 +50,8 @@ class DetectQuery(BaseModel):
         None, description="Encoder attention; `auto` takes ACT for large images. Default: see /model."
     )
     L: int | None = Field(None, ge=1, le=64, description="Hash rounds; with `attention=act` alone.")
-    r: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="Bucket width; with `attention=act` alone."
-    )
-    threshold: float | None = Field(
-        None, ge=0, le=1, allow_inf_nan=False, description="Least score of a detection."
-    )
+    r: float | None = Field(None, gt=0, allow_inf_nan=False, description="Bucket width; with `attention=act` alone.")
+    threshold: float | None = Field(None, ge=0, le=1, allow_inf_nan=False, description="Least score of a detection.")
     max_detections: int | None = Field(None, ge=1, le=1_000_000, description="Most detections, best first.")
     labels: list[str] = Field(
         [], description="Names of the classes to keep, comma-separated or repeated. Default: all."
@@ -133,8 +129,7 @@ class Attention(BaseModel):
             seed=config.seed if act else None,
             tokens=report.tokens,
             clusters=[
-                Clusters(layer=row.layer, mean=round(row.mean, 2), min=row.min, max=row.max)
-                for row in report.clusters
+                Clusters(layer=row.layer, mean=round(row.mean, 2), min=row.min, max=row.max) for row in report.clusters
             ],
             encoder_gflops=round(report.encoder_gflops, 4),
             exact_encoder_gflops=round(report.exact_encoder_gflops, 4),

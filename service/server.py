@@ -26,9 +26,7 @@ class DrainingServer(uvicorn.Server):
     Draining, it keeps listening, refuses new work with 503, and answers what it has accepted; then it stops.
     """
 
-    def __init__(
-        self, config: uvicorn.Config, readiness: Readiness, admission: Admission, seconds: float
-    ) -> None:
+    def __init__(self, config: uvicorn.Config, readiness: Readiness, admission: Admission, seconds: float) -> None:
         super().__init__(config)
         self._readiness = readiness
         self._admission = admission
@@ -51,7 +49,7 @@ class DrainingServer(uvicorn.Server):
             return stop
         return stop or self._admission.inflight == 0 or now() >= self._drain_end
 
-    def _log_started_message(self, listeners: object) -> None:  # noqa: ARG002
+    def _log_started_message(self, listeners: object) -> None:
         """Say where the service listens: one line, ours."""
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host

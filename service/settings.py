@@ -20,7 +20,7 @@ PILLOW_PIXEL_GUARD: Final = 89_478_485
 """Above this many pixels Pillow itself begins to refuse images."""
 
 
-class BadSettings(Exception):  # noqa: N818  (the name is the cause)
+class BadSettings(Exception):
     """An environment variable has a value that is not allowed; the message names each, one a line."""
 
 
@@ -42,10 +42,9 @@ class Settings(BaseSettings):
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
         description="`auto`, `cpu`, `cuda` or `cuda:N`; `auto` takes a GPU where there is one.",
     )
-    precision: str = Field(
+    precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto",
-        pattern=r"^[a-z0-9]+$",
-        description="Number format of the model: `auto`, `fp32`, or a shorter one where the device has it.",
+        description="Number format of the model; `auto` is `fp32`, whose answers are reproducible.",
     )
     attention: Literal["exact", "act", "auto"] = Field(
         "exact",
@@ -58,9 +57,7 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="ACT's bucket width, for requests that do not give `r`.",
     )
-    threshold: float = Field(
-        0.5, ge=0, le=1, description="Least score of a detection, for requests that do not say."
-    )
+    threshold: float = Field(0.5, ge=0, le=1, description="Least score of a detection, for requests that do not say.")
     max_detections: int = Field(100, ge=1, description="Most detections of an image, unless a request says.")
     api_key: str = Field(
         "",
@@ -71,7 +68,7 @@ class Settings(BaseSettings):
     max_batch_pixels: int = Field(
         8_600_000,
         ge=1,
-        description="Most pixels that run together: greatest height x greatest width x images, after resizing.",
+        description="Most pixels that run together, after resizing: greatest height x greatest width x images.",
     )
     max_delay_ms: float | None = Field(
         None,
@@ -99,12 +96,8 @@ class Settings(BaseSettings):
         le=PILLOW_PIXEL_GUARD,
         description="Most pixels of one image, checked before decoding.",
     )
-    body_timeout_s: float = Field(
-        30, gt=0, le=3600, description="Longest time that a body may take to arrive."
-    )
-    header_timeout_s: float = Field(
-        10, gt=0, le=3600, description="Longest time that headers may take to arrive."
-    )
+    body_timeout_s: float = Field(30, gt=0, le=3600, description="Longest time that a body may take to arrive.")
+    header_timeout_s: float = Field(10, gt=0, le=3600, description="Longest time that headers may take to arrive.")
     drain_seconds: float = Field(
         30, ge=0, le=3600, description="After SIGTERM: longest time to answer what was accepted."
     )
@@ -127,12 +120,8 @@ class Settings(BaseSettings):
         json_schema_extra={"shown_default": "the user's cache folder"},
         description="Folder of downloaded checkpoints.",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least level that is logged."
-    )
-    log_format: Literal["json", "text"] = Field(
-        "json", description="`json`: one object a line; `text`: for people."
-    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    log_format: Literal["json", "text"] = Field("json", description="`json`: one object a line; `text`: for people.")
 
     @field_validator("api_key")
     @classmethod

@@ -62,9 +62,7 @@ def _attention(query: DetectQuery, defaults: Defaults) -> AttentionConfig | None
         return None
     if mode == "exact":
         return AttentionConfig.exact()
-    return AttentionConfig.act(
-        defaults.L if query.L is None else query.L, defaults.r if query.r is None else query.r
-    )
+    return AttentionConfig.act(defaults.L if query.L is None else query.L, defaults.r if query.r is None else query.r)
 
 
 def _labels(wished: list[str], known: tuple[str, ...]) -> frozenset[str] | None:

@@ -19,7 +19,7 @@ class Clusters:
 
 
 def assign_clusters(keys: Tensor, valid: Tensor | None = None) -> Clusters:
-    """Number the distinct keys int64 [..., N] of every row; positions where `valid` bool [..., N] is False are left out.
+    """Number the distinct keys int64 [..., N] of every row, without positions where `valid` bool [..., N] is False.
 
     Sort, compare neighbours, prefix sum. Clusters are numbered by rising key.
     """

@@ -1,0 +1,1 @@
+"""Training: losses, matching, rendered pages, the loop."""

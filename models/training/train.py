@@ -130,7 +130,7 @@ class Trainer:
 
 
 def parse_stages(text: str) -> tuple[Stage, ...]:
-    """ "1500:192-224,1000:256-304" to stages: steps, then the range of the shortest side in pixels."""
+    """Stages of "1500:192-224,1000:256-304": steps, then the range of the shortest side in pixels."""
     stages = []
     for part in text.split(","):
         steps, sides = part.split(":")

@@ -34,9 +34,7 @@ def cached_path(
     return path if path.is_file() else None
 
 
-def published_checkpoint(
-    name: str, published: Mapping[str, PublishedCheckpoint] = PUBLISHED
-) -> PublishedCheckpoint:
+def published_checkpoint(name: str, published: Mapping[str, PublishedCheckpoint] = PUBLISHED) -> PublishedCheckpoint:
     """Look up a published name. Raises UnknownModel with the names there are."""
     if name not in published:
         raise UnknownModel(f"no published model is named {name!r}; there are: {', '.join(published)}")

@@ -47,7 +47,7 @@ def save_checkpoint(path: Path, detr_state_dict: Mapping[str, Tensor], config: D
     """Write a `.safetensors` file that knows its own configuration; it appears complete or not at all."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     tensors = {
-        key: value.detach().cpu().contiguous()
+        key: value.detach().cpu().clone(memory_format=torch.contiguous_format)  # nothing shares memory
         for key, value in detr_state_dict.items()
         if not key.endswith("num_batches_tracked")
     }

@@ -75,6 +75,4 @@ def _decode_tuple(parts: tuple[Any, ...], value: object, where: str) -> object:
         parts = (parts[0],) * len(value)
     if len(parts) != len(value):
         raise ValueError(f"{where} must have {len(parts)} items, not {len(value)}")
-    return tuple(
-        _decode(part, item, f"{where}[{i}]") for i, (part, item) in enumerate(zip(parts, value, strict=True))
-    )
+    return tuple(_decode(part, item, f"{where}[{i}]") for i, (part, item) in enumerate(zip(parts, value, strict=True)))

@@ -21,7 +21,6 @@ Progress = Callable[[int, int | None], None]
 
 RETRY_DELAYS: Final = (0.5, 2.0, 5.0)
 TIMEOUT: Final = httpx.Timeout(30.0, connect=10.0)
-CHUNK_BYTES: Final = 1 << 18
 TRANSIENT_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -89,7 +88,7 @@ def _receive(client: httpx.Client, part: PartialFile, progress: Progress) -> Non
         _check_space(part, total)
         progress(part.size, total)
         with part.path.open("ab") as file:
-            for chunk in response.iter_raw(CHUNK_BYTES):
+            for chunk in response.iter_raw():  # as it comes: a chunk size would lose the last piece of a cut
                 file.write(chunk)
                 progress(file.tell(), total)
         if total is not None and part.size != total:

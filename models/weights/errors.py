@@ -1,7 +1,5 @@
 """Everything that can go wrong between a model's name and its weights."""
 
-# ruff: noqa: N818  (each name says what is the matter; the base says that it is an error)
-
 from __future__ import annotations
 
 

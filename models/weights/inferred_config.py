@@ -24,9 +24,7 @@ def config_from_state_dict(state: Mapping[str, Tensor], name: str) -> DetrConfig
     hidden_dim = _size(state, "query_embed.weight", 1)
     classes = _size(state, "class_embed.weight", 0) - 1
     if hidden_dim % HEAD_DIM:
-        raise UnsupportedModel(
-            f"width {hidden_dim} does not divide into heads of {HEAD_DIM}: number of heads unknown"
-        )
+        raise UnsupportedModel(f"width {hidden_dim} does not divide into heads of {HEAD_DIM}: number of heads unknown")
     return DetrConfig(
         name=name,
         labels=coco_labels() if classes == 91 else tuple(f"class_{i}" for i in range(classes)),

@@ -87,12 +87,8 @@ def _torchvision_name(key: str) -> str:
     block = BLOCK.fullmatch(key)
     if block is None:
         return key
-    inside = _replaced(
-        r"layer\.(\d+)\.(\w+)\.(\w+)", lambda m: f"{_unit(m[2], str(int(m[1]) + 1))}.{m[3]}", block[3]
-    )
-    inside = inside.replace("shortcut.convolution", "downsample.0").replace(
-        "shortcut.normalization", "downsample.1"
-    )
+    inside = _replaced(r"layer\.(\d+)\.(\w+)\.(\w+)", lambda m: f"{_unit(m[2], str(int(m[1]) + 1))}.{m[3]}", block[3])
+    inside = inside.replace("shortcut.convolution", "downsample.0").replace("shortcut.normalization", "downsample.1")
     return f"layer{int(block[1]) + 1}.{block[2]}.{inside}"
 
 

@@ -42,7 +42,7 @@ def resolve(model: str, cache_dir: Path | None = None, progress: Progress | None
         path = cached_path(model, cache_dir) or download(model, cache_dir, progress)
         return LoadedWeights(named_config(model), load_state_dict(path), str(path))
     path = Path(model).expanduser()
-    if path.is_dir():
+    if model and path.is_dir():
         return LoadedWeights(*load_transformers_folder(path), str(path))
     if path.is_file() and path.suffix in SUFFIXES:
         return load_file(path)

@@ -44,9 +44,7 @@ def _timm(fields: JsonFields, name: str, stride: int) -> BackboneConfig:
     """Read a timm backbone; `stride` holds unless there is an `output_stride`."""
     known = name.partition(".")[0].removeprefix("timm/").removeprefix("tv_")
     if known not in TIMM_RESNETS:
-        raise UnsupportedModel(
-            f"{fields.source}: backbone {name!r} is not supported: {', '.join(TIMM_RESNETS)} are"
-        )
+        raise UnsupportedModel(f"{fields.source}: backbone {name!r} is not supported: {', '.join(TIMM_RESNETS)} are")
     fields.only("num_channels", 3, 3, "images have three colours")
     backbone = _up_to_used_stage(TIMM_RESNETS[known], fields)
     return _dilated(backbone, fields, fields.count("output_stride", stride))
@@ -83,8 +81,7 @@ def _own(fields: JsonFields) -> BackboneConfig:
 def _check_widths(backbone: BackboneConfig, fields: JsonFields) -> None:
     widths = fields.counts("hidden_sizes", (256, 512, 1024, 2048))
     expected = tuple(
-        replace(backbone, blocks=backbone.blocks[: stage + 1]).channels
-        for stage in range(len(backbone.blocks))
+        replace(backbone, blocks=backbone.blocks[: stage + 1]).channels for stage in range(len(backbone.blocks))
     )
     if widths != expected:
         raise UnsupportedModel(
@@ -113,6 +110,4 @@ def _output_stages(fields: JsonFields, last: int) -> Sequence[int]:
         return [int(name[-1]) for name in names]
     if indices is None and names is None:
         return []
-    raise UnsupportedModel(
-        f"{fields.source}: out_indices {indices!r}, out_features {names!r} are not supported"
-    )
+    raise UnsupportedModel(f"{fields.source}: out_indices {indices!r}, out_features {names!r} are not supported")

@@ -49,14 +49,10 @@ def read_transformers_config(folder: Path) -> DetrConfig:
 
 def _check_architecture(config: JsonFields, kind: str) -> None:
     if kind not in PRE_NORM:
-        raise UnsupportedModel(
-            f"{config.source}: model_type = {kind!r} is not supported: {', '.join(PRE_NORM)} are"
-        )
+        raise UnsupportedModel(f"{config.source}: model_type = {kind!r} is not supported: {', '.join(PRE_NORM)} are")
     architectures = config.fields.get("architectures") or [ARCHITECTURES[0]]
     if not set(architectures) & set(ARCHITECTURES):
-        raise UnsupportedModel(
-            f"{config.source}: {architectures} has no detection head: {ARCHITECTURES} have"
-        )
+        raise UnsupportedModel(f"{config.source}: {architectures} has no detection head: {ARCHITECTURES} have")
     config.only("activation_function", "relu", "relu", "the feed-forward's activation is relu")
     config.only("position_embedding_type", "sine", "sine", "positions are encoded by sines")
     config.only("num_channels", 3, 3, "images have three colours")

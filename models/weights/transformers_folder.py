@@ -52,14 +52,10 @@ def _read_shards(folder: Path, index: JsonFields) -> dict[str, Tensor]:
         state |= load_state_dict(folder / shard)
     lost = [key for key in places if key not in state and not key.endswith("num_batches_tracked")]
     if lost:
-        raise CorruptCheckpoint(
-            f"{folder} lacks {len(lost)} weights that its index names, {lost[0]} among them"
-        )
+        raise CorruptCheckpoint(f"{folder} lacks {len(lost)} weights that its index names, {lost[0]} among them")
     return state
 
 
 def _without_unused_stages(state: dict[str, Tensor], stages: int) -> dict[str, Tensor]:
     """Leave out the backbone's stages past the last one that is used: transformers saves them too."""
-    return {
-        key: value for key, value in state.items() if not ((m := STAGE.match(key)) and int(m[1]) > stages)
-    }
+    return {key: value for key, value in state.items() if not ((m := STAGE.match(key)) and int(m[1]) > stages)}

@@ -172,16 +172,13 @@ limits = st.builds(
     max_pixels=st.integers(1, 6000),
     max_delay=st.sampled_from([0.0, 0.25, 2.0]),
 )
-failures = st.lists(
-    st.tuples(st.sampled_from(["exact", "act-16"]), st.integers(1, 40), st.integers(1, 5)), max_size=3
-)
+failures = st.lists(st.tuples(st.sampled_from(["exact", "act-16"]), st.integers(1, 40), st.integers(1, 5)), max_size=3)
 
 
 def schedule(steps: list[tuple[float, Hashable, tuple[int, int]]]) -> list[Job[int, object]]:
     times = itertools.accumulate(gap for gap, _, _ in steps)
     return [
-        job(item, key, size, arrival)
-        for item, (arrival, (_, key, size)) in enumerate(zip(times, steps, strict=True))
+        job(item, key, size, arrival) for item, (arrival, (_, key, size)) in enumerate(zip(times, steps, strict=True))
     ]
 
 
@@ -192,9 +189,7 @@ def remembered(failures: list[tuple[str, int, int]]) -> MemoryCaps:
     return caps
 
 
-def play(
-    jobs: list[Job[int, object]], limits: BatchLimits, caps: MemoryCaps, seconds: float
-) -> list[Started]:
+def play(jobs: list[Job[int, object]], limits: BatchLimits, caps: MemoryCaps, seconds: float) -> list[Started]:
     """Serve the jobs on one device that takes `seconds` for any batch and sleeps as long as it is told."""
     now, coming, waiting, started = 0.0, list(jobs), [], []
     while coming or waiting:

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -126,9 +126,7 @@ class Bench:
         size: tuple[int, int] = (10, 10),
     ) -> asyncio.Task[Completed[int]]:
         height, width = size
-        return asyncio.create_task(
-            self.worker.submit(item, key=key, height=height, width=width, deadline=deadline)
-        )
+        return asyncio.create_task(self.worker.submit(item, key=key, height=height, width=width, deadline=deadline))
 
     async def submit_and_wait_in_line(self, item: int, **options: Any) -> asyncio.Task[Completed[int]]:
         """Submit an image that has to wait, and return once it does."""
@@ -140,7 +138,8 @@ class Bench:
 
     @asynccontextmanager
     async def busy(self) -> AsyncIterator[asyncio.Task[Completed[int]]]:
-        """Hold the device with a batch of one image, 0, as long as the block lasts."""
+        """Hold the device, idle so far, with a batch of one image, 0, as long as the block lasts."""
+        self.device.entered = threading.Semaphore(0)
         self.device.gate.clear()
         try:
             running = self.submit(0, key="hold")
@@ -150,7 +149,7 @@ class Bench:
             self.device.gate.set()
 
     @asynccontextmanager
-    async def started(self) -> AsyncIterator["Bench"]:
+    async def started(self) -> AsyncIterator[Self]:
         self.worker.start()
         try:
             yield self
@@ -185,7 +184,7 @@ class TestAnswers:
                     clock.now += 1.0
                     second = await bench.submit_and_wait_in_line(4, size=(10, 20))
                     bench.device.behave = slow
-                # The batch that held the device takes two seconds too, from now on.
+                # The gate opened last: the image that held the device takes two seconds too.
                 assert await first == Completed(9, 2, 3.0, 2.0)
                 assert await second == Completed(16, 2, 2.0, 2.0)
             assert bench.device.calls == [([0], "hold"), ([3, 4], "exact")]
@@ -198,10 +197,7 @@ class TestAnswers:
         async def scenario() -> None:
             async with Bench().started() as bench:
                 async with bench.busy():
-                    tasks = [
-                        await bench.submit_and_wait_in_line(item, key=("act", item % 2))
-                        for item in range(1, 7)
-                    ]
+                    tasks = [await bench.submit_and_wait_in_line(item, key=("act", item % 2)) for item in range(1, 7)]
                 assert await outcomes(*tasks) == [1, 4, 9, 16, 25, 36]
             assert bench.device.calls[1:] == [([1, 3, 5], ("act", 1)), ([2, 4, 6], ("act", 0))]
 
@@ -375,9 +371,7 @@ class TestDeadlines:
         async def scenario() -> None:
             async with Bench().started() as bench, bench.busy() as running:
                 hurried = await bench.submit_and_wait_in_line(1, deadline=0.01)
-                assert await outcomes(hurried) == [
-                    DeadlinePassed
-                ]  # by the loop's timer: the clock stands still
+                assert await outcomes(hurried) == [DeadlinePassed]  # by the loop's timer: the clock stands still
                 assert not running.done()
                 assert bench.worker.depth == 0
 
@@ -440,7 +434,6 @@ class TestOutOfMemory:
                     tasks = [await bench.submit_and_wait_in_line(item) for item in range(1, 7)]
                 await outcomes(*tasks)
                 del bench.device.calls[:]
-                bench.device.entered = threading.Semaphore(0)
                 bench.device.behave = fits(100)
                 async with bench.busy():
                     capped = [await bench.submit_and_wait_in_line(item) for item in range(6)]

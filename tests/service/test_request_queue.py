@@ -1,4 +1,4 @@
-"""The queue alone: one thread, a clock that the tests turn. What other threads do to it is in one class, below."""
+"""The queue on a clock that the tests turn; one class has a second thread."""
 
 import threading
 from collections.abc import Callable, Hashable

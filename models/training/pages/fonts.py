@@ -94,15 +94,16 @@ class Typeface:
             if len(self._masters) > MOST_MASTERS:
                 self._masters.clear()
             mask, (left, top) = self._font.getmask2(text, "L", anchor="ls")
-            image = Image.frombytes("L", mask.size, bytes(mask)) if all(mask.size) else Image.new("L", (1, 1))
-            found = self._masters[text] = Master(image, left, top, self._font.getlength(text))
+            size, ink = (mask.size, bytes(mask)) if all(mask.size) else ((1, 1), b"\0")
+            found = self._masters[text] = Master(ink, size, left, top, self._font.getlength(text))
         return found
 
 
 class Master(NamedTuple):
-    """A word drawn at MASTER_SIZE: its ink, the offset of the ink from the pen, and the pen's advance."""
+    """A word drawn at MASTER_SIZE: its 8-bit ink row by row, its width and height, the offset of the ink from the pen, and the pen's advance."""
 
-    image: Image.Image
+    ink: bytes
+    size: tuple[int, int]
     left: int
     top: int
     advance: float
@@ -168,11 +169,12 @@ class Face:
     def _reduce(self, master: Master) -> Word:
         ratio = self._ratio
         x0, y0 = math.floor(master.left / ratio), math.floor(master.top / ratio)
-        x1 = max(math.ceil((master.left + master.image.width) / ratio), x0 + 1)
-        y1 = max(math.ceil((master.top + master.image.height) / ratio), y0 + 1)
+        x1 = max(math.ceil((master.left + master.size[0]) / ratio), x0 + 1)
+        y1 = max(math.ceil((master.top + master.size[1]) / ratio), y0 + 1)
         size = (math.ceil((x1 - x0) * ratio), math.ceil((y1 - y0) * ratio))
         sheet = Image.new("L", size)
-        sheet.paste(master.image, (round(master.left - x0 * ratio), round(master.top - y0 * ratio)))
+        image = Image.frombytes("L", master.size, master.ink)
+        sheet.paste(image, (round(master.left - x0 * ratio), round(master.top - y0 * ratio)))
         box = (0.0, 0.0, min((x1 - x0) * ratio, size[0]), min((y1 - y0) * ratio, size[1]))
         ink = np.asarray(sheet.resize((x1 - x0, y1 - y0), Image.Resampling.BOX, box))
         top, bottom = 0, ink.shape[0]
@@ -180,7 +182,7 @@ class Face:
             top = 1
         if bottom - top > 1 and ink[-1].max() < FAINT:
             bottom -= 1
-        return Word(ink[top:bottom], x0, y0 + top, master.advance / ratio)
+        return Word(ink[top:bottom].copy(), x0, y0 + top, master.advance / ratio)
 
 
 @lru_cache(maxsize=96)

@@ -152,18 +152,18 @@ def _column(
             y, flow.reference = reference_list(canvas, rng, style, x, y, width, room, flow.reference)
             return
         chance = rng.random()
-        if chance < 0.34 and not after_heading and not flow.continues and room > 5 * leading:
+        if chance < 0.44 and not after_heading and not flow.continues and room > 5 * leading:
             y = _headings(canvas, rng, style, x, y, width, y > start)
             after_heading = True
             continue
-        if 0.34 < chance < 0.41 and room > 4 * leading and not flow.continues:
+        if 0.44 < chance < 0.52 and room > 4 * leading and not flow.continues:
             y = (
                 item_list(canvas, rng, style, x, y + 0.4 * leading, width, room - 0.4 * leading)
                 + 0.5 * leading
             )
-        elif 0.41 < chance < 0.43 and room > 6 * leading and not flow.continues:
+        elif 0.52 < chance < 0.54 and room > 6 * leading and not flow.continues:
             y = _quotation(canvas, rng, style, x, y + 0.5 * leading, width, room - 0.5 * leading)
-        elif 0.43 < chance < 0.43 + 0.1 * flow.appetite and room > 16 * leading and not flow.continues:
+        elif 0.54 < chance < 0.54 + 0.1 * flow.appetite and room > 16 * leading and not flow.continues:
             y = _float(canvas, rng, style, x, y + leading, width, room * rng.uniform(0.4, 0.95) - leading)
         else:
             y = _paragraph(canvas, rng, style, flow, x, y, width, room)

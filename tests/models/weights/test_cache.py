@@ -24,7 +24,7 @@ def test_a_file_is_cached_under_its_published_name_only(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(UnknownModel, match="'yolo'.*detr-r50, detr-r50-dc5"):
+    with pytest.raises(UnknownModel, match=r"'yolo'.*detr-r50, detr-r50-dc5"):
         cached_path("yolo", tmp_path)
 
 

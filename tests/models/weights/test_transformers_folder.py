@@ -74,9 +74,7 @@ def make_model(kind: str, form: str, **changes: object) -> nn.Module:
     torch.manual_seed(0)
     if kind == "detr":
         return randomised(transformers.DetrForObjectDetection(transformers.DetrConfig(**fields)))
-    return randomised(
-        transformers.TableTransformerForObjectDetection(transformers.TableTransformerConfig(**fields))
-    )
+    return randomised(transformers.TableTransformerForObjectDetection(transformers.TableTransformerConfig(**fields)))
 
 
 def randomised(model: nn.Module) -> nn.Module:

@@ -1,0 +1,1 @@
+"""Triton kernels, each with a plain-PyTorch twin; imported when a GPU needs them, since Triton may be missing."""

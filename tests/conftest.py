@@ -1,0 +1,126 @@
+"""Golden data, a real server on a real socket, and encoded images, for all tests."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+torch.set_num_threads(int(os.environ.get("ACT_DETR_TEST_THREADS", "1")))
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Return the folder of golden data."""
+    return Path(__file__).parent / "golden"
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Return as soon as the condition holds; fail when it does not come to hold."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "the condition did not come to hold"
+        time.sleep(0.005)
+
+
+@dataclass
+class Running:
+    """A server that runs, a client for it, and the detector behind it."""
+
+    client: httpx.Client
+    detector: Any
+    app: Any
+    server: Any
+    port: int
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return the value of a series, 0 where there is none."""
+        return self.app.state.metrics.registry.get_sample_value(name, labels) or 0.0
+
+    def total(self, name: str) -> float:
+        """Return the sum of a series over all its labels."""
+        families = self.app.state.metrics.registry.collect()
+        return sum(row.value for family in families for row in family.samples if row.name == name)
+
+    def eventually(self, condition: Callable[[], bool]) -> None:
+        wait_until(condition)
+
+    def idle(self) -> bool:
+        """Whether nothing is under way, by the server's own account."""
+        return self.metric("act_detr_inflight_requests") == 0 and self.metric("act_detr_queue_depth") == 0
+
+    def raw(self, data: bytes, *, finish: bool = True) -> bytes:
+        """Send bytes over a socket of their own and return all that comes back; not `finish`: hang up at once."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
+            try:
+                connection.sendall(data)
+                received = b""
+                while finish and (chunk := connection.recv(65536)):
+                    received += chunk
+            except ConnectionError:
+                pass
+        return received
+
+
+@contextmanager
+def _running(detector: Any, warm: bool, values: dict[str, Any]) -> Iterator[Running]:
+    from service.app import create_app
+    from service.server import build_server
+    from service.settings import Settings
+
+    settings = Settings(**({"port": 0, "preprocess_threads": 2, "drain_seconds": 5.0} | values))
+    app = create_app(settings, detector)
+    server = build_server(app, settings)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
+    thread.start()
+    wait_until(lambda: server.started or not thread.is_alive())
+    port = server.servers[0].sockets[0].getsockname()[1]
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
+        try:
+            if warm:
+                wait_until(lambda: app.state.readiness.refusal() is None, 60)
+            yield Running(client, detector, app, server, port)
+        finally:
+            server.should_exit = True
+            thread.join(30)
+    assert not thread.is_alive(), "the server did not stop"
+
+
+@pytest.fixture(scope="session")
+def run_server() -> Callable[..., AbstractContextManager[Running]]:
+    """Return a function (detector, warm=True, **settings) that runs a server while its `with` block lasts."""
+
+    def run(detector: Any, *, warm: bool = True, **settings: Any) -> AbstractContextManager[Running]:
+        return _running(detector, warm, settings)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def encoded() -> Callable[..., bytes]:
+    """Return a function that encodes a colourful gradient of a Pillow mode, size and file format."""
+
+    def encode(
+        mode: str = "RGB", size: tuple[int, int] = (60, 40), kind: str = "PNG", seed: int = 0, **options: Any
+    ) -> bytes:
+        ramp = np.linspace(0, 255, size[0] * size[1]).astype(np.uint8).reshape(size[1], size[0])
+        image = Image.fromarray(np.stack([np.roll(ramp, seed), ramp[::-1], 255 - ramp], axis=-1)).convert(mode)
+        buffer = BytesIO()
+        image.save(buffer, kind, **options)
+        return buffer.getvalue()
+
+    return encode

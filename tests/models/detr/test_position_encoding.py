@@ -1,0 +1,26 @@
+import math
+
+import torch
+
+from models.detr.position_encoding import sine_positions
+
+CPU = torch.device("cpu")
+
+
+def test_first_half_is_y_second_is_x():
+    grid = sine_positions(3, 5, 16, CPU, torch.float32).view(3, 5, 16)
+    assert torch.equal(grid[:, 0, :8], grid[:, 4, :8])
+    assert torch.equal(grid[0, :, 8:], grid[2, :, 8:])
+    assert not torch.equal(grid[0, 0, :8], grid[1, 0, :8])
+
+
+def test_places_are_normalised_to_two_pi_and_interleaved():
+    (row,) = sine_positions(1, 1, 8, CPU, torch.float64)
+    slow = 2 * math.pi / 10000 ** (2 / 4)
+    expected = [math.sin(2 * math.pi), math.cos(2 * math.pi), math.sin(slow), math.cos(slow)] * 2
+    torch.testing.assert_close(row, torch.tensor(expected, dtype=torch.float64), atol=1e-5, rtol=0)
+
+
+def test_last_place_is_the_same_at_any_size():
+    small, large = (sine_positions(side, side, 32, CPU, torch.float32)[-1] for side in (2, 50))
+    torch.testing.assert_close(small, large, atol=1e-5, rtol=0)

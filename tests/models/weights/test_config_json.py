@@ -1,0 +1,79 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from models.config import RESNET101_DC5, DetrConfig, named_config, pages_small
+from models.weights.config_json import config_from_json, config_to_json
+
+NAMES = ["pages-small", "detr-r50", "detr-r50-dc5", "detr-r101", "detr-r101-dc5"]
+
+
+def changed(**changes: object) -> str:
+    return json.dumps({**json.loads(config_to_json(pages_small())), **changes})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_written_is_read(name: str) -> None:
+    config = named_config(name)
+    assert config_from_json(config_to_json(config)) == config
+
+
+def test_every_field_survives() -> None:
+    config = DetrConfig(
+        "x", ("a", None, "ü"), RESNET101_DC5, 64, 2, 1, 2, 3, 4, True, 5, 6, (0.1, 0.2, 0.3), (1.0, 2.0, 3.0)
+    )
+    assert config_from_json(config_to_json(config)) == config
+
+
+def test_a_field_that_a_file_lacks_takes_its_default() -> None:
+    fields = json.loads(config_to_json(replace(pages_small(), pre_norm=True)))
+    del fields["pre_norm"]
+    assert config_from_json(json.dumps(fields)) == pages_small()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"format": 2},
+        {"format": None},
+        {"colour": "red"},
+        {"name": 3},
+        {"name": None},
+        {"labels": []},
+        {"labels": "text"},
+        {"labels": ["a", 1]},
+        {"hidden_dim": "128"},
+        {"hidden_dim": 128.0},
+        {"hidden_dim": True},
+        {"hidden_dim": 130},
+        {"queries": 0},
+        {"queries": -3},
+        {"heads": 3},
+        {"pre_norm": 1},
+        {"mean": [0.1, 0.2]},
+        {"mean": [0.1, 0.2, "0.3"]},
+        {"mean": [0.1, 0.2, 10**400]},
+        {"mean": [0.1, 0.2, float("nan")]},
+        {"backbone": "resnet50"},
+        {"backbone": {"block": "wide", "blocks": [1]}},
+        {"backbone": {"block": ["basic"], "blocks": [1]}},
+        {"backbone": {"block": "basic", "blocks": [1, 0]}},
+        {"backbone": {"block": "basic"}},
+        {"backbone": {"block": "basic", "blocks": [1], "depth": 3}},
+    ],
+)
+def test_what_does_not_fit_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"\S"):
+        config_from_json(changed(**changes))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", '"text"', "{}"])
+def test_what_is_no_configuration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"\S"):
+        config_from_json(text)
+
+
+def test_the_message_names_the_place() -> None:
+    with pytest.raises(ValueError, match=r"config\.backbone\.blocks\[1\] must not be 0"):
+        config_from_json(changed(backbone={"block": "basic", "blocks": [1, 0]}))

@@ -1,0 +1,85 @@
+from importlib import resources
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.config import BackboneConfig, DetrConfig, named_config, pages_small
+from models.detr.detr import Detr
+from models.weights.checkpoint_files import save_checkpoint
+from models.weights.errors import CorruptCheckpoint, UnknownModel
+from models.weights.resolve import resolve
+from models.weights.strict_load import load_strict
+
+TINY = DetrConfig("tiny", ("a", None, "c"), BackboneConfig("basic", (1, 1), width=8), 32, 1, 1, 1, 32, 3)
+EMBEDDED = resources.files("models").joinpath("pretrained", "pages-small.safetensors")
+
+
+def test_a_file_of_ours_brings_its_own_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "other-name.safetensors"
+    save_checkpoint(path, Detr(TINY).state_dict(), TINY)
+    loaded = resolve(str(path))
+    assert loaded.config == TINY
+    assert loaded.source == str(path)
+    load_strict(Detr(loaded.config), loaded.state_dict)
+
+
+def test_the_configuration_of_a_bare_file_is_inferred(tmp_path: Path) -> None:
+    torch.save({"model": Detr(TINY).state_dict()}, tmp_path / "mine.pth")
+    loaded = resolve(str(tmp_path / "mine.pth"))
+    assert loaded.config.name == "mine"
+    assert loaded.config.labels == ("class_0", "class_1", "class_2")
+    load_strict(Detr(loaded.config), loaded.state_dict)
+
+
+def test_a_published_name_is_taken_from_the_cache(tmp_path: Path) -> None:
+    path = tmp_path / "detr-r50-dc5-f0fb7ef5.pth"
+    torch.save({"model": {"query_embed.weight": torch.zeros(2)}}, path)
+    loaded = resolve("detr-r50-dc5", tmp_path)
+    assert loaded.config == named_config("detr-r50-dc5")
+    assert loaded.source == str(path)
+    assert loaded.state_dict.keys() == {"query_embed.weight"}
+
+
+def test_a_folder_of_transformers_is_read(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.DetrConfig(
+        use_timm_backbone=False,
+        backbone_config=transformers.ResNetConfig(
+            layer_type="basic", embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1]
+        ),
+        d_model=32,
+        encoder_layers=1,
+        decoder_layers=1,
+        num_queries=3,
+    )
+    transformers.DetrForObjectDetection(config).save_pretrained(tmp_path / "tuned")
+    loaded = resolve(str(tmp_path / "tuned"))
+    assert loaded.config.name == "tuned"
+    assert loaded.config.heads == 8
+    load_strict(Detr(loaded.config), loaded.state_dict)
+
+
+@pytest.mark.skipif(not EMBEDDED.is_file(), reason="the embedded checkpoint is not trained yet")
+def test_the_embedded_model_is_complete() -> None:
+    loaded = resolve("pages-small")
+    assert loaded.config == pages_small()
+    load_strict(Detr(loaded.config), loaded.state_dict)
+
+
+@pytest.mark.skipif(EMBEDDED.is_file(), reason="the embedded checkpoint is there")
+def test_an_embedded_model_that_is_missing_is_named() -> None:
+    with pytest.raises(CorruptCheckpoint, match=r"pages-small\.safetensors"):
+        resolve("pages-small")
+
+
+def test_anything_else_is_refused_with_what_is_accepted(tmp_path: Path) -> None:
+    (tmp_path / "picture.jpg").touch()
+    for model in ("", "yolo", "detr-r5O", str(tmp_path / "gone.pth"), str(tmp_path / "picture.jpg")):
+        with pytest.raises(UnknownModel, match=r"pages-small, detr-r50, .*\.safetensors.*transformers"):
+            resolve(model)
+
+
+def test_a_folder_of_something_else_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CorruptCheckpoint, match=r"config\.json"):
+        resolve(str(tmp_path))

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import json
+import logging
+import sys
+
+from service.request_log import JsonFormatter, TextFormatter
+
+
+def record(message: str = "request", **extra: object) -> logging.LogRecord:
+    made = logging.makeLogRecord({"msg": message, "levelname": "INFO", "name": "act_detr", **extra})
+    return made
+
+
+def test_json_is_one_line_with_the_extras() -> None:
+    text = JsonFormatter().format(record("two\nlines", request_id="4f", stages_ms={"queue": 1.5}))
+    line = json.loads(text)
+    assert "\n" not in text
+    assert (line["level"], line["message"], line["request_id"]) == ("info", "two\nlines", "4f")
+    assert line["stages_ms"] == {"queue": 1.5}
+    assert line["time"].endswith("+00:00")
+
+
+def test_json_keeps_a_traceback_on_the_line() -> None:
+    try:
+        raise ValueError("oh")
+    except ValueError:
+        text = JsonFormatter().format(record(exc_info=sys.exc_info()))
+    assert "\n" not in text
+    assert "ValueError: oh" in json.loads(text)["exception"]
+
+
+def test_text_shows_the_extras() -> None:
+    assert TextFormatter().format(record(status=200)).endswith("request status=200")

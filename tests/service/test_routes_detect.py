@@ -1,0 +1,335 @@
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+import pytest
+from PIL import Image
+from service.errors import WorkerDead
+
+PROBLEM = "application/problem+json"
+
+
+def problem(response: Any, status: int, cause: str) -> dict[str, Any]:
+    """Assert that the response is this problem, and return it."""
+    body: dict[str, Any] = response.json()
+    assert (response.status_code, body["type"]) == (status, cause), response.text
+    assert response.headers["content-type"] == PROBLEM
+    assert body["status"] == status
+    assert body["title"]
+    assert body["request_id"] == response.headers["x-request-id"]
+    return body
+
+
+def without_times(answer: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in answer.items() if name not in ("timing_ms", "batch_size")}
+
+
+def test_answer_is_as_documented(service: Any, png: bytes) -> None:
+    answer = service.client.post("/detect?attention=act&L=16&r=8", content=png).json()
+    timing = answer.pop("timing_ms")
+    assert list(timing) == ["decode", "preprocess", "queue", "inference", "postprocess", "total"]
+    assert timing["total"] >= sum(value for name, value in timing.items() if name != "total") - 1
+    first = answer["detections"][0]
+    assert first["label"] == "figure"
+    assert first["score"] == 0.9123
+    assert list(first["box"]) == ["xmin", "ymin", "xmax", "ymax"]
+    assert all(value == round(value, 2) for value in first["box"].values())
+    assert answer["image"] == {"width": 60, "height": 40}
+    assert answer["attention"]["clusters"][0] == {"layer": 0, "mean": 8.0, "min": 1, "max": 16}
+    assert {name: value for name, value in answer["attention"].items() if name != "clusters"} == {
+        "mode": "act",
+        "L": 16,
+        "r": 8.0,
+        "seed": 0,
+        "tokens": 2400,
+        "encoder_gflops": 1.5,
+        "exact_encoder_gflops": 3.0,
+    }
+    assert (answer["batch_size"], answer["model"]) == (1, "fake")
+
+
+def test_exact_attention_has_neither_rounds_nor_clusters(service: Any, png: bytes) -> None:
+    attention = service.client.post("/detect", content=png).json()["attention"]
+    assert (attention["mode"], attention["L"], attention["r"], attention["clusters"]) == ("exact", None, None, [])
+
+
+@pytest.mark.parametrize(("size", "mode"), [((60, 40), "act"), ((20, 10), "exact")])
+def test_auto_chooses_by_tokens(service: Any, encoded: Callable[..., bytes], size: Any, mode: str) -> None:
+    response = service.client.post("/detect?attention=auto", content=encoded(size=size))
+    assert response.json()["attention"]["mode"] == mode
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["image/png", "image/jpeg", "application/octet-stream", "application/x-www-form-urlencoded", "IMAGE/PNG; q=1"],
+)
+def test_raw_bodies(service: Any, png: bytes, content_type: str) -> None:
+    response = service.client.post("/detect", content=png, headers={"content-type": content_type})
+    assert response.status_code == 200
+
+
+def test_every_form_of_body_gets_the_same_answer(service: Any, png: bytes) -> None:
+    def chunks() -> Any:
+        yield png[:100]
+        yield png[100:]
+
+    answers = [
+        service.client.post("/detect", content=png),
+        service.client.post("/detect", content=chunks()),
+        service.client.post("/detect", files={"image": ("ümläut \" name.png", png, "image/png")}),
+        service.client.post("/detect", json={"image": base64.b64encode(png).decode()}),
+    ]
+    assert [answer.status_code for answer in answers] == [200] * 4
+    first, *others = [without_times(answer.json()) for answer in answers]
+    assert all(other == first for other in others)
+
+
+def test_threshold_labels_and_most_detections(service: Any, png: bytes) -> None:
+    def labels(query: str) -> list[str]:
+        answer = service.client.post("/detect?" + query, content=png).json()
+        return [row["label"] for row in answer["detections"]]
+
+    assert labels("") == ["figure", "text"]
+    assert labels("threshold=0") == ["figure", "text", "title"]
+    assert labels("threshold=1") == []
+    assert labels("threshold=0&max_detections=1") == ["figure"]
+    assert labels("threshold=0&labels=title,text") == ["text", "title"]
+    assert labels("threshold=0&labels=title&labels=text") == ["text", "title"]
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("attention=tangent", "attention"),
+        ("attention=", "attention"),
+        ("attention=act&L=0", "L"),
+        ("attention=act&L=65", "L"),
+        ("attention=act&L=1.5", "L"),
+        ("attention=act&L=", "L"),
+        ("attention=act&r=0", "r"),
+        ("attention=act&r=-1", "r"),
+        ("attention=act&r=nan", "r"),
+        ("attention=act&r=inf", "r"),
+        ("attention=act&r=1e999", "r"),
+        ("threshold=-0.1", "threshold"),
+        ("threshold=1.1", "threshold"),
+        ("threshold=NaN", "threshold"),
+        ("max_detections=0", "max_detections"),
+        ("max_detections=99999999999999999999", "max_detections"),
+        ("deadline_ms=0", "deadline_ms"),
+        ("deadline_ms=-5", "deadline_ms"),
+        ("deadline_ms=Infinity", "deadline_ms"),
+        ("labels=", "labels"),
+        ("labels=text,,title", "labels"),
+        ("labels=cat", "text, title, list, table, figure"),
+        ("treshold=0.5", "treshold"),
+        ("C=16", "C"),
+        ("threshold=0.5&threshold=0.6", "more than once"),
+        ("attention=exact&L=16", "L: for attention=act alone"),
+        ("attention=exact&r=8", "r: for attention=act alone"),
+        ("attention=auto&L=16&r=8", "L and r: for attention=act alone"),
+        ("L=16", "this request's attention is exact"),
+    ],
+)
+def test_bad_parameters_are_named(service: Any, png: bytes, query: str, said: str) -> None:
+    assert said in problem(service.client.post("/detect?" + query, content=png), 422, "bad-parameter")["detail"]
+
+
+def test_rounds_go_with_an_act_default(start: Any, png: bytes) -> None:
+    with start(attention="act", l=20, r=4.0) as server:
+        assert server.client.post("/detect", content=png).json()["attention"]["L"] == 20
+        answer = server.client.post("/detect?L=8", content=png).json()["attention"]
+        assert (answer["L"], answer["r"]) == (8, 4.0)
+
+
+def test_bad_images(service: Any, png: bytes) -> None:
+    post = service.client.post
+    problem(post("/detect", content=b""), 422, "undecodable-image")
+    problem(post("/detect", content=b"not an image"), 415, "unsupported-image-type")
+    problem(post("/detect", content=png[:200]), 422, "undecodable-image")
+    problem(post("/detect", content=png, headers={"content-type": "text/plain"}), 415, "unsupported-image-type")
+
+
+def test_limits(start: Any, encoded: Any) -> None:
+    small = encoded(size=(10, 10))
+    large = encoded(size=(30, 30))
+    with start(max_bytes=len(small), max_pixels=100) as server:
+        post = server.client.post
+        assert post("/detect", content=small).status_code == 200
+        too_many = problem(post("/detect", content=large), 413, "too-many-bytes")
+        assert too_many["limit"] == len(small)
+        problem(post("/detect", content=iter([large[:100], large[100:]])), 413, "too-many-bytes")
+        problem(post("/detect", files={"image": large}), 413, "too-many-bytes")
+        problem(post("/detect", json={"image": base64.b64encode(large).decode()}), 413, "too-many-bytes")
+    with start(max_pixels=899) as server:
+        problem(server.client.post("/detect", content=large), 413, "too-many-pixels")
+
+
+def test_announced_length_is_refused_before_the_body_comes(start: Any) -> None:
+    with start(max_bytes=100) as server:
+        head = b"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\nExpect: 100-continue\r\n\r\n"
+        answer = server.raw(head)
+        assert answer.startswith(b"HTTP/1.1 413")
+        assert b"100 Continue" not in answer
+
+
+def test_bad_multipart(service: Any, png: bytes) -> None:
+    def post(body: bytes, boundary: str = "; boundary=b") -> Any:
+        headers = {"content-type": "multipart/form-data" + boundary}
+        return service.client.post("/detect", content=body, headers=headers)
+
+    part = b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\n' + png
+    assert post(part + b"\r\n--b--\r\n").status_code == 200
+    problem(post(part + b"\r\n--b--\r\n", ""), 400, "malformed-request")
+    problem(post(part), 400, "malformed-request")
+    problem(post(b"garbage"), 400, "malformed-request")
+    problem(post(b""), 400, "malformed-request")
+    problem(post(part + b"\r\n--b--\r\n", "; boundary=" + "x" * 5000), 400, "malformed-request")
+    problem(post(part + b"\r\n" + part + b"\r\n--b--\r\n"), 422, "bad-parameter")
+    unknown = problem(post(part.replace(b'"image"', b'"picture"') + b"\r\n--b--\r\n"), 422, "bad-parameter")
+    assert "picture" in unknown["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"{", 400),
+        (b"\xff\xfe", 400),
+        (b"[" * 100_000, 400),
+        (b"[]", 422),
+        (b"{}", 422),
+        (b'{"image": 5}', 422),
+        (b'{"image": "aaaa", "threshold": 1}', 422),
+        (b'{"image": "!!"}', 400),
+        (b'{"image": "a"}', 400),
+        ('{"image": "ä"}'.encode(), 400),
+    ],
+)
+def test_bad_json(service: Any, body: bytes, status: int) -> None:
+    response = service.client.post("/detect", content=body, headers={"content-type": "application/json"})
+    problem(response, status, "malformed-request" if status == 400 else "bad-parameter")
+
+
+def test_png_answer(service: Any, png: bytes) -> None:
+    accept = {"accept": "text/html, image/png;q=0.9"}
+    response = service.client.post("/detect?attention=act", content=png, headers=accept)
+    assert response.headers["content-type"] == "image/png"
+    drawn = Image.open(BytesIO(response.content))
+    assert drawn.size == (60, 40)
+    assert drawn.tobytes() != Image.open(BytesIO(png)).tobytes()
+    assert response.headers["x-act-detr-detections"] == "2"
+    assert response.headers["x-act-detr-clusters"].split(",")[0] == "16.0"
+    assert "draw;dur=" in response.headers["server-timing"]
+
+
+def test_batch_answers_in_order_and_a_bad_image_fails_alone(service: Any, encoded: Any) -> None:
+    images = [encoded(size=(10, 20)), b"junk", encoded(size=(30, 5)), encoded()[:100]]
+    response = service.client.post("/detect/batch?threshold=0", files=[("image", image) for image in images])
+    first, second, third, fourth = response.json()["results"]
+    assert response.status_code == 200
+    assert (first["image"], third["image"]) == ({"width": 10, "height": 20}, {"width": 30, "height": 5})
+    assert second["error"]["type"] == "unsupported-image-type"
+    assert fourth["error"]["type"] == "undecodable-image"
+    alone = service.client.post("/detect?threshold=0", content=images[0]).json()
+    assert without_times(first) == without_times(alone)
+
+
+def test_images_of_a_batch_run_together(start: Any, detector: Any, encoded: Any) -> None:
+    with start(max_delay_ms=2000, max_batch=4, preprocess_threads=4) as server:
+        files = [("image", encoded(seed=seed)) for seed in range(4)]
+        results = server.client.post("/detect/batch", files=files).json()["results"]
+    assert [row["batch_size"] for row in results] == [4] * 4
+    assert [size for size, _ in detector.seen] == [4]
+
+
+def test_batch_limits(start: Any, png: bytes) -> None:
+    with start(max_batch_parts=2, max_bytes=1000, max_batch_bytes=2000) as server:
+        post = server.client.post
+        problem(post("/detect/batch", files=[("image", b"x")] * 3), 422, "bad-parameter")
+        problem(post("/detect/batch", files=[("image", b"x" * 1500)] * 2), 413, "too-many-bytes")
+        results = post("/detect/batch", files=[("image", b"x" * 1001), ("image", b"y")]).json()["results"]
+        assert [row["error"]["status"] for row in results] == [413, 415]
+        problem(post("/detect/batch", content=png), 415, "unsupported-image-type")
+        problem(post("/detect/batch?L=3", files=[("image", png)]), 422, "bad-parameter")
+
+
+def test_deadline_counts_the_queue(start: Any, detector: Any, png: bytes) -> None:
+    with start() as server:
+        detector.gate.clear()
+        blocker = server.client.build_request("POST", "/detect", content=png)
+        import threading
+
+        first = threading.Thread(target=lambda: server.client.send(blocker))
+        first.start()
+        server.eventually(lambda: detector.entered == 1)
+        response = server.client.post("/detect?deadline_ms=80", content=png)
+        detector.gate.set()
+        first.join()
+        problem(response, 504, "deadline-passed")
+        assert detector.entered == 1
+        assert server.metric("act_detr_rejected_total", reason="deadline-passed") == 1
+
+
+def test_full_queue_is_a_429_with_retry_after(start: Any, detector: Any, png: bytes) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with start(max_queue=1, max_batch=1) as server, ThreadPoolExecutor(4) as pool:
+        detector.gate.clear()
+        running = pool.submit(server.client.post, "/detect", content=png)
+        server.eventually(lambda: detector.entered == 1)
+        waiting = pool.submit(server.client.post, "/detect", content=png)
+        server.eventually(lambda: server.metric("act_detr_queue_depth") == 1)
+        refused = server.client.post("/detect", content=png)
+        detector.gate.set()
+        assert [running.result().status_code, waiting.result().status_code] == [200, 200]
+        assert int(refused.headers["retry-after"]) == problem(refused, 429, "queue-full")["retry_after"] >= 1
+        server.eventually(server.idle)
+
+
+def test_more_requests_than_may_be_under_way_get_a_429(start: Any, detector: Any, png: bytes) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with start(max_inflight=1) as server, ThreadPoolExecutor(1) as pool:
+        detector.gate.clear()
+        running = pool.submit(server.client.post, "/detect", content=png)
+        server.eventually(lambda: detector.entered == 1)
+        problem(server.client.post("/detect", content=png), 429, "queue-full")
+        detector.gate.set()
+        assert running.result().status_code == 200
+
+
+def test_a_failure_of_the_model_is_a_500_without_its_words(start: Any, detector: Any, png: bytes) -> None:
+    with start() as server:
+        detector.broken = ValueError("secret words")
+        response = server.client.post("/detect", content=png)
+        problem(response, 500, "internal-error")
+        assert "secret" not in response.text
+        detector.broken = None
+        assert server.client.post("/detect", content=png).status_code == 200
+
+
+def test_a_dead_device_is_a_503_and_stays_one(start: Any, detector: Any, png: bytes) -> None:
+    with start() as server:
+        detector.broken, detector.dead = ValueError("launch failure"), True
+        problem(server.client.post("/detect", content=png), 503, WorkerDead.type)
+        problem(server.client.post("/detect", content=png), 503, WorkerDead.type)
+        problem(server.client.get("/readyz"), 503, WorkerDead.type)
+        problem(server.client.get("/livez"), 503, WorkerDead.type)
+
+
+def test_openapi_documents_bodies_and_errors(service: Any) -> None:
+    document = service.client.get("/openapi.json").json()
+    detect = document["paths"]["/detect"]["post"]
+    assert {"image/jpeg", "image/png", "multipart/form-data", "application/json"} <= set(
+        detect["requestBody"]["content"]
+    )
+    assert {"400", "401", "408", "413", "415", "422", "429", "500", "503", "504", "507"} <= set(detect["responses"])
+    assert set(detect["responses"]["413"]["content"][PROBLEM]["examples"]) == {"too-many-bytes", "too-many-pixels"}
+    assert "Problem" in document["components"]["schemas"]
+    assert json.dumps(document).count("HTTPValidationError") == 0
+    names = {parameter["name"] for parameter in detect["parameters"] if parameter["in"] == "query"}
+    assert names == {"attention", "L", "r", "threshold", "max_detections", "labels", "deadline_ms"}

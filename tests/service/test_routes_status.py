@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+
+def test_probes_follow_the_warm_up(start: Any, detector: Any, png: bytes) -> None:
+    detector.warm.clear()
+    with start(warm=False) as server:
+        assert server.client.get("/livez").json() == {"status": "ok"}
+        waiting = server.client.get("/readyz")
+        assert (waiting.status_code, waiting.json()["type"]) == (503, "not-ready")
+        refused = server.client.post("/detect", content=png)
+        assert (refused.status_code, refused.json()["type"]) == (503, "not-ready")
+        detector.warm.set()
+        server.eventually(lambda: server.client.get("/readyz").status_code == 200)
+        assert server.client.post("/detect", content=png).status_code == 200
+
+
+def test_a_failed_warm_up_is_dead(start: Any, detector: Any) -> None:
+    detector.warm_up = lambda: 1 / 0
+    with start(warm=False) as server:
+        server.eventually(lambda: server.client.get("/livez").status_code == 503)
+        assert server.client.get("/readyz").json()["type"] == "device-failed"
+
+
+def test_draining_is_not_ready_but_alive(start: Any, png: bytes) -> None:
+    with start() as server:
+        server.app.state.readiness.drain()
+        assert server.client.get("/readyz").json()["type"] == "draining"
+        assert server.client.post("/detect", content=png).json()["type"] == "draining"
+        assert server.client.get("/livez").status_code == 200
+
+
+def test_model_card(service: Any) -> None:
+    card = service.client.get("/model").json()
+    assert card["labels"] == ["text", "title", "list", "table", "figure"]
+    assert card["default_attention"] == {"mode": "exact", "L": 32, "r": 8.0}
+    assert card["input_size"] == {"shortest_side": 352, "longest_side": 640}
+    assert card["limits"]["max_pixels"] == 50_000_000
+    assert (card["name"], card["device"], card["precision"], card["parameters"]) == ("fake", "cpu", "fp32", 7)
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_pages_load_nothing_from_elsewhere(service: Any, path: str) -> None:
+    page = service.client.get(path)
+    assert page.headers["content-type"].startswith("text/html")
+    links = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert links
+    for link in links:
+        assert link.startswith("/"), link
+        assert service.client.get(link).status_code == 200
+    scripts = "".join(service.client.get(link).text for link in links if link.endswith((".js", ".css")))
+    assert "http" not in scripts.replace("http://www.w3.org/2000/svg", "")
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+
+
+def test_static_files_are_a_closed_list(service: Any) -> None:
+    for name in ("nothing.js", "..%2fapp.py", "index.html"):
+        assert service.client.get("/static/" + name).status_code == 404
+
+
+def test_unknown_addresses_and_methods_are_problems(service: Any) -> None:
+    missing, wrong = service.client.get("/nowhere"), service.client.delete("/detect")
+    assert (missing.status_code, missing.json()["type"]) == (404, "not-found")
+    assert (wrong.status_code, wrong.json()["type"], wrong.headers["allow"]) == (405, "method-not-allowed", "POST")
+    assert missing.headers["content-type"] == wrong.headers["content-type"] == "application/problem+json"
