@@ -105,7 +105,7 @@ def detect(
                 prediction, detections = _detect_file(detector, file, wanted, save)
             except (ServiceError, OSError) as error:
                 failed += 1
-                _err.print(f"[red]{escape(str(file))}:[/red] {escape(_reason(error))}")
+                _err.print(f"[red]{escape(str(file))}:[/red] {escape(_reason(error))}", soft_wrap=True)
             else:
                 _show(file, prediction, detections, as_json)
             progress.advance(progress.task_ids[0])
@@ -198,7 +198,7 @@ def _show(file: Path, prediction: Prediction, detections: Detections, as_json: b
         corners = (row.box.xmin, row.box.ymin, row.box.xmax, row.box.ymax)
         table.add_row(escape(row.label), f"{row.score:.3f}", *(f"{value:.1f}" for value in corners))
     _out.print(table)
-    _out.print(_cost(attention.model_dump()), style="dim")
+    _out.print(_cost(attention.model_dump()), style="dim", soft_wrap=True)
 
 
 def _cost(attention: dict[str, Any]) -> str:
@@ -227,7 +227,7 @@ def _reason(error: Exception) -> str:
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    _err.print(f"[red]{escape(message)}[/red]")
+    _err.print(f"[red]{escape(message)}[/red]", soft_wrap=True)
     sys.exit(status)
 
 

@@ -19,9 +19,7 @@ PALETTES: tuple[tuple[Colour, ...], ...] = (
 GREY: Colour = (205, 205, 205)
 
 
-def chart(
-    canvas: Canvas, rng: random.Random, label: Face, palette: tuple[Colour, ...], area: Rectangle
-) -> None:
+def chart(canvas: Canvas, rng: random.Random, label: Face, palette: tuple[Colour, ...], area: Rectangle) -> None:
     """Draw one chart that fills `area` (x0, y0, x1, y1 in pixels) up to its labels."""
     kind: Callable[..., None] = rng.choice((_curves, _curves, _bars, _bars, _scatter, _box_plot, _survival))
     plot = _axes(canvas, rng, label, area)
@@ -149,9 +147,7 @@ def _survival(canvas: Canvas, rng: random.Random, palette: tuple[Colour, ...], p
         canvas.line(points, palette[k % len(palette)], max(1.0, (y1 - y0) / 90))
 
 
-def _legend(
-    canvas: Canvas, rng: random.Random, label: Face, palette: tuple[Colour, ...], plot: Rectangle
-) -> None:
+def _legend(canvas: Canvas, rng: random.Random, label: Face, palette: tuple[Colour, ...], plot: Rectangle) -> None:
     x0, y0, x1, _ = plot
     size = label.size
     if x1 - x0 < 9 * size:

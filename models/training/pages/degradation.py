@@ -60,9 +60,7 @@ def _age(image: Image.Image, rng: random.Random) -> Image.Image:
     if rng.random() < 0.4:
         image = ImageEnhance.Contrast(image).enhance(rng.uniform(0.7, 1.5))
     if rng.random() < 0.4:
-        noise = np.random.default_rng(rng.getrandbits(63)).normal(
-            0, rng.uniform(2, 10), (image.height, image.width, 1)
-        )
+        noise = np.random.default_rng(rng.getrandbits(63)).normal(0, rng.uniform(2, 10), (image.height, image.width, 1))
         image = Image.fromarray(np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8))
     return image
 

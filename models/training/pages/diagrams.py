@@ -45,9 +45,7 @@ def _flowchart(canvas: Canvas, rng: random.Random, label: Face, _palette: Palett
 
 def _centred(canvas: Canvas, rng: random.Random, label: Face, area: Rectangle) -> None:
     x0, y0, x1, y1 = area
-    rows = wrapped(phrase(rng, rng.randint(1, 8)), label, (x1 - x0) * 0.9)[
-        : max(1, int((y1 - y0) / label.size / 1.15))
-    ]
+    rows = wrapped(phrase(rng, rng.randint(1, 8)), label, (x1 - x0) * 0.9)[: max(1, int((y1 - y0) / label.size / 1.15))]
     y = (y0 + y1) / 2 - len(rows) * label.size * 0.575
     for row in rows:
         y += label.size * 1.15
@@ -93,9 +91,7 @@ def _pie(canvas: Canvas, rng: random.Random, label: Face, palette: Palette, area
     if x1 - x - radius > 7 * label.size:
         for k in range(4):
             top = y - (2.5 - 1.4 * k) * label.size
-            canvas.rectangle(
-                x1 - 6 * label.size, top, x1 - 5.2 * label.size, top + 0.8 * label.size, fill=palette[k]
-            )
+            canvas.rectangle(x1 - 6 * label.size, top, x1 - 5.2 * label.size, top + 0.8 * label.size, fill=palette[k])
             canvas.text(phrase(rng, 1)[:8], x1 - 4.8 * label.size, top + 0.8 * label.size, label)
 
 
@@ -109,8 +105,6 @@ def _graph(canvas: Canvas, rng: random.Random, label: Face, palette: Palette, ar
     for _ in range(len(places) * 3 // 2):
         canvas.line([rng.choice(places), rng.choice(places)], rng.choice((BLACK, (150, 150, 150))))
     for x, y in places:
-        canvas.ellipse(
-            x - radius, y - radius, x + radius, y + radius, fill=rng.choice(palette), outline=BLACK
-        )
+        canvas.ellipse(x - radius, y - radius, x + radius, y + radius, fill=rng.choice(palette), outline=BLACK)
         if rng.random() < 0.6:
             canvas.text(phrase(rng, 1)[:6], x, y + label.size * 0.3, label, anchor=0.5)

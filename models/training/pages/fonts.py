@@ -100,7 +100,7 @@ class Typeface:
 
 
 class Master(NamedTuple):
-    """A word drawn at MASTER_SIZE: its 8-bit ink row by row, its width and height, the offset of the ink from the pen, and the pen's advance."""
+    """A word drawn at MASTER_SIZE: 8-bit ink row by row, its width and height, its offset from the pen, the advance."""
 
     ink: bytes
     size: tuple[int, int]

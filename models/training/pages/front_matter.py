@@ -81,9 +81,7 @@ def _information(canvas: Canvas, rng: random.Random, style: Style, y: float) -> 
     start = y
     for lines in (rng.randint(2, 3), rng.randint(3, 6)):
         with canvas.annotate("text"):
-            end = set_lines(
-                canvas, rng, text, style.left, start, (split - style.left) * 0.85, lines, align="left"
-            )
+            end = set_lines(canvas, rng, text, style.left, start, (split - style.left) * 0.85, lines, align="left")
         start = end + text.leading
     with canvas.annotate("text"):
         y = set_lines(canvas, rng, text, split, y, style.right - split, depth)

@@ -81,9 +81,7 @@ def _margins(canvas: Canvas, rng: random.Random, style: Style) -> None:
     elif chance < 0.08 and style.left > 40 * style.point:
         banner = phrase(rng, rng.randint(2, 4))
         for place in (0.2, 0.5, 0.8):
-            canvas.vertical_text(
-                banner, style.left * 0.5, canvas.height * place, style.body.bold, (90, 90, 90)
-            )
+            canvas.vertical_text(banner, style.left * 0.5, canvas.height * place, style.body.bold, (90, 90, 90))
 
 
 def _float(
@@ -110,9 +108,7 @@ def _float(
     height = max(40 * style.point, min(room - 4.5 * text.leading, width * rng.uniform(0.3, 1.3)))
     area = (x + width * shrink, y, x + width * (1 - shrink), y + height)
     figure(canvas, rng, style, area)
-    end = caption(
-        canvas, rng, style, x, y + height + rng.uniform(5, 12) * style.point, width, 3 * text.leading, kind
-    )
+    end = caption(canvas, rng, style, x, y + height + rng.uniform(5, 12) * style.point, width, 3 * text.leading, kind)
     return end + text.leading * rng.uniform(1.0, 2.0)
 
 
@@ -157,10 +153,7 @@ def _column(
             after_heading = True
             continue
         if 0.44 < chance < 0.52 and room > 4 * leading and not flow.continues:
-            y = (
-                item_list(canvas, rng, style, x, y + 0.4 * leading, width, room - 0.4 * leading)
-                + 0.5 * leading
-            )
+            y = item_list(canvas, rng, style, x, y + 0.4 * leading, width, room - 0.4 * leading) + 0.5 * leading
         elif 0.52 < chance < 0.54 and room > 6 * leading and not flow.continues:
             y = _quotation(canvas, rng, style, x, y + 0.5 * leading, width, room - 0.5 * leading)
         elif 0.54 < chance < 0.54 + 0.1 * flow.appetite and room > 16 * leading and not flow.continues:
@@ -219,9 +212,7 @@ def _paragraph(
     return y + style.paragraph_gap
 
 
-def _footnote(
-    canvas: Canvas, rng: random.Random, style: Style, x: float, width: float, bottom: float
-) -> float:
+def _footnote(canvas: Canvas, rng: random.Random, style: Style, x: float, width: float, bottom: float) -> float:
     lines = rng.randint(1, 4)
     y = bottom - lines * style.small.leading
     canvas.line([(x, y - 2 * style.point), (x + width * 0.3, y - 2 * style.point)], BLACK)

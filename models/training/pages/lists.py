@@ -15,9 +15,7 @@ def _marker(pattern: str, number: int) -> str:
     return pattern.format(number, a=chr(97 + (number - 1) % 26), r=roman)
 
 
-def item_list(
-    canvas: Canvas, rng: random.Random, style: Style, x: float, y: float, width: float, room: float
-) -> float:
+def item_list(canvas: Canvas, rng: random.Random, style: Style, x: float, y: float, width: float, room: float) -> float:
     """Set a bulleted or numbered list of 2 to 8 items in at most `room` pixels of height."""
     pattern = rng.choice(_MARKERS)
     text = style.body

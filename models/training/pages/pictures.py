@@ -21,9 +21,7 @@ def picture(rng: random.Random, height: int, width: int, kind: int | None = None
 def _smooth(noise: np.random.Generator, height: int, width: int, cells: float) -> Array:
     """Return smooth noise of about `cells` bumps along the longer side, about normal."""
     longer = max(height, width)
-    small = noise.standard_normal(
-        (max(2, round(height / longer * cells)), max(2, round(width / longer * cells)))
-    )
+    small = noise.standard_normal((max(2, round(height / longer * cells)), max(2, round(width / longer * cells))))
     image = Image.fromarray(small.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
     return np.asarray(image)
 
@@ -96,9 +94,7 @@ def _photograph(rng: random.Random, noise: np.random.Generator, height: int, wid
 
 
 def _electron(rng: random.Random, noise: np.random.Generator, height: int, width: int) -> Image.Image:
-    grey = (
-        130 + 35 * _smooth(noise, height, width, rng.uniform(5, 12)) + 25 * _smooth(noise, height, width, 40)
-    )
+    grey = 130 + 35 * _smooth(noise, height, width, rng.uniform(5, 12)) + 25 * _smooth(noise, height, width, 40)
     grey = grey + noise.standard_normal((height, width)).astype(np.float32) * rng.uniform(0, 20)
     if rng.random() < 0.4:
         grey = np.where(_smooth(noise, height, width, 9) > 0.4, grey * 0.45, grey)

@@ -64,9 +64,7 @@ class Style:
         return self.right - self.left
 
 
-def _text_style(
-    rng: random.Random, family: Family, size: float, spread: float, align: str, link: Colour
-) -> TextStyle:
+def _text_style(rng: random.Random, family: Family, size: float, spread: float, align: str, link: Colour) -> TextStyle:
     return TextStyle(
         sized(family.regular, size),
         sized(family.italic, size),
@@ -128,13 +126,9 @@ def draw_style(rng: random.Random, height: int, width: int) -> Style:
         accent=accent,
         indent=rng.uniform(0.8, 2.2) * size if gap == 0.0 or rng.random() < 0.2 else 0.0,
         paragraph_gap=gap * size * spread,
-        caption_label=rng.choice(
-            ("Fig. {}.", "Figure {}.", "FIGURE {}:", "Figure {}:", "Fig. {}", "FIG. {}.")
-        ),
+        caption_label=rng.choice(("Fig. {}.", "Figure {}.", "FIGURE {}:", "Figure {}:", "Fig. {}", "FIG. {}.")),
         caption_above_figure=rng.random() < 0.05,
         caption_centred=rng.random() < 0.3,
-        table_rules=rng.choices(
-            ("booktabs", "grid", "none", "rows", "shaded", "header"), (50, 12, 6, 10, 12, 10)
-        )[0],
+        table_rules=rng.choices(("booktabs", "grid", "none", "rows", "shaded", "header"), (50, 12, 6, 10, 12, 10))[0],
         mathematics=rng.choice((0.0, 0.0, 0.05, 0.25)),
     )

@@ -30,9 +30,7 @@ class Rows:
     ends: list[float]
 
 
-def table(
-    canvas: Canvas, rng: random.Random, style: Style, x: float, y: float, width: float, room: float
-) -> float:
+def table(canvas: Canvas, rng: random.Random, style: Style, x: float, y: float, width: float, room: float) -> float:
     """Draw one annotated table body of at most `room` pixels of height and return the y below it."""
     text = style.table
     if rng.random() < 0.2:
@@ -62,9 +60,7 @@ def table(
                 break
             if rules == "shaded" and drawn % 2 == 0:
                 canvas.rectangle(x, y, x + width, y + height, fill=_tint(style.accent))
-            _row(
-                canvas, rng, style, columns[:1] if section else columns, y + (pitch - text.leading) / 2, depth
-            )
+            _row(canvas, rng, style, columns[:1] if section else columns, y + (pitch - text.leading) / 2, depth)
             y += height
             lines.append(y)
             drawn += 1
@@ -106,9 +102,7 @@ def _header(canvas: Canvas, rng: random.Random, style: Style, columns: list[Colu
     height = depth * text.leading * 1.05 + text.leading * 0.3
     if dark or style.table_rules == "shaded":
         fill = style.accent if dark else _tint(_tint(style.accent))
-        canvas.rectangle(
-            columns[0].left - text.regular.size * 0.3, y, columns[-1].right, y + height, fill=fill
-        )
+        canvas.rectangle(columns[0].left - text.regular.size * 0.3, y, columns[-1].right, y + height, fill=fill)
     spanning = rng.random() < 0.2 and len(columns) > 3
     if spanning:
         middle = (columns[1].left + columns[-1].right) / 2
@@ -136,9 +130,7 @@ def _label(rng: random.Random, face: Face, width: float) -> str:
     return rng.choice(("n", "SD", "P", "All", "OR", "Mean"))
 
 
-def _row(
-    canvas: Canvas, rng: random.Random, style: Style, columns: list[Column], y: float, depth: int
-) -> None:
+def _row(canvas: Canvas, rng: random.Random, style: Style, columns: list[Column], y: float, depth: int) -> None:
     text = style.table
     baseline = y + text.leading * 0.5 + text.regular.size * 0.3
     for column in columns:
@@ -150,9 +142,7 @@ def _row(
             cell = rng.choice(column.pool)
             if text.regular.word(cell).advance > width:
                 cell = rng.choice(numeric_cells()[0])
-            canvas.text(
-                cell, column.left + column.anchor * width, baseline, text.regular, anchor=column.anchor
-            )
+            canvas.text(cell, column.left + column.anchor * width, baseline, text.regular, anchor=column.anchor)
 
 
 def _rule(canvas: Canvas, rules: str, columns: list[Column], rows: Rows, thick: float, thin: float) -> None:

@@ -11,9 +11,7 @@ from models.training.pages.words import phrase
 Token = tuple[Word, Colour]
 
 
-def _tokens(
-    rng: random.Random, text: TextStyle, lead: Sequence[tuple[str, Face]], ink: Colour
-) -> "TokenSource":
+def _tokens(rng: random.Random, text: TextStyle, lead: Sequence[tuple[str, Face]], ink: Colour) -> "TokenSource":
     """Return the words that begin with `lead` and run on."""
     return TokenSource(rng, text, [(face.string(string), ink) for string, face in lead], ink)
 
@@ -140,9 +138,7 @@ def paragraph(
         )  # fmt: skip
 
 
-def heading(
-    canvas: Canvas, rng: random.Random, style: Style, x: float, y: float, width: float, level: int
-) -> float:
+def heading(canvas: Canvas, rng: random.Random, style: Style, x: float, y: float, width: float, level: int) -> float:
     """Set one annotated heading of level 0 or 1, on one or two lines, and return the y below it."""
     face = style.heading_faces[level]
     number = ""
@@ -204,21 +200,15 @@ def caption(
 def equation(canvas: Canvas, rng: random.Random, style: Style, x: float, y: float, width: float) -> float:
     """Set one displayed equation, without annotation."""
     body = style.body
-    terms = [
-        rng.choice("abcxyzkmnptuvw") + rng.choice(("", "(t)", "²", "_i")) for _ in range(rng.randint(2, 6))
-    ]
+    terms = [rng.choice("abcxyzkmnptuvw") + rng.choice(("", "(t)", "²", "_i")) for _ in range(rng.randint(2, 6))]
     string = f" {rng.choice('+-=')} ".join(terms)
     height = body.leading * rng.choice((1.6, 2.2, 3.0))
     middle = y + height / 2
-    taken = canvas.text(
-        "E = " + string, x + width * 0.45, middle + body.regular.size * 0.3, body.italic, anchor=0.5
-    )
+    taken = canvas.text("E = " + string, x + width * 0.45, middle + body.regular.size * 0.3, body.italic, anchor=0.5)
     if height > 2 * body.leading:
         bar = x + width * 0.45 + taken / 2 + body.regular.size * 0.4
         canvas.text("\u03b1 x", bar, middle - body.regular.size * 0.25, body.italic)
         canvas.line([(bar, middle), (bar + body.regular.size * 2, middle)])
         canvas.text("2\u03b2", bar, middle + body.regular.size, body.italic)
-    canvas.text(
-        f"({rng.randint(1, 30)})", x + width, middle + body.regular.size * 0.3, body.regular, anchor=1.0
-    )
+    canvas.text(f"({rng.randint(1, 30)})", x + width, middle + body.regular.size * 0.3, body.regular, anchor=1.0)
     return y + height

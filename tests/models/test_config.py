@@ -1,0 +1,61 @@
+import pytest
+
+from models.config import AttentionConfig, BackboneConfig, DetrConfig, coco_labels, named_config, pages_small
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"mode": "linear"},
+        {"L": 0},
+        {"L": 65},
+        {"r": 0.0},
+        {"r": -1.0},
+        {"r": float("inf")},
+        {"r": float("nan")},
+    ],
+)
+def test_attention_out_of_range_is_refused(bad):
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        AttentionConfig(**bad)
+
+
+def test_equal_attention_may_share_a_batch():
+    assert hash(AttentionConfig.act(16, 8.0)) == hash(AttentionConfig("act", 16, 8.0, 0))
+
+
+def test_coco_labels_are_indexed_by_category_id():
+    labels = coco_labels()
+    assert len(labels) == 91
+    assert labels[1] == "person"
+    assert labels[90] == "toothbrush"
+    assert labels[0] is None
+    assert labels[12] is None
+    assert sum(label is not None for label in labels) == 80
+
+
+@pytest.mark.parametrize(
+    ("name", "stride"), [("detr-r50", 32), ("detr-r50-dc5", 16), ("detr-r101", 32), ("pages-small", 16)]
+)
+def test_named_models_have_their_stride(name, stride):
+    assert named_config(name).backbone.stride == stride
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones():
+    with pytest.raises(KeyError, match="detr-r101-dc5"):
+        named_config("detr-r18")
+
+
+def test_the_embedded_model_has_heads_of_32_and_six_encoder_layers():
+    config = pages_small()
+    assert config.head_dim == 32
+    assert config.encoder_layers == 6
+    assert config.shortest_side // 16 * -(-config.shortest_side * 792 // 612 // 16) >= 600
+
+
+def test_shapes_that_do_not_fit_are_refused():
+    backbone = BackboneConfig("basic", (1,))
+    with pytest.raises(ValueError, match="heads"):
+        DetrConfig("x", ("a",), backbone, hidden_dim=30, heads=4)
+    with pytest.raises(ValueError, match="divide by 4"):
+        DetrConfig("x", ("a",), backbone, hidden_dim=30, heads=2)

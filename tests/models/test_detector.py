@@ -1,0 +1,105 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from models import AttentionConfig, Detector, load_detector
+from models.weights import WeightsError, save_checkpoint
+
+SIZES = [(70, 50), (64, 64), (33, 120), (1, 1), (1, 300), (70, 50)]
+
+
+@pytest.fixture
+def detector(tiny_detr):
+    return Detector(tiny_detr)
+
+
+@pytest.fixture
+def images():
+    generator = np.random.default_rng(0)
+    return [generator.integers(0, 256, (*size, 3), np.uint8) for size in SIZES]
+
+
+ATTENTIONS = [AttentionConfig.exact(), AttentionConfig.act(8, 2.0), AttentionConfig.act()]
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS, ids=str)
+def test_an_answer_is_the_same_bit_for_bit_whoever_shares_the_batch(detector, images, attention):
+    together = detector.predict([detector.preprocess(image) for image in images], attention)
+    for image, prediction in zip(images, together, strict=True):
+        alone = detector.detect(image, attention)
+        assert np.array_equal(alone.detections.boxes_xyxy, prediction.detections.boxes_xyxy)
+        assert np.array_equal(alone.detections.scores, prediction.detections.scores)
+        assert alone.detections.labels == prediction.detections.labels
+        assert alone.attention == prediction.attention
+
+
+def test_attention_switches_per_call_on_the_same_weights(detector, images):
+    before = copy.deepcopy(detector._detr.state_dict())
+    exact, act, again = (detector.detect(images[0], attention) for attention in (*ATTENTIONS[:2], ATTENTIONS[0]))
+    assert np.array_equal(exact.detections.scores, again.detections.scores)
+    assert not np.array_equal(exact.detections.scores, act.detections.scores)
+    after = detector._detr.state_dict()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+def test_boxes_are_pixels_of_the_original_image(detector, images):
+    for image in images:
+        boxes = detector.detect(image).detections.boxes_xyxy
+        height, width = image.shape[:2]
+        assert (boxes >= 0).all()
+        assert (boxes <= [width, height, width, height]).all()
+        assert (boxes[:, 2:] >= boxes[:, :2]).all()
+
+
+def test_reports_count_what_ran(detector, images):
+    exact, act = (detector.detect(images[0], attention).attention for attention in ATTENTIONS[:2])
+    assert exact.clusters == ()
+    assert exact.encoder_gflops == exact.exact_encoder_gflops == act.exact_encoder_gflops
+    assert exact.tokens == detector.tokens(detector.preprocess(images[0])) == 8 * 12
+    assert [layer.layer for layer in act.clusters] == [0, 1]
+    for layer in act.clusters:
+        assert 1 <= layer.min <= layer.mean <= layer.max <= act.tokens
+    fine = detector.detect(images[0], AttentionConfig.act(8, 1e-4)).attention
+    assert all(layer.min == layer.max == fine.tokens for layer in fine.clusters)
+    assert fine.encoder_gflops > fine.exact_encoder_gflops  # hashing came on top, and is said
+
+
+def test_no_images_no_predictions(detector):
+    assert detector.predict([], AttentionConfig.exact()) == []
+
+
+def test_a_device_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match="cuda:99 is not there"):
+        load_detector(device="cuda:99")
+    with pytest.raises(ValueError, match="device must be"):
+        load_detector(device="tpu")
+    with pytest.raises(ValueError, match="precision must be"):
+        load_detector(precision="int3")
+
+
+def test_a_file_becomes_a_detector(tiny_detr, images, tmp_path):
+    path = tmp_path / "tiny.safetensors"
+    save_checkpoint(path, tiny_detr.state_dict(), tiny_detr.config)
+    loaded = load_detector(str(path), device="cpu")
+    assert loaded.config == tiny_detr.config
+    expected = Detector(tiny_detr).detect(images[0])
+    assert np.array_equal(loaded.detect(images[0]).detections.scores, expected.detections.scores)
+
+
+def test_an_unknown_model_is_answered_with_what_there_is():
+    with pytest.raises(WeightsError, match="pages-small"):
+        load_detector("no-such-model", device="cpu")
+
+
+def test_warm_up_and_check(detector):
+    detector.warm_up()
+    detector.check()
+    assert detector.memory_bytes() == 0
+
+
+def test_bf16_runs_close_to_fp32(tiny_detr, images):
+    fp32 = Detector(copy.deepcopy(tiny_detr)).detect(images[0])
+    bf16 = Detector(tiny_detr, precision="bf16").detect(images[0])
+    np.testing.assert_allclose(bf16.detections.scores, fp32.detections.scores, atol=0.1)

@@ -1,0 +1,23 @@
+import numpy as np
+import torch
+
+from models.postprocess import detections
+from models.preprocess import PreparedImage
+
+IMAGE = PreparedImage(torch.zeros(3, 10, 20, dtype=torch.uint8), original_height=100, original_width=200)
+
+
+def test_best_first_in_pixels_inside_the_image():
+    logits = torch.tensor([[0.0, 2.0, 0.0], [5.0, 0.0, 0.0], [0.0, 0.0, 9.0]])
+    boxes = torch.tensor([[0.5, 0.5, 0.2, 0.4], [0.0, 1.0, 0.5, 0.5], [0.5, 0.5, 1.0, 1.0]])
+    found = detections(logits, boxes, IMAGE, ("a", "b"))
+    assert found.labels[:2] == ("a", "b")
+    np.testing.assert_allclose(found.boxes_xyxy[:2], [[0, 75, 50, 100], [80, 30, 120, 70]], atol=1e-4)
+    expected = torch.softmax(logits, -1)[:, :2].amax(-1).sort(descending=True).values
+    np.testing.assert_allclose(found.scores, expected)
+
+
+def test_unused_ids_are_left_out():
+    found = detections(torch.tensor([[9.0, 0.0, 0.0], [0.0, 9.0, 0.0]]), torch.rand(2, 4), IMAGE, (None, "b"))
+    assert found.labels == ("b",)
+    assert found.boxes_xyxy.shape == (1, 4)
