@@ -85,6 +85,7 @@ class DetrConfig:
     `labels[i]` names the class of logit i; None marks an id that the data set does not use. One more logit,
     the last, is no-object. Sizes are pixels: images are resized so that the shortest side is `shortest_side`
     unless the longest would then exceed `longest_side`. `mean` and `std` normalise RGB in 0..1.
+    `norm_between_decoder_layers` is what transformers computes for its `auxiliary_loss`.
     """
 
     name: str
@@ -97,6 +98,7 @@ class DetrConfig:
     feedforward_dim: int = 2048
     queries: int = 100
     pre_norm: bool = False
+    norm_between_decoder_layers: bool = False
     shortest_side: int = 800
     longest_side: int = 1333
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)

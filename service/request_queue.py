@@ -160,7 +160,6 @@ class RequestQueue(Generic[Item, Answer]):
             return False
         del self._waiting[job]
         self._observer.on_queue_depth(len(self._waiting))
-        self._changed.notify()  # the batch that was to be filled may be another one now
         return True
 
     def _hand_out(self, batch: list[Job[Item, Answer]]) -> list[Job[Item, Answer]]:

@@ -34,11 +34,10 @@ class DrainingServer(uvicorn.Server):
         self._drain_end: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to drain, or stop."""
+        """Begin to drain, or stop. A drained process ends with status 0, not by the signal."""
         if self._drain_end is not None:
             super().handle_exit(sig, frame)
             return
-        self._captured_signals.append(sig)
         self._readiness.drain()
         self._drain_end = now() + self._seconds
 

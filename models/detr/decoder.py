@@ -65,6 +65,7 @@ class Decoder(nn.Module):
 
     def __init__(self, config: DetrConfig) -> None:
         super().__init__()
+        self.norm_between = config.norm_between_decoder_layers
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers))
         self.norm = nn.LayerNorm(config.hidden_dim)
 
@@ -77,5 +78,7 @@ class Decoder(nn.Module):
         outputs = []
         for layer in self.layers:
             x = layer(x, queries, memory, mask)
+            if self.norm_between:
+                x = self.norm(x)
             outputs.append(self.norm(x))
         return torch.stack(outputs)

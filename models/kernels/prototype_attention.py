@@ -143,11 +143,10 @@ def padded_width(head_dim: int) -> int:
 
 
 def tiling(dtype: torch.dtype, head_dim: int) -> Tiling:
-    """A fixed choice: tuning at run time would make rounding depend on the machine's mood.
+    """A fixed choice: with tuning at run time, rounding would differ between two runs.
 
-    float32 has no matrix units to feed (TF32 would round to 10 bits), so its tiles are small enough for registers.
+    float32 without TF32 has no matrix units to feed; its tiles are as large as registers allow.
     """
-    width = padded_width(head_dim)
     if dtype == torch.float32:
-        return Tiling(32, 32, warps=4, stages=2) if width <= 64 else Tiling(16, 32, warps=4, stages=1)
-    return Tiling(64, 64, warps=4, stages=3) if width <= 64 else Tiling(64, 32, warps=4, stages=2)
+        return Tiling(32, 32, warps=4, stages=2) if head_dim <= 32 else Tiling(32, 16, warps=4, stages=2)
+    return Tiling(64, 64, warps=4, stages=3) if head_dim <= 64 else Tiling(64, 32, warps=4, stages=2)

@@ -38,6 +38,7 @@ def read_transformers_config(folder: Path) -> DetrConfig:
             feedforward_dim=_shared(config, "encoder_ffn_dim", "decoder_ffn_dim", 2048),
             queries=config.count("num_queries", 100),
             pre_norm=PRE_NORM[kind],
+            norm_between_decoder_layers=bool(config.fields.get("auxiliary_loss", False)),
             shortest_side=images.shortest_side,
             longest_side=images.longest_side,
             mean=images.mean,
@@ -56,12 +57,6 @@ def _check_architecture(config: JsonFields, kind: str) -> None:
     config.only("activation_function", "relu", "relu", "the feed-forward's activation is relu")
     config.only("position_embedding_type", "sine", "sine", "positions are encoded by sines")
     config.only("num_channels", 3, 3, "images have three colours")
-    config.only(
-        "auxiliary_loss",
-        False,
-        False,
-        "transformers then norms the decoder's state after every layer, which changes the model's answers",
-    )
 
 
 def _shared(config: JsonFields, encoder: str, decoder: str, default: int) -> int:

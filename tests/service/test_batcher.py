@@ -65,6 +65,11 @@ class TestWhoRunsTogether:
         assert plan([tall, wide], BatchLimits(8, 2 * 20 * 20, 0)) == [0, 1]
         assert plan([tall, wide], BatchLimits(8, 2 * 20 * 20 - 1, 0)) == [0]
 
+    def test_padding_is_to_all_of_the_batch(self) -> None:
+        small, tall, wide = job(0, size=(10, 10)), job(1, size=(30, 10)), job(2, size=(10, 30))
+        assert plan([small, tall, wide], BatchLimits(8, 3 * 30 * 30, 0)) == [0, 1, 2]
+        assert plan([small, tall, wide], BatchLimits(8, 3 * 30 * 30 - 1, 0)) == [0, 1]
+
     def test_an_image_larger_than_the_budget_runs_alone(self) -> None:
         assert plan([job(0, size=(100, 100)), job(1, size=(1, 1))], BatchLimits(8, 50, 0)) == [0]
 

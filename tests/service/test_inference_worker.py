@@ -159,7 +159,15 @@ class Bench:
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(scenario, PATIENCE))
+    """Play a scenario on a loop of its own, on which no callback may fail."""
+    complaints: list[dict[str, Any]] = []
+
+    async def watched() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        await asyncio.wait_for(scenario, PATIENCE)
+
+    asyncio.run(watched())
+    assert complaints == []
 
 
 async def outcomes(*tasks: asyncio.Task[Completed[int]]) -> list[Any]:
@@ -555,6 +563,21 @@ class TestDeath:
 
         run(scenario())
         assert "the inference thread died" in caplog.text
+
+    def test_no_caller_hears_of_it_while_the_worker_still_seems_alive(self) -> None:
+        def behave(items: list[int]) -> list[int]:
+            raise WorkerDead
+
+        async def scenario() -> None:
+            bench = Bench(behave)
+            seen: list[tuple[int, bool]] = []
+            bench.observed.on_queue_depth = lambda n: seen.append((n, bench.worker.alive))  # type: ignore[method-assign]
+            async with bench.started():
+                assert await outcomes(bench.submit(1)) == [WorkerDead]
+            # Put, taken, and abandoned: the last is reported before anybody is answered.
+            assert seen == [(1, True), (0, True), (0, False)]
+
+        run(scenario())
 
     def test_a_loop_that_has_closed_does_not_kill_the_worker(self) -> None:
         bench = Bench()

@@ -42,7 +42,6 @@ def test_names_that_do_not_number_from_0_are_refused(names: dict[str, object], t
         ({"activation_function": "gelu"}, "activation_function = 'gelu'"),
         ({"position_embedding_type": "learned"}, "position_embedding_type = 'learned'"),
         ({"num_channels": 1}, "num_channels"),
-        ({"auxiliary_loss": True}, "auxiliary_loss"),
         ({"encoder_attention_heads": 4}, "decoder_attention_heads"),
         ({"decoder_ffn_dim": 64}, "decoder_ffn_dim"),
         ({"d_model": 100}, "heads"),

@@ -11,7 +11,7 @@ from models.attention.exact import ExactAttention
 from models.config import PAGE_LABELS
 from models.detr.detr import Detr
 from models.images import ImageBatch
-from models.weights.errors import CorruptCheckpoint, MismatchedWeights, UnsafeCheckpoint, UnsupportedModel
+from models.weights.errors import CorruptCheckpoint, MismatchedWeights, UnsafeCheckpoint
 from models.weights.strict_load import load_strict
 from models.weights.transformers_folder import load_transformers_folder
 
@@ -180,16 +180,16 @@ def test_half_precision_weights_become_float32(tmp_path: Path) -> None:
     assert {value.dtype for value in state.values()} == {torch.float32}
 
 
-def test_norms_between_decoder_layers_are_refused_since_they_change_answers(tmp_path: Path) -> None:
-    plain = make_model("detr", "own-basic")
-    normed = make_model("detr", "own-basic", auxiliary_loss=True)
+@pytest.mark.parametrize("kind", KINDS)
+def test_norms_between_decoder_layers_are_kept_since_they_change_answers(kind: str, tmp_path: Path) -> None:
+    plain = make_model(kind, "own-basic")
+    normed = make_model(kind, "own-basic", auxiliary_loss=True)
     normed.load_state_dict(plain.state_dict())
     image = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         assert (plain(image).logits - normed(image).logits).abs().max() > 1e-3
     normed.save_pretrained(tmp_path)
-    with pytest.raises(UnsupportedModel, match="auxiliary_loss"):
-        load_transformers_folder(tmp_path)
+    assert_same_answers(normed, tmp_path)
 
 
 def test_labels_sizes_and_normalisation_come_from_the_folder(tmp_path: Path) -> None:

@@ -1,0 +1,192 @@
+"""The Triton kernel against its plain twin: in Triton's interpreter on any machine, and on a GPU where there is one.
+
+The interpreter must be chosen before Triton is imported, so it runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import models
+from models.attention.act import ActAttention
+from models.attention.prototype_attention import attend_all_rows, attend_by_head, prototype_attention
+
+SIZES = (1, 15, 16, 17, 97)
+WIDTHS = (16, 32, 64)
+ROOT = Path(models.__file__).parents[1]
+
+INTERPRET = """
+import sys, torch
+from models.kernels.prototype_attention import prototype_attention
+torch.set_num_threads(1)
+cases = torch.load(sys.argv[1])
+torch.save([prototype_attention(*case) for case in cases], sys.argv[2])
+"""
+
+gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One shape; `seed` also draws the counts, 0 and C among them."""
+
+    capacity: int
+    tokens: int
+    head_dim: int
+    dtype: torch.dtype
+    seed: int
+
+    def __str__(self) -> str:
+        return f"C{self.capacity}-N{self.tokens}-D{self.head_dim}-{str(self.dtype)[6:]}"
+
+    def inputs(self, device: str = "cpu") -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Prototypes, k, v of one image and four heads, laid out as projections leave them; counts."""
+        generator = torch.Generator().manual_seed(self.seed)
+
+        def heads_side_by_side(rows: int) -> Tensor:
+            drawn = torch.randn(1, rows, 4, self.head_dim, generator=generator)
+            return drawn.to(device, self.dtype).transpose(1, 2)
+
+        drawn = torch.randint(0, self.capacity + 1, (2,), generator=generator).tolist()
+        counts = torch.tensor([[0, *drawn, self.capacity]], device=device)
+        prototypes, k, v = (heads_side_by_side(n) for n in (self.capacity, self.tokens, self.tokens))
+        return prototypes, k, v, counts
+
+
+SHAPES = [(c, n, WIDTHS[i % 3]) for i, (c, n) in enumerate(product(SIZES, SIZES))]
+SHAPES += [(17, 33, 8), (33, 17, 24), (15, 97, 128)]
+CASES = [Case(*shape, dtype, seed) for dtype in (torch.float32, torch.float16) for seed, shape in enumerate(SHAPES)]
+GPU_CASES = [
+    Case(*shape, dtype, seed)
+    for dtype in (torch.float32, torch.float16, torch.bfloat16)
+    for seed, shape in enumerate([*product(SIZES, SIZES, WIDTHS), *SHAPES[-3:], (1050, 4200, 32)])
+]
+
+
+def assert_rounds_like_twin(actual: Tensor, case: Case, device: str = "cpu") -> None:
+    """At most twice the twin's own rounding error against float64, and zeros past every count."""
+    prototypes, k, v, counts = case.inputs(device)
+    exact = attend_by_head(prototypes.double(), k.double(), v.double(), counts)
+    twin = attend_by_head(prototypes, k, v, counts)
+    assert actual.shape == twin.shape
+    assert actual.dtype == twin.dtype
+    last_place = torch.finfo(case.dtype).eps * exact.norm()
+    assert (actual - exact).norm() <= 2 * (twin - exact).norm() + 0.01 * last_place
+    spare = torch.arange(case.capacity, device=device) >= counts[..., None]
+    assert not actual[spare].any()
+
+
+@pytest.fixture(scope="module")
+def interpreted(tmp_path_factory: pytest.TempPathFactory) -> dict[Case, Tensor]:
+    """What the kernel makes of every case in Triton's interpreter."""
+    pytest.importorskip("triton")
+    folder = tmp_path_factory.mktemp("interpreted")
+    torch.save([case.inputs() for case in CASES], folder / "inputs")
+    command = [sys.executable, "-c", INTERPRET, str(folder / "inputs"), str(folder / "outputs")]
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, check=True, cwd=ROOT, env=environment, timeout=240)
+    return dict(zip(CASES, torch.load(folder / "outputs"), strict=True))
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_interpreted_kernel_equals_twin(case: Case, interpreted: dict[Case, Tensor]) -> None:
+    assert_rounds_like_twin(interpreted[case], case)
+
+
+@pytest.mark.parametrize("case", CASES[:: len(SIZES) + 1], ids=str)
+def test_all_rows_equal_twin(case: Case) -> None:
+    assert_rounds_like_twin(attend_all_rows(*case.inputs()), case)
+
+
+def test_gradients_of_all_rows_equal_those_of_the_twin() -> None:
+    def gradients(attend) -> tuple[Tensor, ...]:
+        *inputs, counts = Case(17, 33, 16, torch.float64, 0).inputs()
+        leaves = [x.detach().requires_grad_() for x in inputs]
+        return torch.autograd.grad(attend(*leaves, counts).square().sum(), leaves)
+
+    for twin, other in zip(gradients(attend_by_head), gradients(attend_all_rows), strict=True):
+        torch.testing.assert_close(other, twin)
+
+
+def test_a_cpu_needs_no_triton() -> None:
+    program = """
+import sys; sys.modules["triton"] = None  # makes every import of it fail
+import torch
+from models.attention.act import ActAttention
+assert ActAttention(4, 1.0)(*torch.randn(3, 1, 2, 9, 16)).values.isfinite().all()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, timeout=120)
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16"])
+def test_builds_for_hopper_without_tf32(dtype: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The interpreter accepts programs that the compiler does not; the compiler needs no GPU."""
+    triton = pytest.importorskip("triton")
+    from triton.backends.compiler import GPUTarget
+
+    from models.kernels.prototype_attention import attend_prototypes as kernel
+    from models.kernels.prototype_attention import tiling
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    tiles = tiling({"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[dtype], 32)
+    constants = {"D": 32, "BLOCK_D": 32, "BLOCK_C": tiles.block_c, "BLOCK_N": tiles.block_n}
+    types = dict.fromkeys(kernel.arg_names, "i32") | dict.fromkeys(constants, "constexpr")
+    types |= dict.fromkeys(("prototypes", "k", "v", "out"), f"*{dtype}") | {"counts": "*i64", "scale": "fp32"}
+    source = triton.compiler.ASTSource(kernel, types, constants)
+    options = {"num_warps": tiles.warps, "num_stages": tiles.stages}
+    built = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+    assert built.asm["cubin"]
+    assert "tf32" not in built.asm["ptx"]
+
+
+@gpu
+@pytest.mark.gpu
+@pytest.mark.parametrize("case", GPU_CASES, ids=str)
+def test_gpu_kernel_equals_twin(case: Case) -> None:
+    from models.kernels.prototype_attention import prototype_attention as kernel
+
+    assert_rounds_like_twin(kernel(*case.inputs("cuda")), case, "cuda")
+
+
+@gpu
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_gpu_answers_are_the_same_every_time(dtype: torch.dtype) -> None:
+    inputs = Case(300, 660, 32, dtype, 0).inputs("cuda")
+    first = prototype_attention(*inputs)
+    assert all(torch.equal(prototype_attention(*inputs), first) for _ in range(5))
+
+
+@gpu
+@pytest.mark.gpu
+def test_gpu_never_waits_for_counts() -> None:
+    attention = ActAttention(16, 4.0)
+    q, k, v = torch.randn(3, 2, 4, 660, 32, device="cuda")
+    expected = attention(q, k, v).values  # builds the kernel and moves the hash planes over
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        again = attention(q, k, v).values
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.equal(again, expected)
+
+
+@gpu
+@pytest.mark.gpu
+def test_gpu_gradients_equal_those_of_the_twin() -> None:
+    *inputs, counts = Case(17, 33, 32, torch.float32, 0).inputs("cuda")
+    leaves = [x.detach().requires_grad_() for x in inputs]
+    exact = [x.detach().double().requires_grad_() for x in inputs]
+    actual = torch.autograd.grad(prototype_attention(*leaves, counts).square().sum(), leaves)
+    expected = torch.autograd.grad(attend_by_head(*exact, counts).square().sum(), exact)
+    for gradient, reference in zip(actual, expected, strict=True):
+        torch.testing.assert_close(gradient.double(), reference, rtol=1e-4, atol=1e-5)
