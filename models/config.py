@@ -85,7 +85,8 @@ class DetrConfig:
     `labels[i]` names the class of logit i; None marks an id that the data set does not use. One more logit,
     the last, is no-object. Sizes are pixels: images are resized so that the shortest side is `shortest_side`
     unless the longest would then exceed `longest_side`. `mean` and `std` normalise RGB in 0..1.
-    `norm_between_decoder_layers` is what transformers computes for its `auxiliary_loss`.
+    `norm_between_decoder_layers` is what transformers computes for its `auxiliary_loss`. `act_L` and `act_r` are
+    the ACT setting for callers that choose none: the published one, or what a model's evaluation recommends.
     """
 
     name: str
@@ -99,6 +100,8 @@ class DetrConfig:
     queries: int = 100
     pre_norm: bool = False
     norm_between_decoder_layers: bool = False
+    act_L: int = 32
+    act_r: float = 8.0
     shortest_side: int = 800
     longest_side: int = 1333
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
@@ -109,6 +112,11 @@ class DetrConfig:
             raise ValueError(f"hidden_dim {self.hidden_dim} does not divide into {self.heads} heads")
         if self.hidden_dim % 4:
             raise ValueError(f"hidden_dim {self.hidden_dim} must divide by 4: sines and cosines of two axes")
+
+    @property
+    def default_act(self) -> AttentionConfig:
+        """ACT for callers that give no L or r."""
+        return AttentionConfig.act(self.act_L, self.act_r)
 
     @property
     def head_dim(self) -> int:

@@ -41,7 +41,7 @@ def create_app(settings: Settings, detector: Detector) -> FastAPI:
     metrics = _metrics(detector)
     worker = InferenceWorker[PreparedImage, Prediction](
         run_on(detector),
-        limits=BatchLimits(settings.max_batch, settings.max_batch_pixels, settings.delay_seconds(detector.device)),
+        limits=_batch_limits(settings, detector.device),
         max_queue=settings.max_queue,
         observer=WorkerMetrics(metrics),
         clock=now,
@@ -74,6 +74,7 @@ def create_app(settings: Settings, detector: Detector) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.settings, app.state.detector, app.state.metrics = settings, detector, metrics
     app.state.pipeline, app.state.readiness = pipeline, readiness
@@ -124,15 +125,20 @@ def _metrics(detector: Detector) -> Metrics:
     return metrics
 
 
+def _batch_limits(settings: Settings, device: str) -> BatchLimits:
+    return BatchLimits(settings.batch_images(device), settings.max_batch_pixels, settings.delay_seconds(device))
+
+
 def _body_limits(settings: Settings) -> BodyLimits:
     return BodyLimits(settings.max_bytes, settings.max_batch_bytes, settings.max_batch_parts, settings.body_timeout_s)
 
 
 def _defaults(settings: Settings, detector: Detector) -> Defaults:
+    own = detector.config.default_act
     return Defaults(
         settings.attention,
-        settings.l,
-        settings.r,
+        settings.l or own.L,
+        settings.r or own.r,
         settings.threshold,
         settings.max_detections,
         settings.deadline_ms,

@@ -95,7 +95,7 @@ def detect(
         query = DetectQuery(attention=attention, L=rounds, r=width, labels=[labels] if labels else []).model_copy(
             update={"threshold": threshold, "max_detections": max_detections}
         )
-        wanted = wish(query, _defaults(tuple(detector.labels)), 0.0)
+        wanted = wish(query, _defaults(detector), 0.0)
     except (ServiceError, ValueError) as error:
         _fail(_reason(error), 2)
     failed = 0
@@ -156,12 +156,11 @@ def _load(model: str, device: str, cache_dir: Path | None) -> Detector:
         _fail(f"cannot load the model {model}: {error}", 1)
 
 
-def _defaults(labels: tuple[str, ...]) -> Defaults:
-    from service.settings import Settings
+def _defaults(detector: Detector) -> Defaults:
     from service.wishes import Defaults
 
-    fields = Settings.model_fields
-    return Defaults("exact", fields["l"].default, fields["r"].default, 0.5, 100, 1.0, labels)
+    act = detector.config.default_act
+    return Defaults("exact", act.L, act.r, 0.5, 100, 1.0, tuple(detector.labels))
 
 
 def _detect_file(detector: Detector, file: Path, wanted: Any, save: Path | None) -> tuple[Prediction, Detections]:
@@ -171,7 +170,7 @@ def _detect_file(detector: Detector, file: Path, wanted: Any, save: Path | None)
 
     image = decode_image(file.read_bytes(), max_bytes=2**31, max_pixels=89_478_485)
     prepared = detector.preprocess(image)
-    config = wanted.attention or auto_attention(detector.tokens(prepared))
+    config = wanted.attention or auto_attention(detector.tokens(prepared), wanted.act)
     prediction = detector.predict([prepared], config)[0]
     detections = prediction.detections.select(wanted.threshold, wanted.max_detections, wanted.labels)
     if save is not None:

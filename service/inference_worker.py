@@ -216,9 +216,10 @@ class InferenceWorker(Generic[Item, Result]):
                 job.done(InternalError())
             return
         waits = [started - job.arrival for job in jobs]
+        # Counted before it is told: who has an answer finds it in the metrics.
+        self._observer.on_batch(jobs[0].key, len(jobs), padding_ratio(jobs), waits, seconds)
         for job, result, wait in zip(jobs, results, waits, strict=True):
             job.done(Completed(result, len(jobs), wait, seconds))
-        self._observer.on_batch(jobs[0].key, len(jobs), padding_ratio(jobs), waits, seconds)
 
 
 def _deliver(

@@ -99,7 +99,7 @@ _SEVERAL_IMAGES: Final = {
 }
 
 
-def _wish(request: Request, query: Annotated[DetectQuery, Query()]) -> Wish:
+async def _wish(request: Request, query: Annotated[DetectQuery, Query()]) -> Wish:
     defaults: Defaults = request.app.state.defaults
     return wish(query, defaults, request.state.record.started)
 

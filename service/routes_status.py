@@ -72,7 +72,8 @@ async def metrics(request: Request) -> Response:
 )
 async def model(request: Request) -> ModelCard:
     """Tell what is served, and what a request gets that does not choose."""
-    settings, detector = request.app.state.settings, request.app.state.detector
+    state = request.app.state
+    settings, detector, defaults = state.settings, state.detector, state.defaults
     return ModelCard(
         name=detector.name,
         version=service_version(),
@@ -81,7 +82,7 @@ async def model(request: Request) -> ModelCard:
         precision=detector.precision,
         parameters=detector.parameters,
         attention_modes=["exact", "act", "auto"],
-        default_attention=AttentionDefaults(mode=settings.attention, L=settings.l, r=settings.r),
+        default_attention=AttentionDefaults(mode=defaults.attention, L=defaults.L, r=defaults.r),
         default_threshold=settings.threshold,
         default_max_detections=settings.max_detections,
         default_deadline_ms=settings.deadline_ms,

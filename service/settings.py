@@ -50,11 +50,18 @@ class Settings(BaseSettings):
         "exact",
         description="Encoder attention of requests that do not choose; `auto` takes ACT for large images.",
     )
-    l: int = Field(32, ge=1, le=64, description="ACT's hash rounds, for requests that do not give `L`.")  # noqa: E741
-    r: float = Field(
-        8.0,
+    l: int | None = Field(  # noqa: E741
+        None,
+        ge=1,
+        le=64,
+        json_schema_extra={"shown_default": "the model's"},
+        description="ACT's hash rounds, for requests that do not give `L`.",
+    )
+    r: float | None = Field(
+        None,
         gt=0,
         allow_inf_nan=False,
+        json_schema_extra={"shown_default": "the model's"},
         description="ACT's bucket width, for requests that do not give `r`.",
     )
     threshold: float = Field(0.5, ge=0, le=1, description="Least score of a detection, for requests that do not say.")
@@ -64,7 +71,13 @@ class Settings(BaseSettings):
         repr=False,
         description="Keys that callers must send one of, comma-separated; empty: no key is needed.",
     )
-    max_batch: int = Field(8, ge=1, le=1024, description="Most images that run together.")
+    max_batch: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        json_schema_extra={"shown_default": "8 on a GPU, 1 on a CPU"},
+        description="Most images that run together. A CPU gains nothing from more than one.",
+    )
     max_batch_pixels: int = Field(
         8_600_000,
         ge=1,
@@ -74,8 +87,8 @@ class Settings(BaseSettings):
         None,
         ge=0,
         le=10_000,
-        description="Longest time that the first request of a batch waits for company. "
-        "Default: 5 on a GPU, 0 on a CPU.",
+        json_schema_extra={"shown_default": "5 on a GPU, 0 on a CPU"},
+        description="Longest time that the first request of a batch waits for company.",
     )
     max_queue: int = Field(128, ge=1, description="Most images that wait for the device; more get a 429.")
     max_inflight: int = Field(
@@ -147,6 +160,10 @@ class Settings(BaseSettings):
     def api_keys(self) -> tuple[str, ...]:
         """The keys that are accepted; none when everyone may call."""
         return _split(self.api_key)
+
+    def batch_images(self, device: str) -> int:
+        """Return the most images of a batch on the given device (`cpu`, `cuda:0`, …)."""
+        return self.max_batch or (1 if device.startswith("cpu") else 8)
 
     def delay_seconds(self, device: str) -> float:
         """Return the batching window in seconds on the given device (`cpu`, `cuda:0`, …)."""

@@ -26,7 +26,7 @@ class Defaults:
     labels: tuple[str, ...]
 
 
-def refuse_repeats(request: Request) -> None:
+async def refuse_repeats(request: Request) -> None:
     """Refuse a parameter that is given twice: which one counts would be a guess. Raises BadParameter."""
     counts = Counter(name for name, _ in request.query_params.multi_items() if name != "labels")
     repeated = sorted(name for name, count in counts.items() if count > 1)
@@ -43,6 +43,7 @@ def wish(query: DetectQuery, defaults: Defaults, arrival: float) -> Wish:
     most = query.max_detections
     return Wish(
         attention=_attention(query, defaults),
+        act=AttentionConfig.act(defaults.L, defaults.r),
         threshold=defaults.threshold if query.threshold is None else query.threshold,
         max_detections=defaults.max_detections if most is None else most,
         labels=_labels(query.labels, defaults.labels),

@@ -27,7 +27,7 @@ class ActAttention:
         """Hash, group, attend once per prototype, hand the result to every member (section 3.2, equations 1 to 6)."""
         head_dim = q.shape[-1]
         planes = hash_planes(head_dim, self.L, self.seed, q.device, q.dtype)
-        clusters = assign_clusters(bucket_keys(hash_buckets(q * head_dim**-0.5, planes, self.r)))
+        clusters = assign_clusters(bucket_keys(hash_buckets(q, planes, self.r * head_dim**0.5)))
         prototypes = mean_prototypes(q, clusters, capacity(clusters.counts, q))
         attended = prototype_attention(prototypes, k, v, clusters.counts)
         return Attended(broadcast(attended, clusters), clusters.counts)

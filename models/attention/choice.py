@@ -20,6 +20,6 @@ def strategy(config: AttentionConfig) -> AttentionStrategy:
     return ExactAttention()
 
 
-def auto_attention(tokens: int) -> AttentionConfig:
-    """Exact attention for few tokens, ACT at its published setting from `AUTO_MIN_TOKENS` on."""
-    return AttentionConfig.act() if tokens >= AUTO_MIN_TOKENS else AttentionConfig.exact()
+def auto_attention(tokens: int, act: AttentionConfig) -> AttentionConfig:
+    """Exact attention for few tokens, `act` from `AUTO_MIN_TOKENS` on."""
+    return act if tokens >= AUTO_MIN_TOKENS else AttentionConfig.exact()

@@ -39,7 +39,7 @@ def hash_buckets(q: Tensor, planes: HashPlanes, r: float) -> Tensor:
     q [..., N, D] to whole numbers [..., N, L] of q's dtype. b_l is U(0, r): an offset in units of r added after
     the division.
     """
-    return (q @ (planes.normals.T / r) + planes.offsets).floor()
+    return (q @ (planes.normals.T / r)).add_(planes.offsets).floor_()
 
 
 def bucket_keys(buckets: Tensor) -> Tensor:
@@ -49,8 +49,8 @@ def bucket_keys(buckets: Tensor) -> Tensor:
     power of two in their differences: for N = 20 000 queries whose hashes differ by less than 2^10, below 1e-7
     a head. The keys are linear in the bucket modulo 2^64 with fixed odd multipliers.
     """
-    products = buckets.to(torch.int64) * _multipliers(buckets.shape[-1], buckets.device)
-    return products.sum(-1)
+    products = buckets.to(torch.int64, copy=True)
+    return products.mul_(_multipliers(buckets.shape[-1], buckets.device)).sum(-1)
 
 
 @lru_cache(maxsize=64)

@@ -66,6 +66,9 @@ def _add_rows(sums: Tensor, slot: Tensor, rows: Tensor) -> None:
 
 def broadcast(values: Tensor, clusters: Clusters) -> Tensor:
     """Hand each cluster's row of values [..., C, D] to its members: [..., N, D]; zero for padding."""
-    ids = clusters.ids[..., None]
-    members = values.gather(-2, ids.clamp(min=0).expand(*ids.shape[:-1], values.shape[-1]))
-    return members.masked_fill(ids < 0, 0)
+    rows, dim = values.shape[-2:]
+    groups = values[..., 0, 0].numel()
+    start = torch.arange(groups, device=values.device).view(*values.shape[:-2], 1) * rows
+    slot = (clusters.ids.clamp(min=0) + start).flatten()
+    members = values.reshape(-1, dim).index_select(0, slot).view(*clusters.ids.shape, dim)
+    return members.masked_fill((clusters.ids < 0)[..., None], 0)

@@ -29,7 +29,7 @@ class Tiling:
 
 
 @triton.jit(do_not_specialize=["capacity", "tokens"])  # type: ignore[untyped-decorator]
-def attend_prototypes(
+def attend_prototypes(  # type: ignore[no-untyped-def]
     prototypes,
     k,
     v,
@@ -57,7 +57,7 @@ def attend_prototypes(
     BLOCK_D: tl.constexpr,
     BLOCK_C: tl.constexpr,
     BLOCK_N: tl.constexpr,
-):  # type: ignore[no-untyped-def]
+):
     """One program: BLOCK_C prototypes of one image and head, softmax over all keys as they stream past.
 
     Names that end in _image, _head and _row are strides in elements. `scale` is log2(e) / sqrt(D): powers of two
@@ -120,7 +120,7 @@ def prototype_attention(prototypes: Tensor, k: Tensor, v: Tensor, counts: Tensor
     tiles = tiling(prototypes.dtype, head_dim)
     prototypes, k, v = (x if x.stride(-1) == 1 else x.contiguous() for x in (prototypes, k, v))
     out = torch.empty_like(prototypes)
-    with torch.cuda.device_of(prototypes):
+    with torch.cuda.device_of(prototypes):  # type: ignore[no-untyped-call]
         attend_prototypes[(triton.cdiv(capacity, tiles.block_c), images * heads)](
             *(prototypes, k, v, counts, out),
             *(stride for x in (prototypes, k, v) for stride in x.stride()[:3]),

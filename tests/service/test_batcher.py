@@ -2,11 +2,11 @@
 
 import itertools
 import math
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.batcher import BatchLimits, Job, MemoryCaps, Wait, next_batch, padded_size, padding_ratio
@@ -211,7 +211,8 @@ def play(jobs: list[Job[int, object]], limits: BatchLimits, caps: MemoryCaps, se
     return started
 
 
-scenarios = given(arrivals, limits, failures, st.sampled_from([0.1, 1.0, 5.0]))
+def scenarios(test: Callable[..., None]) -> Callable[..., None]:
+    return settings(deadline=None)(given(arrivals, limits, failures, st.sampled_from([0.1, 1.0, 5.0]))(test))
 
 
 @scenarios

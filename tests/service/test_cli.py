@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from service import cli
 from typer.testing import CliRunner
+
+from service import cli
 
 runner = CliRunner()
 

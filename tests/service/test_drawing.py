@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+
 from service.drawing import class_color, draw_detections
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+
 from service.errors import TooManyBytes, TooManyPixels, UndecodableImage, UnsupportedImageType
 from service.image_decoding import decode_image
 

@@ -8,8 +8,7 @@ from service.request_log import JsonFormatter, TextFormatter
 
 
 def record(message: str = "request", **extra: object) -> logging.LogRecord:
-    made = logging.makeLogRecord({"msg": message, "levelname": "INFO", "name": "act_detr", **extra})
-    return made
+    return logging.makeLogRecord({"msg": message, "levelname": "INFO", "name": "act_detr", **extra})
 
 
 def test_json_is_one_line_with_the_extras() -> None:

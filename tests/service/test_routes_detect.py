@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+
 from service.errors import WorkerDead
 
 PROBLEM = "application/problem+json"
@@ -80,7 +81,7 @@ def test_every_form_of_body_gets_the_same_answer(service: Any, png: bytes) -> No
     answers = [
         service.client.post("/detect", content=png),
         service.client.post("/detect", content=chunks()),
-        service.client.post("/detect", files={"image": ("ümläut \" name.png", png, "image/png")}),
+        service.client.post("/detect", files={"image": ('ümläut " name.png', png, "image/png")}),
         service.client.post("/detect", json={"image": base64.b64encode(png).decode()}),
     ]
     assert [answer.status_code for answer in answers] == [200] * 4

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from service.settings import PREFIX, BadSettings, Settings, load_settings, markdown_table, unknown_variables
 
 README = Path(__file__).parents[2] / "README.md"
@@ -75,9 +76,7 @@ def test_api_keys_are_split_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("keys", [",", "sec ret", "clé-secrète"])
-def test_keys_that_cannot_be_sent_are_refused_without_showing_them(
-    monkeypatch: pytest.MonkeyPatch, keys: str
-) -> None:
+def test_keys_that_cannot_be_sent_are_refused_without_showing_them(monkeypatch: pytest.MonkeyPatch, keys: str) -> None:
     monkeypatch.setenv("ACT_DETR_API_KEY", keys)
     with pytest.raises(BadSettings) as error:
         load_settings()

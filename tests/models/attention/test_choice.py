@@ -10,5 +10,5 @@ def test_strategies_carry_the_callers_settings():
 
 
 def test_auto_is_exact_up_to_a_token_count():
-    assert auto_attention(AUTO_MIN_TOKENS - 1) == AttentionConfig.exact()
-    assert auto_attention(AUTO_MIN_TOKENS).mode == "act"
+    assert auto_attention(AUTO_MIN_TOKENS - 1, AttentionConfig.act(20, 3.0)) == AttentionConfig.exact()
+    assert auto_attention(AUTO_MIN_TOKENS, AttentionConfig.act(20, 3.0)) == AttentionConfig.act(20, 3.0)

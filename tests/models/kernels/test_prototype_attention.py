@@ -26,6 +26,8 @@ ROOT = Path(models.__file__).parents[1]
 
 INTERPRET = """
 import sys, torch
+import models
+assert "models.kernels.prototype_attention" not in sys.modules, "Triton is imported before anyone needs it"
 from models.kernels.prototype_attention import prototype_attention
 torch.set_num_threads(1)
 cases = torch.load(sys.argv[1])
@@ -64,12 +66,8 @@ class Case:
 
 SHAPES = [(c, n, WIDTHS[i % 3]) for i, (c, n) in enumerate(product(SIZES, SIZES))]
 SHAPES += [(17, 33, 8), (33, 17, 24), (15, 97, 128)]
-CASES = [Case(*shape, dtype, seed) for dtype in (torch.float32, torch.float16) for seed, shape in enumerate(SHAPES)]
-GPU_CASES = [
-    Case(*shape, dtype, seed)
-    for dtype in (torch.float32, torch.float16, torch.bfloat16)
-    for seed, shape in enumerate([*product(SIZES, SIZES, WIDTHS), *SHAPES[-3:], (1050, 4200, 32)])
-]
+CASES = [Case(*shape, torch.float32, seed) for seed, shape in enumerate(SHAPES)]
+CASES += [Case(*shape, torch.float16, seed) for seed, shape in enumerate(SHAPES[1::3])]
 
 
 def assert_rounds_like_twin(actual: Tensor, case: Case, device: str = "cpu") -> None:
@@ -93,7 +91,10 @@ def interpreted(tmp_path_factory: pytest.TempPathFactory) -> dict[Case, Tensor]:
     torch.save([case.inputs() for case in CASES], folder / "inputs")
     command = [sys.executable, "-c", INTERPRET, str(folder / "inputs"), str(folder / "outputs")]
     environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
-    subprocess.run(command, check=True, cwd=ROOT, env=environment, timeout=240)
+    run = subprocess.run(command, cwd=ROOT, env=environment, timeout=240, capture_output=True, text=True)
+    if "only 0-dimensional arrays can be converted" in run.stderr:
+        pytest.skip("the interpreter of Triton 3.6 fails on every loop under NumPy 2.4 and later")
+    assert run.returncode == 0, run.stderr
     return dict(zip(CASES, torch.load(folder / "outputs"), strict=True))
 
 
@@ -117,17 +118,14 @@ def test_gradients_of_all_rows_equal_those_of_the_twin() -> None:
         torch.testing.assert_close(other, twin)
 
 
-def test_a_cpu_needs_no_triton() -> None:
-    program = """
-import sys; sys.modules["triton"] = None  # makes every import of it fail
-import torch
-from models.attention.act import ActAttention
-assert ActAttention(4, 1.0)(*torch.randn(3, 1, 2, 9, 16)).values.isfinite().all()
-"""
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, timeout=120)
+def test_a_cpu_needs_no_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("triton", "models.kernels.prototype_attention"):
+        monkeypatch.setitem(sys.modules, module, None)  # makes every import of it fail
+    case = Case(17, 33, 16, torch.float32, 0)
+    assert_rounds_like_twin(prototype_attention(*case.inputs()), case)
 
 
-@pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16"])
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 def test_builds_for_hopper_without_tf32(dtype: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The interpreter accepts programs that the compiler does not; the compiler needs no GPU."""
     triton = pytest.importorskip("triton")
@@ -137,7 +135,7 @@ def test_builds_for_hopper_without_tf32(dtype: str, monkeypatch: pytest.MonkeyPa
     from models.kernels.prototype_attention import tiling
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    tiles = tiling({"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[dtype], 32)
+    tiles = tiling({"fp32": torch.float32, "bf16": torch.bfloat16}[dtype], 32)
     constants = {"D": 32, "BLOCK_D": 32, "BLOCK_C": tiles.block_c, "BLOCK_N": tiles.block_n}
     types = dict.fromkeys(kernel.arg_names, "i32") | dict.fromkeys(constants, "constexpr")
     types |= dict.fromkeys(("prototypes", "k", "v", "out"), f"*{dtype}") | {"counts": "*i64", "scale": "fp32"}
@@ -150,11 +148,13 @@ def test_builds_for_hopper_without_tf32(dtype: str, monkeypatch: pytest.MonkeyPa
 
 @gpu
 @pytest.mark.gpu
-@pytest.mark.parametrize("case", GPU_CASES, ids=str)
-def test_gpu_kernel_equals_twin(case: Case) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_gpu_kernel_equals_twin(dtype: torch.dtype) -> None:
     from models.kernels.prototype_attention import prototype_attention as kernel
 
-    assert_rounds_like_twin(kernel(*case.inputs("cuda")), case, "cuda")
+    shapes = [*product(SIZES, SIZES, WIDTHS), *SHAPES[-3:], (1050, 4200, 32)]
+    for case in (Case(*shape, dtype, seed) for seed, shape in enumerate(shapes)):
+        assert_rounds_like_twin(kernel(*case.inputs("cuda")), case, "cuda")
 
 
 @gpu

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# What a machine with an NVIDIA GPU (Ampere or later) can tell and CI cannot. From the repository's root:
+#
+#     models/benchmarks/gpu_check.sh [FOLDER]
+#
+# runs the tests marked gpu, then exact attention against ACT in float32 and float16, for one image and for eight,
+# and leaves FOLDER/attention-*.json (FOLDER: gpu-check unless given). A few minutes. Needs the project with its dev
+# extra (torch 2.11 or later, which brings Triton); PYTHON names the interpreter. Nonzero when a test fails.
+set -euo pipefail
+
+folder=${1:-gpu-check}
+python=${PYTHON:-python3}
+mkdir -p "$folder"
+
+"$python" -c 'import torch; assert torch.cuda.is_available(), "no CUDA device"
+import triton; print("torch", torch.__version__, "triton", triton.__version__, torch.cuda.get_device_name())'
+
+failed=0
+"$python" -m pytest -m gpu tests -q 2>&1 | tee "$folder/tests.txt" || failed=1
+for dtype in float32 float16; do
+    for images in 1 8; do
+        "$python" -m models.benchmarks.attention --device cuda --dtype "$dtype" --images "$images" \
+            --output "$folder/attention-$dtype-$images.json" | tee "$folder/attention-$dtype-$images.txt"
+    done
+done
+exit "$failed"
