@@ -43,7 +43,7 @@ class Recipe:
     clip_norm: float = 1.0
     extra_queries: int = 160
     repeats: int = 4
-    ema_decay: float = 0.999
+    ema_decay: float = 0.998
 
 
 class Trainer:
