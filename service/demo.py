@@ -30,7 +30,11 @@ def main() -> None:
     """Run the demonstration; exits with an error if any step of it fails."""
     console = Console()
     port = free_port()
-    environment = os.environ | {"ACT_DETR_HOST": "127.0.0.1", "ACT_DETR_PORT": str(port), "ACT_DETR_LOG_LEVEL": "WARNING"}
+    environment = os.environ | {
+        "ACT_DETR_HOST": "127.0.0.1",
+        "ACT_DETR_PORT": str(port),
+        "ACT_DETR_LOG_LEVEL": "WARNING",
+    }
     console.print(f"[bold]Starting the service[/] on http://127.0.0.1:{port} with the embedded model")
     server = subprocess.Popen([sys.executable, "-m", "service"], env=environment)  # our own interpreter
     try:

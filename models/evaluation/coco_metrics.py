@@ -94,9 +94,7 @@ def read_coco(path: Path) -> list[CocoImage]:
         for annotation in document["annotations"]:
             objects[annotation["image_id"]].append(annotation)
         return [
-            CocoImage(
-                image["file_name"], image["height"], image["width"], _truth(objects[image["id"]], names)
-            )
+            CocoImage(image["file_name"], image["height"], image["width"], _truth(objects[image["id"]], names))
             for image in document["images"]
         ]
     except (KeyError, TypeError, ValueError) as error:

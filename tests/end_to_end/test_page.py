@@ -36,7 +36,9 @@ def opened(browser: Any, start: Callable[..., Any]) -> Iterator[Any]:
         faults: list[str] = []
         page.on("pageerror", lambda error: faults.append(str(error)))
         root = f"http://127.0.0.1:{server.port}"
-        page.on("request", lambda request: request.url.startswith((root, "blob:", "data:")) or faults.append(request.url))
+        page.on(
+            "request", lambda request: request.url.startswith((root, "blob:", "data:")) or faults.append(request.url)
+        )
         page.goto(root)
         yield page
         page.close()

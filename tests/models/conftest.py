@@ -47,9 +47,7 @@ def published_weights() -> Callable[[dict[str, tuple[int, ...]]], dict[str, Tens
 def recipe_weights(shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
     """The weights that the golden outputs were made with: key and shape decide, in sorted order."""
     generator = torch.Generator().manual_seed(20201118)
-    return {
-        key: _scaled(key, torch.randn(shapes[key], generator=generator), shapes[key]) for key in sorted(shapes)
-    }
+    return {key: _scaled(key, torch.randn(shapes[key], generator=generator), shapes[key]) for key in sorted(shapes)}
 
 
 def _scaled(key: str, n: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -21,7 +21,8 @@ def test_an_empty_batch_is_refused():
 def test_neighbours_of_equal_length_make_one_run():
     packed = torch.arange(26.0).view(13, 2)
     tokens = PackedTokens(packed, packed, (3, 3, 2, 3, 2))
-    assert [(run.start, run.images, run.tokens) for run in tokens.runs()] == [(0, 2, 3), (6, 1, 2), (8, 1, 3), (11, 1, 2)]
+    runs = [(run.start, run.images, run.tokens) for run in tokens.runs()]
+    assert runs == [(0, 2, 3), (6, 1, 2), (8, 1, 3), (11, 1, 2)]
     first, *_, last = tokens.runs()
     assert torch.equal(first.dense(packed), packed[:6].view(2, 3, 2))
     assert torch.equal(last.dense(packed), packed[None, 11:])

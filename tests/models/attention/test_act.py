@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -58,7 +60,7 @@ def test_hash_sees_scaled_queries():
 def test_more_rounds_never_merge_clusters():
     q, k, v = qkv(tokens=200)
     counts = [ActAttention(L=rounds, r=4.0)(q, k, v).cluster_counts for rounds in (1, 2, 4, 8, 16, 32, 64)]
-    assert all((more >= fewer).all() for fewer, more in zip(counts, counts[1:], strict=False))
+    assert all((more >= fewer).all() for fewer, more in itertools.pairwise(counts))
     assert counts[-1].min() > counts[0].max()
 
 

@@ -34,18 +34,14 @@ def test_the_golden_case_from_queries_to_output(case):
     prototypes = mean_prototypes(q, clusters, int(clusters.counts.max()))
     for image in range(2):
         own, real = slice(image, image + 1), valid[image]
-        attended = prototype_attention(
-            prototypes[own], k[own][:, :, real], v[own][:, :, real], clusters.counts[own]
-        )
+        attended = prototype_attention(prototypes[own], k[own][:, :, real], v[own][:, :, real], clusters.counts[own])
         output = broadcast(attended, Clusters(clusters.ids[own], clusters.counts[own]))[0]
         np.testing.assert_allclose(output[:, real], case["output"][image][:, real], atol=1e-6)
         assert (output[:, ~real] == 0).all()
 
 
 @settings(deadline=None, max_examples=100)
-@given(
-    keys=st.lists(st.integers(-(2**40), 2**40) | st.integers(0, 3), min_size=1, max_size=40), data=st.data()
-)
+@given(keys=st.lists(st.integers(-(2**40), 2**40) | st.integers(0, 3), min_size=1, max_size=40), data=st.data())
 def test_clusters_are_the_distinct_keys_of_valid_positions(keys, data):
     valid = data.draw(st.lists(st.booleans(), min_size=len(keys), max_size=len(keys)))
     keys = [2 * key for key in keys]  # the lowest bit is not looked at

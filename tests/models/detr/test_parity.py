@@ -32,9 +32,7 @@ class TieBroken:
 
 
 def golden_image(place, height, width):
-    cells = torch.randn(
-        3, -(-height // 32), -(-width // 32), generator=torch.Generator().manual_seed(7 + place)
-    )
+    cells = torch.randn(3, -(-height // 32), -(-width // 32), generator=torch.Generator().manual_seed(7 + place))
     return (3 * cells).repeat_interleave(32, 1).repeat_interleave(32, 2)[:, :height, :width]
 
 

@@ -121,9 +121,7 @@ def test_reads_coco_annotations(tmp_path):
     assert full.truth.areas.tolist() == [150.5, 9]
 
 
-@pytest.mark.parametrize(
-    "text", ["[]", "{}", "no json", '{"images": [], "categories": [], "annotations": 3}']
-)
+@pytest.mark.parametrize("text", ["[]", "{}", "no json", '{"images": [], "categories": [], "annotations": 3}'])
 def test_refuses_other_files(tmp_path, text):
     path = tmp_path / "other.json"
     path.write_text(text)

@@ -54,9 +54,7 @@ def test_a_coco_folder_is_read(tmp_path):
     annotations = {
         "images": [{"id": 7, "file_name": "page.png", "height": 128, "width": 96}],
         "categories": [{"id": 3, "name": truth.labels[0]}],
-        "annotations": [
-            {"id": 1, "image_id": 7, "category_id": 3, "bbox": [1, 2, 30, 40], "area": 1200, "iscrowd": 0}
-        ],
+        "annotations": [{"id": 1, "image_id": 7, "category_id": 3, "bbox": [1, 2, 30, 40], "area": 1200, "iscrowd": 0}],
     }
     (tmp_path / "annotations.json").write_text(json.dumps(annotations))
     (sample,) = coco_samples(tmp_path, tmp_path / "annotations.json")

@@ -68,9 +68,7 @@ def test_one_to_one_loss_is_the_plain_models(detr):
     with torch.no_grad():
         losses = HybridDetr(detr, extra_queries=7, repeats=3, dense=True)(batch(), targets())
         plain = HybridDetr(detr, extra_queries=0, repeats=1, dense=False)(batch(), targets())
-        decoded = detr.transformer.decoder(
-            detr.query_embed.weight, detr.encode(batch(), ExactAttention()).tokens
-        )
+        decoded = detr.transformer.decoder(detr.query_embed.weight, detr.encode(batch(), ExactAttention()).tokens)
         direct = set_loss(detr.class_embed(decoded), detr.bbox_embed(decoded), targets())
     torch.testing.assert_close(losses.one_to_one.total, direct.total)
     torch.testing.assert_close(plain.total, direct.total)

@@ -28,9 +28,7 @@ def test_cost_worked_by_hand():
 
 
 def test_finds_the_permutation_of_perfect_predictions():
-    boxes = torch.tensor(
-        [[0.2, 0.2, 0.1, 0.1], [0.5, 0.5, 0.2, 0.1], [0.8, 0.3, 0.1, 0.3], [0.4, 0.9, 0.3, 0.1]]
-    )
+    boxes = torch.tensor([[0.2, 0.2, 0.1, 0.1], [0.5, 0.5, 0.2, 0.1], [0.8, 0.3, 0.1, 0.3], [0.4, 0.9, 0.3, 0.1]])
     wanted = target([0, 1, 0], boxes[[3, 0, 1]].tolist())
     ((query, found),) = match(torch.zeros(1, 4, 3), boxes[None], [wanted])
     assert query.dtype == found.dtype == torch.int64
@@ -60,8 +58,7 @@ def test_equals_brute_force_on_random_batches_of_unequal_targets():
     logits = torch.randn(4, 5, 4, generator=random)
     boxes = torch.rand(4, 5, 4, generator=random)
     targets = [
-        Target(torch.randint(3, (n,), generator=random), torch.rand(n, 4, generator=random))
-        for n in (3, 0, 5, 1)
+        Target(torch.randint(3, (n,), generator=random), torch.rand(n, 4, generator=random)) for n in (3, 0, 5, 1)
     ]
     costs = matching_cost(logits, boxes, PaddedTargets.from_targets(targets, boxes))
     for cost, wanted, (query, found) in zip(costs, targets, match(logits, boxes, targets), strict=True):
@@ -74,10 +71,7 @@ def test_equals_brute_force_on_random_batches_of_unequal_targets():
 def test_match_of_an_image_ignores_its_batch_mates():
     random = torch.Generator().manual_seed(4)
     logits, boxes = torch.randn(3, 6, 3, generator=random), torch.rand(3, 6, 4, generator=random)
-    targets = [
-        Target(torch.randint(2, (n,), generator=random), torch.rand(n, 4, generator=random))
-        for n in (2, 6, 0)
-    ]
+    targets = [Target(torch.randint(2, (n,), generator=random), torch.rand(n, 4, generator=random)) for n in (2, 6, 0)]
     together = match(logits, boxes, targets, repeats=2)
     for image in range(3):
         own = slice(image, image + 1)
