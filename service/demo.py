@@ -1,4 +1,4 @@
-"""The service, seen from outside in a minute: start it, detect with exact attention and ACT, read its metrics, stop it."""
+"""The service, seen from outside in a minute: start it, detect with exact attention and ACT, read metrics, stop it."""
 
 from __future__ import annotations
 
@@ -30,13 +30,9 @@ def main() -> None:
     """Run the demonstration; exits with an error if any step of it fails."""
     console = Console()
     port = free_port()
-    environment = os.environ | {
-        "ACT_DETR_HOST": "127.0.0.1",
-        "ACT_DETR_PORT": str(port),
-        "ACT_DETR_LOG_LEVEL": "WARNING",
-    }
+    own = {"ACT_DETR_HOST": "127.0.0.1", "ACT_DETR_PORT": str(port), "ACT_DETR_LOG_LEVEL": "warning"}
     console.print(f"[bold]Starting the service[/] on http://127.0.0.1:{port} with the embedded model")
-    server = subprocess.Popen([sys.executable, "-m", "service"], env=environment)  # our own interpreter
+    server = subprocess.Popen([sys.executable, "-m", "service"], env=os.environ | own)  # our own interpreter
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
             wait_until_ready(client, server)
@@ -65,7 +61,7 @@ def show(console: Console, client: httpx.Client) -> None:
     console.print("[bold]From /metrics[/]")
     for line in metrics:
         if line.startswith(SHOWN_METRICS) and not line.endswith(" 0.0"):
-            console.print(line, highlight=False, markup=False)
+            print(line)
 
 
 def print_answer(console: Console, answer: dict[str, Any]) -> None:

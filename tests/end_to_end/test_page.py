@@ -56,7 +56,7 @@ def test_an_image_gets_boxes_times_and_clusters(opened: Any) -> None:
     assert opened.locator("#list li").count() > 0
     assert opened.locator("#boxes rect").count() > 0
     assert opened.locator("#clusters > *").count() > 0
-    assert "multiply-adds" in opened.inner_text("#encoder")
+    assert "of exact" in opened.inner_text("#encoder")
 
 
 def test_what_is_no_image_is_explained(opened: Any, tmp_path: Any) -> None:
@@ -69,5 +69,5 @@ def test_what_is_no_image_is_explained(opened: Any, tmp_path: Any) -> None:
 
 def test_the_api_is_documented_offline(opened: Any) -> None:
     opened.goto(opened.url + "docs")
-    opened.wait_for_selector("text=/detect/batch")
+    opened.get_by_text("/detect/batch", exact=True).first.wait_for()
     assert "deadline_ms" in opened.inner_text("body")
