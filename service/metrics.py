@@ -79,7 +79,7 @@ class Metrics:
         )
         self.padding_ratio = Histogram(
             "act_detr_padding_ratio",
-            "Share of a batch's padded pixels that no image fills.",
+            "Share of a batch that padding to one size would add; the model itself pads nothing.",
             buckets=_RATIO,
             registry=registry,
         )

@@ -2,8 +2,15 @@
 
 function element(name, text, className) {
   const made = document.createElement(name);
-  if (text !== undefined) made.textContent = text;
+  // What stands between backticks is code.
+  String(text ?? "").split("`").forEach((part, place) => made.append(place % 2 ? code(part) : part));
   if (className) made.className = className;
+  return made;
+}
+
+function code(text) {
+  const made = document.createElement("code");
+  made.textContent = text;
   return made;
 }
 
@@ -68,7 +75,7 @@ function operation(method, path, about) {
 async function main() {
   const api = await (await fetch("/openapi.json")).json();
   document.getElementById("version").textContent = api.info.version;
-  document.getElementById("description").textContent = api.info.description;
+  document.getElementById("description").append(element("span", api.info.description));
   const operations = Object.entries(api.paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, about]) => operation(method, path, about)));
   document.getElementById("operations").replaceChildren(...operations);

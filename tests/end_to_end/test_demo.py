@@ -1,0 +1,26 @@
+"""What `make demo` runs, as a newcomer runs it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+
+def test_the_demonstration_shows_both_kinds_of_attention_and_metrics(tmp_path: Path) -> None:
+    finished = subprocess.run(
+        [sys.executable, "-m", "service.demo"], cwd=tmp_path, capture_output=True, text=True, timeout=240
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    for shown in (
+        "attention=exact",
+        "attention=act",
+        "clusters by layer",
+        'act_detr_images_total{attention="act"} 2.0',
+    ):
+        assert shown in finished.stdout
+    assert "Traceback" not in finished.stderr
+    with Image.open(tmp_path / "demo-detections.png") as picture:
+        assert picture.size == (816, 1056)
