@@ -1,0 +1,53 @@
+"""The embedded model: what it promises in its card, on a few pages that training never rendered."""
+
+from importlib import resources
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models import AttentionConfig, load_detector
+from models.config import pages_small
+from models.evaluation.evaluate import evaluate, page_samples
+
+MOST_BYTES = 30 * 2**20
+LEAST_AP50 = 0.15
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return load_detector(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def sample():
+    with resources.files("models").joinpath("pretrained", "sample-page.jpg").open("rb") as file:
+        return np.asarray(Image.open(file).convert("RGB"))
+
+
+def test_it_is_small_and_what_its_name_says(detector):
+    file = resources.files("models").joinpath("pretrained", "pages-small.safetensors")
+    assert len(file.read_bytes()) < MOST_BYTES
+    assert detector.config == pages_small()
+    assert detector.tokens(detector.preprocess(np.zeros((1056, 816, 3), np.uint8))) >= 600
+
+
+def test_it_finds_objects_on_the_sample_page(detector, sample):
+    found = detector.detect(sample).detections.select(threshold=0.5)
+    assert {"text", "table", "figure"} <= set(found.labels)
+    height, width = sample.shape[:2]
+    assert (found.boxes_xyxy[:, 2:] > found.boxes_xyxy[:, :2]).all()
+    assert (found.boxes_xyxy <= [width, height, width, height]).all()
+
+
+@pytest.mark.parametrize("attention", [AttentionConfig.exact(), pages_small().default_act], ids=["exact", "act"])
+def test_its_precision_has_not_rotted(detector, attention):
+    """Half of what the card says, on far fewer pages: broken weights score nothing."""
+    metrics = evaluate(detector, page_samples(8), attention).metrics
+    assert metrics.ap50 > LEAST_AP50
+
+
+def test_its_default_act_clusters_and_saves(detector, sample):
+    report = detector.detect(sample, detector.config.default_act).attention
+    assert all(1 < layer.mean < report.tokens for layer in report.clusters)
+    assert report.encoder_gflops < report.exact_encoder_gflops
