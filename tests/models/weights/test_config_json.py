@@ -1,5 +1,5 @@
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
@@ -21,15 +21,33 @@ def test_what_is_written_is_read(name: str) -> None:
 
 def test_every_field_survives() -> None:
     config = DetrConfig(
-        "x", ("a", None, "ü"), RESNET101_DC5, 64, 2, 1, 2, 3, 4, True, 5, 6, (0.1, 0.2, 0.3), (1.0, 2.0, 3.0)
+        name="x",
+        labels=("a", None, "ü"),
+        backbone=RESNET101_DC5,
+        hidden_dim=64,
+        heads=2,
+        encoder_layers=1,
+        decoder_layers=2,
+        feedforward_dim=3,
+        queries=4,
+        pre_norm=True,
+        norm_between_decoder_layers=True,
+        act_L=7,
+        act_r=2.5,
+        shortest_side=5,
+        longest_side=6,
+        mean=(0.1, 0.2, 0.3),
+        std=(1.0, 2.0, 3.0),
     )
+    plain = DetrConfig("y", ("b",))
+    assert not [field.name for field in fields(config) if getattr(config, field.name) == getattr(plain, field.name)]
     assert config_from_json(config_to_json(config)) == config
 
 
 def test_a_field_that_a_file_lacks_takes_its_default() -> None:
-    fields = json.loads(config_to_json(replace(pages_small(), pre_norm=True)))
-    del fields["pre_norm"]
-    assert config_from_json(json.dumps(fields)) == pages_small()
+    written = json.loads(config_to_json(replace(pages_small(), pre_norm=True)))
+    del written["pre_norm"]
+    assert config_from_json(json.dumps(written)) == pages_small()
 
 
 @pytest.mark.parametrize(

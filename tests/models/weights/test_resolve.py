@@ -1,4 +1,3 @@
-from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from models.weights.resolve import resolve
 from models.weights.strict_load import load_strict
 
 TINY = DetrConfig("tiny", ("a", None, "c"), BackboneConfig("basic", (1, 1), width=8), 32, 1, 1, 1, 32, 3)
-EMBEDDED = resources.files("models").joinpath("pretrained", "pages-small.safetensors")
 
 
 def test_a_file_of_ours_brings_its_own_configuration(tmp_path: Path) -> None:
@@ -60,15 +58,14 @@ def test_a_folder_of_transformers_is_read(tmp_path: Path) -> None:
     load_strict(Detr(loaded.config), loaded.state_dict)
 
 
-@pytest.mark.skipif(not EMBEDDED.is_file(), reason="the embedded checkpoint is not trained yet")
 def test_the_embedded_model_is_complete() -> None:
     loaded = resolve("pages-small")
     assert loaded.config == pages_small()
     load_strict(Detr(loaded.config), loaded.state_dict)
 
 
-@pytest.mark.skipif(EMBEDDED.is_file(), reason="the embedded checkpoint is there")
-def test_an_embedded_model_that_is_missing_is_named() -> None:
+def test_an_embedded_model_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("models.weights.resolve.resources.files", lambda package: tmp_path / package)
     with pytest.raises(CorruptCheckpoint, match=r"pages-small\.safetensors"):
         resolve("pages-small")
 
