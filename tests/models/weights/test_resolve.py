@@ -65,7 +65,7 @@ def test_the_embedded_model_is_complete() -> None:
 
 
 def test_an_embedded_model_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("models.weights.resolve.resources.files", lambda package: tmp_path / package)
+    monkeypatch.setattr("importlib.resources.files", lambda package: tmp_path / package)
     with pytest.raises(CorruptCheckpoint, match=r"pages-small\.safetensors"):
         resolve("pages-small")
 
