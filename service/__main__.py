@@ -43,6 +43,7 @@ def serve(**overrides: Any) -> int:
             device=settings.device,
             precision=settings.precision,
             cache_dir=settings.cache_dir,
+            progress=_DownloadLog(settings.model),
         )
     except Exception as error:
         logger.error("cannot load the model %s: %s", settings.model, error)
@@ -50,6 +51,20 @@ def serve(**overrides: Any) -> int:
         return 1
     build_server(create_app(settings, detector), settings).run()
     return 0
+
+
+class _DownloadLog:
+    """Logs a line for every tenth of a download."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._tenths = 0
+
+    def __call__(self, done: int, total: int | None) -> None:
+        tenths = 10 * done // total if total else 0
+        if tenths > self._tenths:
+            self._tenths = tenths
+            logger.info("downloading %s: %d %%", self._model, 10 * tenths)
 
 
 if __name__ == "__main__":

@@ -150,8 +150,13 @@ def _load(model: str, device: str, cache_dir: Path | None) -> Detector:
     from models.detector import load_detector
 
     try:
-        with _err.status(f"loading {escape(model)}"):
-            return load_detector(model, device=device, cache_dir=cache_dir)
+        with _err.status(f"loading {escape(model)}") as status:
+
+            def progress(done: int, total: int | None) -> None:
+                of = f" of {total / 1e6:.0f}" if total else ""
+                status.update(f"downloading {escape(model)}: {done / 1e6:.0f}{of} MB")
+
+            return load_detector(model, device=device, cache_dir=cache_dir, progress=progress)
     except Exception as error:
         _fail(f"cannot load the model {model}: {error}", 1)
 
