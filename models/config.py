@@ -145,6 +145,8 @@ def pages_small() -> DetrConfig:
         decoder_layers=3,
         feedforward_dim=512,
         queries=80,
+        act_L=16,
+        act_r=1.0,
         shortest_side=352,
         longest_side=640,
     )

@@ -29,7 +29,7 @@ from models.training.page_stream import PageStream, TrainingBatch, normalise
 
 log = logging.getLogger(__name__)
 
-STAGES = "2400:192-224,2200:256-304,900:336-368"
+STAGES = "1700:192-224,3200:256-304,500:336-368"
 
 
 @dataclass(frozen=True, slots=True)

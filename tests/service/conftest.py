@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ class FakeDetector:
     labels: tuple[str, ...] = ("text", "title", "list", "table", "figure")
     device: str = "cpu"
     precision: str = "fp32"
-    config: DetrConfig = field(default_factory=pages_small)
+    config: DetrConfig = field(default_factory=lambda: replace(pages_small(), act_L=32, act_r=8.0))
     parameters: int = 7
     gate: threading.Event = field(default_factory=threading.Event)
     warm: threading.Event = field(default_factory=threading.Event)
