@@ -23,9 +23,14 @@ def test_published_models_are_recognised(name: str) -> None:
     assert config_from_state_dict(state_of(named_config(name)), name) == named_config(name)
 
 
-def test_small_models_are_recognised_up_to_labels_and_sizes() -> None:
+def test_small_models_are_recognised_up_to_what_weights_cannot_say() -> None:
     expected = replace(
-        pages_small(), labels=tuple(f"class_{i}" for i in range(5)), shortest_side=800, longest_side=1333
+        pages_small(),
+        labels=tuple(f"class_{i}" for i in range(5)),
+        shortest_side=800,
+        longest_side=1333,
+        act_L=32,
+        act_r=8.0,
     )
     assert config_from_state_dict(state_of(pages_small()), "pages-small") == expected
 
