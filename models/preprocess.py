@@ -66,6 +66,10 @@ def resized(height: int, width: int, shortest_side: int, longest_side: int) -> t
 
 def normalised(image: PreparedImage, config: DetrConfig, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Float [3, height, width] on the device: RGB in 0..1, less the mean, over the standard deviation."""
-    pixels = image.pixels.to(device, non_blocking=True).to(torch.float32)
-    mean, std = (torch.tensor(x, device=device).view(3, 1, 1) for x in (config.mean, config.std))
-    return ((pixels / 255 - mean) / std).to(dtype)
+    return normalise(image.pixels.to(device, non_blocking=True), config).to(dtype)
+
+
+def normalise(pixels: Tensor, config: DetrConfig) -> Tensor:
+    """uint8 [..., 3, h, w] to float32 of the same shape, as the model was promised."""
+    mean, std = (torch.tensor(x, device=pixels.device).view(3, 1, 1) for x in (config.mean, config.std))
+    return (pixels.float() / 255 - mean) / std

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from models.config import MAX_HASH_ROUNDS
 
-PADDING_KEY = torch.iinfo(torch.int64).max
-
 
 @dataclass(frozen=True, slots=True)
 class HashPlanes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.clustering.lsh import PADDING_KEY
+PADDING_KEY = torch.iinfo(torch.int64).max
 
 
 @dataclass(frozen=True, slots=True)

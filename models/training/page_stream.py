@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from models.boxes import xyxy_to_cxcywh
-from models.config import DetrConfig
 from models.training.curriculum import Curriculum
 from models.training.matcher import Target
 from models.training.pages import Page, render_page
@@ -71,10 +70,3 @@ def as_target(page: Page) -> Target:
 def held_out_pages(count: int, height: int, width: int) -> Iterator[Page]:
     """Pages that training never renders, always the same ones."""
     return (render_page(HELD_OUT_SEEDS + place, height, width) for place in range(count))
-
-
-def normalise(pixels: Tensor, config: DetrConfig) -> Tensor:
-    """uint8 [b, 3, h, w] to float, normalised as the model was promised."""
-    mean = pixels.new_tensor(config.mean, dtype=torch.float32).view(3, 1, 1)
-    std = pixels.new_tensor(config.std, dtype=torch.float32).view(3, 1, 1)
-    return (pixels.float() / 255 - mean) / std

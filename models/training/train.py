@@ -23,9 +23,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from models.config import DetrConfig, pages_small
 from models.detr.detr import Detr
 from models.images import ImageBatch
+from models.preprocess import normalise
 from models.training.curriculum import Curriculum, Stage
 from models.training.hybrid import HybridDetr, HybridLosses
-from models.training.page_stream import PageStream, TrainingBatch, normalise
+from models.training.page_stream import PageStream, TrainingBatch
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from models.training.curriculum import Curriculum, Stage
-from models.training.page_stream import PageStream, as_target, held_out_pages, normalise
+from models.training.page_stream import PageStream, as_target, held_out_pages
 from models.training.pages import LABELS, render_page
 
 CURRICULUM = Curriculum((Stage(3, (96, 112)),))
@@ -41,6 +41,7 @@ def test_held_out_pages_are_always_the_same_and_never_trained_on():
 
 def test_pixels_are_normalised_as_for_inference(tiny_config):
     from models.preprocess import PreparedImage, normalised
+    from models.training.train import normalise
 
     pixels = torch.randint(0, 256, (1, 3, 8, 8), dtype=torch.uint8)
     expected = normalised(PreparedImage(pixels[0], 8, 8), tiny_config, torch.device("cpu"), torch.float32)
