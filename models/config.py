@@ -5,20 +5,38 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from importlib import resources
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-AttentionMode = Literal["exact", "act"]
+AttentionMode = Literal["exact", "act", "kmeans", "tangent"]
+Metric = Literal["query", "key", "key-value"]
 
 MAX_HASH_ROUNDS: Final = 64
+MAX_CLUSTERS: Final = 4096
+MAX_LLOYD_ROUNDS: Final = 100
+METRICS: Final[tuple[Metric, ...]] = ("query", "key", "key-value")
+ATTENTION_OPTIONS: Final[dict[AttentionMode, tuple[str, ...]]] = {
+    "exact": (),
+    "act": ("L", "r", "seed", "metric"),
+    "kmeans": ("C", "rounds", "seed", "metric"),
+    "tangent": ("C", "centres", "rounds", "metric"),
+}
+"""Which fields of an AttentionConfig have a meaning in which mode."""
 
 
 @dataclass(frozen=True, slots=True)
 class AttentionConfig:
     """How the encoder attends. Hashable: requests that share it may share a batch.
 
-    `L` (hash rounds, 1..64) and `r` (bucket width, > 0) have a meaning for `act` alone. The published settings
-    are L in {16, 20, 24, 32} with r = 8, for queries already scaled by 1/sqrt(head width) (ACT, section 3.2).
-    `seed` fixes the hash planes.
+    act: `L` hash rounds (1..64) of bucket width `r` (> 0); the published settings are L in {16, 20, 24, 32} with
+    r = 8, for queries already scaled by 1/sqrt(head width) (ACT, section 3.2). `seed` fixes the hash planes.
+
+    kmeans: `C` clusters (1..4096) a head by `rounds` (0..100) of Lloyd's algorithm; `seed` fixes where it starts.
+
+    tangent: as kmeans, but members follow the first-order change of their cluster's output, taken at `centres`
+    (0..C) points; 0 is kmeans. None: at all C.
+
+    `metric` says in which sense two queries are near: as they are (the paper's), by the root mean square
+    difference of their logits over the keys, or of what the values make of it.
 
     Raises ValueError for values out of range.
     """
@@ -27,14 +45,26 @@ class AttentionConfig:
     L: int = 32
     r: float = 8.0
     seed: int = 0
+    C: int = 32
+    centres: int | None = None
+    rounds: int = 4
+    metric: Metric = "query"
 
     def __post_init__(self) -> None:
-        if self.mode not in ("exact", "act"):
-            raise ValueError(f"attention mode must be exact or act, not {self.mode!r}")
+        if self.mode not in ATTENTION_OPTIONS:
+            raise ValueError(f"attention mode must be one of {', '.join(ATTENTION_OPTIONS)}, not {self.mode!r}")
         if not 1 <= self.L <= MAX_HASH_ROUNDS:
             raise ValueError(f"L must be between 1 and {MAX_HASH_ROUNDS}, not {self.L}")
         if not 0 < self.r < float("inf"):
             raise ValueError(f"r must be a positive, finite number, not {self.r}")
+        if not 1 <= self.C <= MAX_CLUSTERS:
+            raise ValueError(f"C must be between 1 and {MAX_CLUSTERS}, not {self.C}")
+        if self.centres is not None and not 0 <= self.centres <= self.C:
+            raise ValueError(f"centres must be between 0 and C = {self.C}, not {self.centres}")
+        if not 0 <= self.rounds <= MAX_LLOYD_ROUNDS:
+            raise ValueError(f"rounds must be between 0 and {MAX_LLOYD_ROUNDS}, not {self.rounds}")
+        if self.metric not in METRICS:
+            raise ValueError(f"metric must be one of {', '.join(METRICS)}, not {self.metric!r}")
 
     @classmethod
     def exact(cls) -> AttentionConfig:
@@ -42,9 +72,54 @@ class AttentionConfig:
         return cls("exact")
 
     @classmethod
-    def act(cls, L: int = 32, r: float = 8.0, seed: int = 0) -> AttentionConfig:
+    def act(cls, L: int = 32, r: float = 8.0, seed: int = 0, metric: Metric = "query") -> AttentionConfig:
         """Adaptive clustering: queries grouped by L rounds of Euclidean LSH with bucket width r."""
-        return cls("act", L, r, seed)
+        return cls("act", L, r, seed, metric=metric)
+
+    @classmethod
+    def kmeans(cls, C: int = 32, rounds: int = 4, seed: int = 0, metric: Metric = "query") -> AttentionConfig:
+        """Queries grouped into C clusters a head by Lloyd's algorithm: the paper's baseline."""
+        return cls("kmeans", seed=seed, C=C, rounds=rounds, metric=metric)
+
+    @classmethod
+    def tangent(
+        cls, C: int = 32, centres: int | None = None, rounds: int = 4, metric: Metric = "key"
+    ) -> AttentionConfig:
+        """K-means clusters whose members follow their prototype's output to first order."""
+        return cls("tangent", C=C, centres=centres, rounds=rounds, metric=metric)
+
+    @classmethod
+    def parse(cls, text: str) -> AttentionConfig:
+        """Read `exact`, `act`, `act:L=16,r=2`, `kmeans:C=64`, ...: what `str` writes. Raises ValueError."""
+        mode, _, rest = text.partition(":")
+        if mode not in ATTENTION_OPTIONS:
+            raise ValueError(f"{text!r}: the mode must be one of {', '.join(ATTENTION_OPTIONS)}")
+        options: dict[str, Any] = {}
+        for part in filter(None, rest.split(",")):
+            name, equals, value = part.partition("=")
+            if name not in ATTENTION_OPTIONS[mode] or not equals or name in options:
+                known = ", ".join(ATTENTION_OPTIONS[mode]) or "none"
+                raise ValueError(f"{text!r}: {part!r} is not an option of {mode} given once; its options: {known}")
+            try:
+                options[name] = {"r": float, "metric": str}.get(name, int)(value)
+            except ValueError:
+                raise ValueError(f"{text!r}: {value!r} is no value for {name}") from None
+        made: AttentionConfig = getattr(cls, mode)(**options)
+        return made
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The fields that have a meaning in this mode."""
+        return {name: getattr(self, name) for name in ATTENTION_OPTIONS[self.mode]}
+
+    def __str__(self) -> str:
+        plain = getattr(type(self), self.mode)()
+        given = [
+            f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+            for name, value in self.options.items()
+            if name in ("L", "r", "C") or value != getattr(plain, name)
+        ]
+        return f"{self.mode}:{','.join(given)}" if given else self.mode
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,31 +101,13 @@ def coco_samples(images: Path, annotations: Path) -> Iterator[Sample]:
             yield Sample(np.asarray(opened.convert("RGB")), image.truth)
 
 
-def parse_attention(text: str) -> AttentionConfig:
-    """`exact`, `act`, or `act:L=16,r=2`. Raises ValueError."""
-    mode, _, options = text.partition(":")
-    values = dict(option.split("=", 1) for option in options.split(",") if option)
-    if unknown := values.keys() - {"L", "r", "seed"} or (values and mode == "exact"):
-        raise ValueError(f"{text!r}: {mode} has no option {unknown}")
-    if mode == "exact":
-        return AttentionConfig.exact()
-    return AttentionConfig(
-        mode,  # type: ignore[arg-type]  # validated by AttentionConfig
-        int(values.get("L", 32)),
-        float(values.get("r", 8)),
-        int(values.get("seed", 0)),
-    )
-
-
 def print_table(evaluations: Sequence[Evaluation]) -> None:
     """One row a kind of attention."""
     table = Table("attention", "AP", "AP50", "AP75", *LABELS, "C/N by layer", "encoder GFLOPs", "ms an image")
     for row in evaluations:
-        attention = row.attention
-        name = f"act L={attention.L} r={attention.r:g}" if attention.mode == "act" else attention.mode
         metrics = row.metrics
         table.add_row(
-            name,
+            str(row.attention),
             *(f"{value:.3f}" for value in (metrics.ap, metrics.ap50, metrics.ap75)),
             *(f"{metrics.by_class[label]:.3f}" if label in metrics.by_class else "-" for label in LABELS),
             " ".join(f"{ratio:.2f}" for ratio in row.cluster_ratio) or "-",
@@ -142,7 +124,7 @@ def main() -> None:
     parser.add_argument("--pages", type=int, default=200, help="how many generated pages")
     parser.add_argument("--images", type=Path, help="folder of images, instead of generated pages")
     parser.add_argument("--annotations", type=Path, help="their COCO annotation file")
-    parser.add_argument("--attention", action="append", type=parse_attention, help="exact, act:L=16,r=2, ...")
+    parser.add_argument("--attention", action="append", type=AttentionConfig.parse, help="exact, act:L=16,r=2, ...")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--output", type=Path, help="write the results as JSON")
     options = parser.parse_args()

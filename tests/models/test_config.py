@@ -13,11 +13,47 @@ from models.config import AttentionConfig, BackboneConfig, DetrConfig, coco_labe
         {"r": -1.0},
         {"r": float("inf")},
         {"r": float("nan")},
+        {"C": 0},
+        {"C": 4097},
+        {"centres": 33},
+        {"centres": -1},
+        {"rounds": -1},
+        {"rounds": 101},
+        {"metric": "cosine"},
     ],
 )
 def test_attention_out_of_range_is_refused(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         AttentionConfig(**bad)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("exact", AttentionConfig.exact()),
+        ("act:L=32,r=8", AttentionConfig.act()),
+        ("act:L=16,r=2.5", AttentionConfig.act(16, 2.5)),
+        ("act:L=32,r=8,seed=3,metric=key", AttentionConfig.act(seed=3, metric="key")),
+        ("kmeans:C=64,rounds=10", AttentionConfig.kmeans(64, 10)),
+        ("tangent:C=16,centres=4", AttentionConfig.tangent(16, 4)),
+    ],
+)
+def test_attention_is_written_and_read_as_text(text, expected):
+    assert AttentionConfig.parse(text) == expected
+    assert str(expected) == text
+
+
+def test_options_that_are_left_out_take_their_defaults():
+    assert AttentionConfig.parse("act:r=2") == AttentionConfig.act(r=2.0)
+    assert AttentionConfig.parse("tangent").metric == "key"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "linear", "exact:L=3", "act:K=3", "act:L", "act:L=16,L=16", "act:L=0", "act:L=two", "kmeans:r=2"]
+)
+def test_text_that_is_no_attention_is_refused(text):
+    with pytest.raises(ValueError, match=r".+"):
+        AttentionConfig.parse(text)
 
 
 def test_equal_attention_may_share_a_batch():

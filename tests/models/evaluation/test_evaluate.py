@@ -6,27 +6,8 @@ from PIL import Image
 
 from models.config import AttentionConfig
 from models.detector import Detector
-from models.evaluation.evaluate import as_json, coco_samples, evaluate, page_samples, page_truth, parse_attention
+from models.evaluation.evaluate import as_json, coco_samples, evaluate, page_samples, page_truth
 from models.training.pages import render_page
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("exact", AttentionConfig.exact()),
-        ("act", AttentionConfig.act()),
-        ("act:L=16,r=2.5", AttentionConfig.act(16, 2.5)),
-        ("act:seed=3", AttentionConfig.act(seed=3)),
-    ],
-)
-def test_attention_is_read_from_text(text, expected):
-    assert parse_attention(text) == expected
-
-
-@pytest.mark.parametrize("text", ["exact:L=3", "act:K=3", "linear", "act:L=0"])
-def test_nonsense_is_refused(text):
-    with pytest.raises(ValueError, match=r".+"):
-        parse_attention(text)
 
 
 def test_exact_and_act_are_scored_side_by_side(tiny_detr):
