@@ -161,7 +161,8 @@ class DetrConfig:
     the last, is no-object. Sizes are pixels: images are resized so that the shortest side is `shortest_side`
     unless the longest would then exceed `longest_side`. `mean` and `std` normalise RGB in 0..1.
     `norm_between_decoder_layers` is what transformers computes for its `auxiliary_loss`. `act_L` and `act_r` are
-    the ACT setting for callers that choose none: the published one, or what a model's evaluation recommends.
+    the ACT setting for callers that choose none: the published one, or what a model's evaluation recommends;
+    `tangent_C` is the same for tangent attention.
     """
 
     name: str
@@ -177,6 +178,7 @@ class DetrConfig:
     norm_between_decoder_layers: bool = False
     act_L: int = 32
     act_r: float = 8.0
+    tangent_C: int = 32
     shortest_side: int = 800
     longest_side: int = 1333
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
@@ -192,6 +194,11 @@ class DetrConfig:
     def default_act(self) -> AttentionConfig:
         """ACT for callers that give no L or r."""
         return AttentionConfig.act(self.act_L, self.act_r)
+
+    @property
+    def default_tangent(self) -> AttentionConfig:
+        """Tangent attention for callers that give no C."""
+        return AttentionConfig.tangent(self.tangent_C)
 
     @property
     def head_dim(self) -> int:

@@ -80,7 +80,7 @@ class Detector:
     def warm_up(self) -> None:
         """Run every attention mode once, so that the first caller does not pay for lazy set-up."""
         blank = np.full((self.config.shortest_side, self.config.shortest_side, 3), 255, np.uint8)
-        for attention in (AttentionConfig.exact(), self.config.default_act):
+        for attention in (AttentionConfig.exact(), self.config.default_act, self.config.default_tangent):
             self.detect(blank, attention)
 
     def check(self) -> None:

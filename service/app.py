@@ -134,11 +134,12 @@ def _body_limits(settings: Settings) -> BodyLimits:
 
 
 def _defaults(settings: Settings, detector: Detector) -> Defaults:
-    own = detector.config.default_act
+    own = detector.config
     return Defaults(
         settings.attention,
-        settings.l or own.L,
-        settings.r or own.r,
+        settings.l or own.act_L,
+        settings.r or own.act_r,
+        settings.c or own.tangent_C,
         settings.threshold,
         settings.max_detections,
         settings.deadline_ms,

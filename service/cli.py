@@ -73,10 +73,11 @@ def detect(
     files: Annotated[list[Path], typer.Argument(help="Images.", metavar="FILE...")],
     model: ModelOption = "pages-small",
     attention: Annotated[
-        Literal["exact", "act", "auto"], typer.Option(envvar="ACT_DETR_ATTENTION", help="Encoder attention.")
+        Literal["exact", "act", "tangent", "auto"], typer.Option(envvar="ACT_DETR_ATTENTION", help="Encoder attention.")
     ] = "exact",
     rounds: Annotated[int | None, typer.Option("-L", min=1, max=64, help="ACT's hash rounds.")] = None,
     width: Annotated[float | None, typer.Option("-r", help="ACT's bucket width, above 0.")] = None,
+    clusters: Annotated[int | None, typer.Option("-C", min=1, max=4096, help="Tangent attention's clusters.")] = None,
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Least score.")] = 0.5,
     max_detections: Annotated[int, typer.Option(min=1, help="Most detections of an image.")] = 100,
     labels: Annotated[str | None, typer.Option(help="Classes to keep, comma-separated.")] = None,
@@ -92,9 +93,9 @@ def detect(
 
     detector = _load(model, device, cache_dir)
     try:
-        query = DetectQuery(attention=attention, L=rounds, r=width, labels=[labels] if labels else []).model_copy(
-            update={"threshold": threshold, "max_detections": max_detections}
-        )
+        options = {"L": rounds, "r": width, "C": clusters, "labels": [labels] if labels else []}
+        shown = {"threshold": threshold, "max_detections": max_detections}
+        query = DetectQuery(attention=attention, **options).model_copy(update=shown)
         wanted = wish(query, _defaults(detector), 0.0)
     except (ServiceError, ValueError) as error:
         _fail(_reason(error), 2)
@@ -164,8 +165,8 @@ def _load(model: str, device: str, cache_dir: Path | None) -> Detector:
 def _defaults(detector: Detector) -> Defaults:
     from service.wishes import Defaults
 
-    act = detector.config.default_act
-    return Defaults("exact", act.L, act.r, 0.5, 100, 1.0, tuple(detector.labels))
+    config = detector.config
+    return Defaults("exact", config.act_L, config.act_r, config.tangent_C, 0.5, 100, 1.0, tuple(detector.labels))
 
 
 def _detect_file(detector: Detector, file: Path, wanted: Any, save: Path | None) -> tuple[Prediction, Detections]:
@@ -175,7 +176,7 @@ def _detect_file(detector: Detector, file: Path, wanted: Any, save: Path | None)
 
     image = decode_image(file.read_bytes(), max_bytes=2**31, max_pixels=89_478_485)
     prepared = detector.preprocess(image)
-    config = wanted.attention or auto_attention(detector.tokens(prepared), wanted.act)
+    config = wanted.attention or auto_attention(detector.tokens(prepared), wanted.large)
     prediction = detector.predict([prepared], config)[0]
     detections = prediction.detections.select(wanted.threshold, wanted.max_detections, wanted.labels)
     if save is not None:

@@ -22,7 +22,7 @@ from service.errors import ClientClosed, all_errors
 
 NO_ATTENTION: Final = "none"
 """Label of requests that ended before it was clear how the encoder should attend."""
-ATTENTIONS: Final = ("exact", "act")
+ATTENTIONS: Final = ("exact", "act", "tangent")
 STAGES: Final = ("read", "wait", "decode", "preprocess", "queue", "inference", "postprocess", "draw")
 """read: the body arrives; wait: for a thread that decodes; queue: for the device."""
 
@@ -105,16 +105,22 @@ class Metrics:
         )
         self.clusters = Histogram(
             "act_detr_clusters",
-            "Clusters C of an ACT encoder layer, per image: the mean over its heads.",
+            "Clusters C of an encoder layer that clusters, per image: the mean over its heads.",
             ("layer",),
             buckets=_POSITIONS,
             registry=registry,
         )
         self.cluster_ratio = Histogram(
             "act_detr_cluster_ratio",
-            "C / N of an ACT encoder layer, per image.",
+            "C / N of an encoder layer that clusters, per image.",
             ("layer",),
             buckets=_RATIO,
+            registry=registry,
+        )
+        self.tangent_centres = Histogram(
+            "act_detr_tangent_centres",
+            "Points of a head at which tangent attention takes tangents, per image.",
+            buckets=_POSITIONS,
             registry=registry,
         )
         self.detections = Counter(
@@ -174,6 +180,9 @@ class Metrics:
         for layer in report.clusters:
             self.clusters.labels(str(layer.layer)).observe(layer.mean)
             self.cluster_ratio.labels(str(layer.layer)).observe(layer.mean / max(1, report.tokens))
+        if report.config.mode == "tangent":
+            centres = report.config.C if report.config.centres is None else report.config.centres
+            self.tangent_centres.observe(min(centres, report.tokens))
         for label in labels:
             self.detections.labels(label).inc()
 

@@ -28,13 +28,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a caller wants of its image. `attention` None: `act` or exact, by the image's tokens (auto).
+    """What a caller wants of its image. `attention` None: `large` or exact, by the image's tokens (auto).
 
     `labels` None keeps all classes. `deadline` is on the service's clock.
     """
 
     attention: AttentionConfig | None
-    act: AttentionConfig
+    large: AttentionConfig
     threshold: float
     max_detections: int
     labels: frozenset[str] | None
@@ -84,7 +84,7 @@ class Pipeline:
         """
         watch = Stopwatch()
         prepared = await self._in_pool(watch, lambda: self._prepare(data, watch))
-        config = wish.attention or auto_attention(self._detector.tokens(prepared), wish.act)
+        config = wish.attention or auto_attention(self._detector.tokens(prepared), wish.large)
         completed = await self._worker.submit(
             prepared, key=config, height=prepared.height, width=prepared.width, deadline=wish.deadline
         )

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from models.detections import AttentionReport, Detections
 
-AttentionChoice = Literal["exact", "act", "auto"]
+AttentionChoice = Literal["exact", "act", "tangent", "auto"]
 
 _DETECTION: Final = {
     "label": "figure",
@@ -23,6 +23,8 @@ RESULT_EXAMPLE: Final[dict[str, Any]] = {
         "L": 32,
         "r": 8.0,
         "seed": 0,
+        "C": None,
+        "centres": None,
         "tokens": 1900,
         "clusters": [{"layer": 0, "mean": 612.5, "min": 410, "max": 803}],
         "encoder_gflops": 31.2,
@@ -51,6 +53,13 @@ class DetectQuery(BaseModel):
     )
     L: int | None = Field(None, ge=1, le=64, description="Hash rounds; with `attention=act` alone.")
     r: float | None = Field(None, gt=0, allow_inf_nan=False, description="Bucket width; with `attention=act` alone.")
+    C: int | None = Field(None, ge=1, le=4096, description="Clusters a head; with `attention=tangent` alone.")
+    centres: int | None = Field(
+        None,
+        ge=0,
+        le=4096,
+        description="Points, at most C, at which tangents are taken; with `attention=tangent` alone. Default: all C.",
+    )
     threshold: float | None = Field(None, ge=0, le=1, allow_inf_nan=False, description="Least score of a detection.")
     max_detections: int | None = Field(None, ge=1, le=1_000_000, description="Most detections, best first.")
     labels: list[str] = Field(
@@ -98,7 +107,7 @@ class ImageSize(BaseModel):
 
 
 class Clusters(BaseModel):
-    """Clusters C of one encoder layer, over its heads."""
+    """Clusters C of one encoder layer, those with a member, over its heads."""
 
     layer: int
     mean: float
@@ -109,10 +118,12 @@ class Clusters(BaseModel):
 class Attention(BaseModel):
     """How the encoder attended, and giga multiply-adds of the encoder: as run, and had it been exact."""
 
-    mode: Literal["exact", "act"]
-    L: int | None = Field(description="Hash rounds; null for exact attention.")
-    r: float | None = Field(description="Bucket width; null for exact attention.")
-    seed: int | None = Field(description="Seed of the hash planes; null for exact attention.")
+    mode: Literal["exact", "act", "tangent"]
+    L: int | None = Field(description="Hash rounds; null except for act.")
+    r: float | None = Field(description="Bucket width; null except for act.")
+    seed: int | None = Field(description="Seed of the hash planes; null except for act.")
+    C: int | None = Field(description="Clusters a head; null except for tangent.")
+    centres: int | None = Field(description="Points at which tangents are taken; null except for tangent.")
     tokens: int
     clusters: list[Clusters]
     encoder_gflops: float
@@ -121,12 +132,14 @@ class Attention(BaseModel):
     @classmethod
     def of(cls, report: AttentionReport) -> Self:
         """Take over the model's report."""
-        config, act = report.config, report.config.mode == "act"
+        config = report.config
+        options = dict.fromkeys(("L", "r", "seed", "C", "centres"))
+        options |= {name: value for name, value in config.options.items() if name in options}
+        if config.mode == "tangent" and config.centres is None:
+            options["centres"] = config.C
         return cls(
             mode=config.mode,
-            L=config.L if act else None,
-            r=config.r if act else None,
-            seed=config.seed if act else None,
+            **options,
             tokens=report.tokens,
             clusters=[
                 Clusters(layer=row.layer, mean=round(row.mean, 2), min=row.min, max=row.max) for row in report.clusters
@@ -190,6 +203,7 @@ class AttentionDefaults(BaseModel):
     mode: AttentionChoice
     L: int
     r: float
+    C: int
 
 
 class InputSize(BaseModel):

@@ -46,7 +46,7 @@ class Settings(BaseSettings):
         "auto",
         description="Number format of the model; `auto` is `fp32`, whose answers are reproducible.",
     )
-    attention: Literal["exact", "act", "auto"] = Field(
+    attention: Literal["exact", "act", "tangent", "auto"] = Field(
         "exact",
         description="Encoder attention of requests that do not choose; `auto` takes ACT for large images.",
     )
@@ -63,6 +63,13 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         json_schema_extra={"shown_default": "the model's"},
         description="ACT's bucket width, for requests that do not give `r`.",
+    )
+    c: int | None = Field(
+        None,
+        ge=1,
+        le=4096,
+        json_schema_extra={"shown_default": "the model's"},
+        description="Tangent attention's clusters a head, for requests that do not give `C`.",
     )
     threshold: float = Field(0.5, ge=0, le=1, description="Least score of a detection, for requests that do not say.")
     max_detections: int = Field(100, ge=1, description="Most detections of an image, unless a request says.")

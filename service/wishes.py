@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any, Final
 
 from starlette.requests import Request
 
@@ -11,6 +12,9 @@ from models.config import AttentionConfig
 from service.errors import BadParameter
 from service.pipeline import Wish
 from service.schemas import AttentionChoice, DetectQuery
+
+OPTIONS: Final[dict[str, AttentionChoice]] = {"L": "act", "r": "act", "C": "tangent", "centres": "tangent"}
+"""The parameters that belong to one kind of attention."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +24,16 @@ class Defaults:
     attention: AttentionChoice
     L: int
     r: float
+    C: int
     threshold: float
     max_detections: int
     deadline_ms: float
     labels: tuple[str, ...]
+
+    @property
+    def large(self) -> AttentionConfig:
+        """What `auto` means for large images."""
+        return AttentionConfig.act(self.L, self.r)
 
 
 async def refuse_repeats(request: Request) -> None:
@@ -43,7 +53,7 @@ def wish(query: DetectQuery, defaults: Defaults, arrival: float) -> Wish:
     most = query.max_detections
     return Wish(
         attention=_attention(query, defaults),
-        act=AttentionConfig.act(defaults.L, defaults.r),
+        large=defaults.large,
         threshold=defaults.threshold if query.threshold is None else query.threshold,
         max_detections=defaults.max_detections if most is None else most,
         labels=_labels(query.labels, defaults.labels),
@@ -53,17 +63,28 @@ def wish(query: DetectQuery, defaults: Defaults, arrival: float) -> Wish:
 
 def _attention(query: DetectQuery, defaults: Defaults) -> AttentionConfig | None:
     mode = query.attention or defaults.attention
-    given = [name for name, value in (("L", query.L), ("r", query.r)) if value is not None]
-    if mode != "act" and given:
+    given = {name: getattr(query, name) for name in OPTIONS if getattr(query, name) is not None}
+    if strangers := [name for name in given if OPTIONS[name] != mode]:
+        wanted = OPTIONS[strangers[0]]
         raise BadParameter(
-            f"{' and '.join(given)}: for attention=act alone, and this request's attention is {mode}",
-            parameter=given[0],
+            f"{' and '.join(name for name in strangers if OPTIONS[name] == wanted)}: for attention={wanted} alone, "
+            f"and this request's attention is {mode}",
+            parameter=strangers[0],
         )
+    try:
+        return _config(mode, given, defaults)
+    except ValueError as error:
+        raise BadParameter(str(error), parameter=next(iter(given), "attention")) from error
+
+
+def _config(mode: AttentionChoice, given: dict[str, Any], defaults: Defaults) -> AttentionConfig | None:
     if mode == "auto":
         return None
-    if mode == "exact":
-        return AttentionConfig.exact()
-    return AttentionConfig.act(defaults.L if query.L is None else query.L, defaults.r if query.r is None else query.r)
+    if mode == "act":
+        return AttentionConfig.act(**{"L": defaults.L, "r": defaults.r} | given)
+    if mode == "tangent":
+        return AttentionConfig.tangent(**{"C": defaults.C} | given)
+    return AttentionConfig.exact()
 
 
 def _labels(wished: list[str], known: tuple[str, ...]) -> frozenset[str] | None:

@@ -4,37 +4,57 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from models.attention.prototype_attention import prototype_attention
-from models.attention.strategy import Attended
+from models.attention.strategy import Attended, widened
 from models.clustering.lsh import bucket_keys, hash_buckets, hash_planes
+from models.clustering.metrics import metric_factor, metric_matrix, metric_multiply_adds
 from models.clustering.prototypes import assign_clusters, broadcast, mean_prototypes
+from models.config import Metric
 
 
 @dataclass(frozen=True, slots=True)
 class ActAttention:
     """Queries grouped by `L` rounds of LSH with bucket width `r`; keys and values stay as they are.
 
-    The hash sees queries scaled by 1/sqrt(D), so that a published (L, r) means the same here.
+    In the metric `query` the hash sees queries scaled by 1/sqrt(D), so that a published (L, r) means the same here.
+    In `key` and `key-value` it sees them as these measure distance (see `metric_matrix`): r is in units of logits.
     """
 
     L: int
     r: float
     seed: int = 0
+    metric: Metric = "query"
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Attended:
         """Hash, group, attend once per prototype, hand the result to every member (section 3.2, equations 1 to 6)."""
-        head_dim = q.shape[-1]
-        planes = hash_planes(head_dim, self.L, self.seed, q.device, q.dtype)
-        clusters = assign_clusters(bucket_keys(hash_buckets(q, planes, self.r * head_dim**0.5)))
+        clusters = assign_clusters(bucket_keys(self.hash(q, k, v)))
         prototypes = mean_prototypes(q, clusters, capacity(clusters.counts, q))
         attended = prototype_attention(prototypes, k, v, clusters.counts)
         return Attended(broadcast(attended, clusters), clusters.counts)
 
+    @torch.no_grad()
+    def hash(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Buckets of the queries, rows [B, H, N, L] of whole numbers."""
+        head_dim = q.shape[-1]
+        width = self.r * head_dim**0.5
+        matrix = metric_matrix(self.metric, widened(k), widened(v))
+        if matrix is not None:
+            q, width = widened(q) @ metric_factor(matrix), self.r
+        planes = hash_planes(head_dim, self.L, self.seed, q.device, q.dtype)
+        return hash_buckets(q, planes, width)
+
     def multiply_adds(self, tokens: int, heads: int, head_dim: int, clusters: int) -> int:
-        """Hashing N L D a head, then attention of its C prototypes 2 C N D; `clusters` is the sum of C."""
-        return heads * tokens * self.L * head_dim + 2 * clusters * tokens * head_dim
+        """Hashing N L D a head, then attention of its C prototypes 2 C N D; `clusters` is the sum of C.
+
+        A metric other than `query` is made of the keys first, and the queries brought to it: N D² more.
+        """
+        hashing = tokens * self.L * head_dim
+        if self.metric != "query":
+            hashing += metric_multiply_adds(self.metric, tokens, head_dim) + tokens * head_dim**2
+        return heads * hashing + 2 * clusters * tokens * head_dim
 
 
 def capacity(counts: Tensor, q: Tensor) -> int:

@@ -6,7 +6,9 @@ from typing import Final
 
 from models.attention.act import ActAttention
 from models.attention.exact import ExactAttention
+from models.attention.kmeans import KMeansAttention
 from models.attention.strategy import AttentionStrategy
+from models.attention.tangent import TangentAttention
 from models.config import AttentionConfig
 
 AUTO_MIN_TOKENS: Final = 2000
@@ -16,7 +18,11 @@ AUTO_MIN_TOKENS: Final = 2000
 def strategy(config: AttentionConfig) -> AttentionStrategy:
     """The strategy to inject into the encoder."""
     if config.mode == "act":
-        return ActAttention(config.L, config.r, config.seed)
+        return ActAttention(config.L, config.r, config.seed, config.metric)
+    if config.mode == "kmeans":
+        return KMeansAttention(config.C, config.rounds, config.seed, config.metric)
+    if config.mode == "tangent":
+        return TangentAttention(config.C, config.centres, config.rounds, config.metric)
     return ExactAttention()
 
 

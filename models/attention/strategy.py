@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 
@@ -29,3 +30,8 @@ class AttentionStrategy(Protocol):
     def multiply_adds(self, tokens: int, heads: int, head_dim: int, clusters: int) -> int:
         """Multiply-adds of attention alone for one image and layer; `clusters` is their sum over the heads."""
         ...
+
+
+def widened(x: Tensor) -> Tensor:
+    """Contiguous, so that one image is computed as it is among several; float32 at least."""
+    return x.to(torch.promote_types(x.dtype, torch.float32)).contiguous()

@@ -52,6 +52,7 @@ async function loadModel() {
   document.querySelector(`[name=attention][value=${card.default_attention.mode}]`).checked = true;
   $("rounds").value = card.default_attention.L;
   $("width").value = card.default_attention.r;
+  $("cluster-count").value = card.default_attention.C;
   $("threshold").value = card.default_threshold;
   showControls();
 }
@@ -63,7 +64,9 @@ function attention() {
 function showControls() {
   $("rounds-shown").textContent = $("rounds").value;
   $("threshold-shown").textContent = Number($("threshold").value).toFixed(2);
-  for (const row of document.querySelectorAll(".act")) row.hidden = attention() !== "act";
+  $("clusters-shown").textContent = $("cluster-count").value;
+  for (const mode of ["act", "tangent"])
+    for (const row of document.querySelectorAll("." + mode)) row.hidden = attention() !== mode;
 }
 
 async function detect() {
@@ -75,6 +78,7 @@ async function detect() {
     query.set("L", $("rounds").value);
     query.set("r", $("width").value);
   }
+  if (attention() === "tangent") query.set("C", $("cluster-count").value);
   $("view").classList.add("busy");
   try {
     const response = await fetch("/detect?" + query, {
@@ -157,7 +161,11 @@ function tellTime({ timing_ms: timing, batch_size: batch }) {
 
 function tellEncoder(attention) {
   const share = attention.exact_encoder_gflops ? 100 * attention.encoder_gflops / attention.exact_encoder_gflops : 100;
-  const how = attention.mode === "act" ? `ACT, L = ${attention.L}, r = ${attention.r}` : "exact attention";
+  const how = {
+    exact: "exact attention",
+    act: `ACT, L = ${attention.L}, r = ${attention.r}`,
+    tangent: `tangent attention, C = ${attention.C}`,
+  }[attention.mode];
   $("encoder").textContent = `${how} over ${attention.tokens} tokens: ${attention.encoder_gflops.toFixed(2)} GFLOPs, `
     + `${share.toFixed(0)} % of exact${attention.clusters.length ? ". Clusters by layer:" : "."}`;
   $("clusters").hidden = !attention.clusters.length;

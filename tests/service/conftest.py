@@ -65,7 +65,7 @@ class FakeDetector:
         corners = [[0, 0, width * mean, height], [width / 4, height / 4, width / 2, height / 2], [0, 0, 1, 1]]
         scores = np.array([0.9123456, 0.5 + mean / 4, 0.1], np.float32)
         detections = Detections(np.array(corners, np.float32), scores, ("figure", "text", "title"))
-        rows = range(self.config.encoder_layers) if attention.mode == "act" else ()
+        rows = range(self.config.encoder_layers) if attention.mode != "exact" else ()
         clusters = tuple(LayerClusters(layer, attention.L / 2, 1, attention.L) for layer in rows)
         return Prediction(detections, AttentionReport(attention, self.tokens(image), clusters, 1.5, 3.0))
 

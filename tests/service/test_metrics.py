@@ -11,6 +11,7 @@ FAMILIES = {
     "act_detr_stage_duration_seconds",
     "act_detr_batch_size",
     "act_detr_padding_ratio",
+    "act_detr_tangent_centres",
     "act_detr_queue_depth",
     "act_detr_inflight_requests",
     "act_detr_rejected",

@@ -46,6 +46,8 @@ def test_answer_is_as_documented(service: Any, png: bytes) -> None:
         "L": 16,
         "r": 8.0,
         "seed": 0,
+        "C": None,
+        "centres": None,
         "tokens": 2400,
         "encoder_gflops": 1.5,
         "exact_encoder_gflops": 3.0,
@@ -105,7 +107,7 @@ def test_threshold_labels_and_most_detections(service: Any, png: bytes) -> None:
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ("attention=tangent", "attention"),
+        ("attention=kmeans", "attention"),
         ("attention=", "attention"),
         ("attention=act&L=0", "L"),
         ("attention=act&L=65", "L"),
@@ -128,7 +130,13 @@ def test_threshold_labels_and_most_detections(service: Any, png: bytes) -> None:
         ("labels=text,,title", "labels"),
         ("labels=cat", "text, title, list, table, figure"),
         ("treshold=0.5", "treshold"),
-        ("C=16", "C"),
+        ("c=16", "c"),
+        ("attention=tangent&C=0", "C"),
+        ("attention=tangent&C=4097", "C"),
+        ("attention=tangent&C=8&centres=9", "centres must be between 0 and C = 8"),
+        ("attention=tangent&L=8", "L: for attention=act alone"),
+        ("attention=act&C=16&centres=4", "C and centres: for attention=tangent alone"),
+        ("attention=exact&L=8&C=16", "L: for attention=act alone"),
         ("threshold=0.5&threshold=0.6", "more than once"),
         ("attention=exact&L=16", "L: for attention=act alone"),
         ("attention=exact&r=8", "r: for attention=act alone"),
@@ -145,6 +153,16 @@ def test_rounds_go_with_an_act_default(start: Any, png: bytes) -> None:
         assert server.client.post("/detect", content=png).json()["attention"]["L"] == 20
         answer = server.client.post("/detect?L=8", content=png).json()["attention"]
         assert (answer["L"], answer["r"]) == (8, 4.0)
+
+
+def test_tangent_attention_tells_its_clusters_and_centres(start: Any, png: bytes) -> None:
+    with start(c=24) as server:
+        post = server.client.post
+        chosen = post("/detect?attention=tangent&C=16&centres=4", content=png).json()["attention"]
+        assert (chosen["mode"], chosen["C"], chosen["centres"], chosen["L"]) == ("tangent", 16, 4, None)
+        default = post("/detect?attention=tangent", content=png).json()["attention"]
+        assert (default["C"], default["centres"]) == (24, 24)
+        assert server.metric("act_detr_tangent_centres_sum") == 28
 
 
 def test_bad_images(service: Any, png: bytes) -> None:
@@ -333,4 +351,4 @@ def test_openapi_documents_bodies_and_errors(service: Any) -> None:
     assert "Problem" in document["components"]["schemas"]
     assert json.dumps(document).count("HTTPValidationError") == 0
     names = {parameter["name"] for parameter in detect["parameters"] if parameter["in"] == "query"}
-    assert names == {"attention", "L", "r", "threshold", "max_detections", "labels", "deadline_ms"}
+    assert names == {"attention", "L", "r", "C", "centres", "threshold", "max_detections", "labels", "deadline_ms"}

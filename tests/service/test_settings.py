@@ -40,7 +40,7 @@ def test_empty_variable_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
         ("R", "nan"),
         ("R", "inf"),
         ("THRESHOLD", "1.01"),
-        ("ATTENTION", "tangent"),
+        ("ATTENTION", "kmeans"),
         ("DEVICE", "tpu"),
         ("MAX_PIXELS", "900000000"),
         ("DEADLINE_MS", "0"),

@@ -93,3 +93,43 @@ def test_gradients_reach_queries_keys_and_values():
     q, k, v = (x.requires_grad_() for x in qkv())
     ActAttention(L=4, r=2.0)(q, k, v).values.square().sum().backward()
     assert all(x.grad.abs().sum() > 0 for x in (q, k, v))
+
+
+def test_the_query_metric_looks_at_no_keys():
+    q, k, v = qkv(tokens=100)
+    act = ActAttention(L=8, r=2.0)
+    assert torch.equal(act.hash(q, k, v), act.hash(q, 5 * k, 7 * v))
+
+
+@pytest.mark.parametrize("metric", ["key", "key-value"])
+def test_other_metrics_equal_exact_as_r_goes_to_zero(metric):
+    q, k, v = qkv()
+    act = ActAttention(L=16, r=1e-5, metric=metric)(q, k, v)
+    torch.testing.assert_close(act.values, ExactAttention()(q, k, v).values, atol=1e-5, rtol=1e-4)
+    assert act.cluster_counts.unique().tolist() == [50]
+
+
+def test_in_the_key_metric_r_is_in_units_of_logits():
+    """Queries and keys may be exchanged for others with the same logits: the buckets stay."""
+    q, k, v = qkv(tokens=100, dtype=torch.float64)
+    act = ActAttention(L=8, r=2.0, metric="key")
+    same = act(4 * q, k / 4, v)
+    assert torch.equal(same.cluster_counts, act(q, k, v).cluster_counts)
+    twice = ActAttention(L=8, r=4.0, metric="key")(q, 2 * k, v)
+    assert torch.equal(twice.cluster_counts, same.cluster_counts)
+
+
+def test_in_the_key_metric_a_constant_added_to_the_keys_changes_nothing():
+    q, k, v = qkv(tokens=100, dtype=torch.float64)
+    act = ActAttention(L=8, r=2.0, metric="key")
+    moved, plain = act(q, k + 3 * k[:, :, :1], v), act(q, k, v)
+    assert torch.equal(moved.cluster_counts, plain.cluster_counts)
+    torch.testing.assert_close(moved.values, plain.values)
+
+
+def test_queries_that_differ_where_no_key_does_share_a_bucket():
+    q, k, v = qkv(tokens=100)
+    q, k = q.clone(), k.clone()
+    q[..., 1:], k[..., 0] = q[:, :, :1, 1:], 0
+    assert ActAttention(L=16, r=0.5, metric="key")(q, k, v).cluster_counts.max() <= 2  # a plane may just part them
+    assert ActAttention(L=16, r=0.5)(q, k, v).cluster_counts.min() > 10

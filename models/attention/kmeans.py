@@ -1,0 +1,49 @@
+"""K-means attention: attend once for each of a fixed number of clusters. The ACT paper's baseline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from models.attention.strategy import Attended, widened
+from models.clustering.kmeans import kmeans, kmeans_multiply_adds, spread_start
+from models.clustering.metrics import metric_matrix, metric_multiply_adds
+from models.clustering.prototypes import broadcast
+from models.config import Metric
+
+
+@dataclass(frozen=True, slots=True)
+class KMeansAttention:
+    """Queries grouped into min(`C`, N) clusters by `rounds` of Lloyd's algorithm; keys and values as they are.
+
+    `seed` shifts the positions whose queries are the first centres (see `spread_start`). Cluster counts are
+    of the clusters that are not empty; the empty ones are computed all the same. Computes in float32 where the
+    queries have a narrower type.
+    """
+
+    C: int
+    rounds: int = 4
+    seed: int = 0
+    metric: Metric = "query"
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Attended:
+        """Group, attend once per prototype, hand the result to every member."""
+        q, k, wide = (widened(x) for x in (q, k, v))
+        grouping = kmeans(q, spread_start(q, self.C, self.seed), self.rounds, metric_matrix(self.metric, k, wide))
+        attended = scaled_dot_product_attention(grouping.prototypes, k, wide)
+        clusters = grouping.clusters
+        return Attended(broadcast(attended, clusters).to(v.dtype), clusters.counts)
+
+    def multiply_adds(self, tokens: int, heads: int, head_dim: int, clusters: int = 0) -> int:
+        """Grouping, then attention of all C prototypes 2 C N D a head: the same for every image."""
+        attention = 2 * min(self.C, tokens) * tokens * head_dim
+        grouping = grouping_multiply_adds(tokens, head_dim, self.C, self.rounds, self.metric)
+        return heads * (grouping + attention)
+
+
+def grouping_multiply_adds(tokens: int, head_dim: int, C: int, rounds: int, metric: Metric) -> int:
+    """Multiply-adds of the metric and of K-means for one image and head."""
+    lloyd = kmeans_multiply_adds(tokens, head_dim, min(C, tokens), rounds, metric == "query")
+    return metric_multiply_adds(metric, tokens, head_dim) + lloyd

@@ -1,0 +1,87 @@
+"""Lloyd's K-means over the queries of every image and head: fixed shapes, no sort, nothing read back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.clustering.prototypes import Clusters, mean_prototypes
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """Points and the clusters they fell into.
+
+    `prototypes` [..., C, D], the mean of each cluster's points, an empty cluster's being where it was last;
+    `sizes` [..., C], the points of each or the sum of their weights, of the prototypes' dtype; `ids` int64
+    [..., N] in 0..C-1.
+    """
+
+    prototypes: Tensor
+    sizes: Tensor
+    ids: Tensor
+
+    @property
+    def clusters(self) -> Clusters:
+        """The ids, and how many clusters are not empty."""
+        return Clusters(self.ids, (self.sizes > 0).sum(-1))
+
+
+def kmeans(
+    points: Tensor, start: Tensor, rounds: int, matrix: Tensor | None = None, weights: Tensor | None = None
+) -> Grouping:
+    """Group points [..., N, D] by `rounds` of Lloyd's algorithm from centres `start` [..., C, D].
+
+    A round assigns every point to the nearest centre and moves each centre to the mean of its points; a last
+    assignment follows, and the prototypes are its means. Nearness is that of `matrix` [..., D, D] (see
+    `metric_matrix`), or Euclidean; `weights` [..., N], none negative, weigh the points in the means.
+    Assignments are constants to autograd, prototypes are not.
+    """
+    with torch.no_grad():
+        centres = start
+        for _ in range(rounds):
+            centres = _means(points, nearest(points, centres, matrix), centres, weights)[0]
+        ids = nearest(points, centres, matrix)
+    prototypes, sizes = _means(points, ids, centres, weights)
+    return Grouping(prototypes, sizes, ids)
+
+
+def kmeans_multiply_adds(points: int, head_dim: int, clusters: int, rounds: int, euclidean: bool) -> int:
+    """Multiply-adds of `kmeans` for one head. Means are sums and are left out."""
+    return (rounds + 1) * clusters * head_dim * (points + (0 if euclidean else head_dim))
+
+
+def nearest(points: Tensor, centres: Tensor, matrix: Tensor | None = None) -> Tensor:
+    """Which of the centres [..., C, D] each point [..., N, D] is nearest to, the first of equals: int64 [..., N].
+
+    (x - c) M (x - c)ᵀ is least where x M cᵀ - c M cᵀ / 2 is greatest: the metric is applied to the few centres.
+    """
+    towards = centres if matrix is None else centres @ matrix
+    scores = points @ towards.mT
+    scores -= (centres * towards).sum(-1)[..., None, :] / 2
+    return scores.argmax(-1)
+
+
+def spread_start(points: Tensor, clusters: int, seed: int = 0) -> Tensor:
+    """Points [..., C, D] to start from: min(`clusters`, N) different ones of points [..., N, D], evenly spread.
+
+    One from each of C stretches of equal length. `seed` moves all of them by the same part of a stretch: 0 takes
+    the middle, and the multiples of the golden ratio never come back to it.
+    """
+    tokens = points.shape[-2]
+    clusters = min(clusters, tokens)
+    within = (0.5 + seed * 0.6180339887498949) % 1
+    stretch = torch.arange(clusters, dtype=torch.float64, device=points.device)
+    places = ((stretch + within) * (tokens / clusters)).long().clamp(max=tokens - 1)
+    return points.detach()[..., places, :]
+
+
+def _means(points: Tensor, ids: Tensor, centres: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Mean [..., C, D] and size [..., C] of each cluster; the centre [..., C, D] of an empty one stays."""
+    ones = points.new_ones(points.shape[:-1]) if weights is None else weights
+    sizes = torch.zeros_like(centres[..., 0]).scatter_add_(-1, ids, ones)
+    weighted = torch.cat((points * ones[..., None], ones[..., None]), -1)
+    means = mean_prototypes(weighted, Clusters(ids, sizes), centres.shape[-2])
+    return torch.where(sizes[..., None] > 0, means[..., :-1] / means[..., -1:].clamp(min=1e-30), centres), sizes

@@ -1,0 +1,152 @@
+import math
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from models.attention.exact import ExactAttention
+from models.attention.kmeans import KMeansAttention
+from models.attention.tangent import TangentAttention, apply_derivatives, differentiate
+
+
+def qkv(images=2, heads=3, tokens=50, dim=16, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randn(images, heads, tokens, dim, generator=generator, dtype=dtype) for _ in range(3)]
+
+
+def error(approximate, q, k, v):
+    exact = ExactAttention()(q, k, v).values
+    return ((approximate - exact).norm() / exact.norm()).item()
+
+
+@pytest.mark.parametrize("metric", ["query", "key", "key-value"])
+@pytest.mark.parametrize("centres", [None, 1, 3])
+@pytest.mark.parametrize(("tokens", "C"), [(1, 3), (7, 7), (7, 8), (50, 64)])
+def test_one_cluster_a_query_equals_exact(metric, centres, tokens, C):
+    q, k, v = qkv(tokens=tokens)
+    tangent = TangentAttention(C, centres, metric=metric)(q, k, v)
+    torch.testing.assert_close(tangent.values, ExactAttention()(q, k, v).values, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("metric", ["query", "key", "key-value"])
+def test_without_centres_it_is_the_papers_broadcast(metric):
+    q, k, v = qkv()
+    tangent, copy = TangentAttention(8, 0, metric=metric)(q, k, v), KMeansAttention(8, metric=metric)(q, k, v)
+    assert torch.equal(tangent.values, copy.values)
+    assert torch.equal(tangent.cluster_counts, copy.cluster_counts)
+
+
+@pytest.mark.parametrize("tokens", [1, 5, 300])
+def test_derivatives_are_autograds(tokens):
+    q, k, v = (x[0, 0] for x in qkv(tokens=tokens, dtype=torch.float64))
+
+    def exact(query):
+        return torch.softmax(query @ k.T / math.sqrt(16), -1) @ v
+
+    outputs, derivatives = differentiate(q[None, None, :4], k[None, None], v[None, None])
+    for query, output, derivative in zip(q, outputs[0, 0], derivatives[0, 0], strict=False):
+        torch.testing.assert_close(output, exact(query))
+        torch.testing.assert_close(derivative, torch.autograd.functional.jacobian(exact, query))
+
+
+def test_every_step_gets_the_derivative_of_its_centre():
+    generator = torch.Generator().manual_seed(0)
+    derivatives, step = torch.randn(2, 3, 5, 4, 4, generator=generator), torch.randn(2, 3, 20, 4, generator=generator)
+    centre = torch.randint(0, 4, (2, 3, 20), generator=generator)  # none goes to the last
+    moved = apply_derivatives(derivatives, step, centre)
+    for image, head, place in torch.cartesian_prod(torch.arange(2), torch.arange(3), torch.arange(20)).tolist():
+        matrix = derivatives[image, head, centre[image, head, place]]
+        torch.testing.assert_close(moved[image, head, place], matrix @ step[image, head, place])
+
+
+def test_error_falls_with_the_square_of_the_radius_and_a_copys_with_the_radius():
+    q, k, v = qkv(tokens=60, dtype=torch.float64)
+    middles = q[:, :, :6].repeat_interleave(10, 2)
+    radii = torch.tensor([1e-3, 3e-3, 1e-2, 3e-2], dtype=torch.float64)
+
+    def slope(attention):
+        errors = [error(attention(x, k, v).values, x, k, v) for x in (middles + radius * q for radius in radii)]
+        rise = torch.tensor(errors, dtype=torch.float64).log()
+        run = radii.log()
+        return ((rise - rise.mean()) * (run - run.mean())).sum() / (run - run.mean()).square().sum()
+
+    assert slope(TangentAttention(6)) == pytest.approx(2, abs=0.05)
+    assert slope(KMeansAttention(6, metric="key")) == pytest.approx(1, abs=0.05)
+    assert slope(TangentAttention(6, 2)) == pytest.approx(1, abs=0.05)  # a borrowed derivative is off at first order
+
+
+def test_more_tangents_are_better_than_fewer_and_any_better_than_none():
+    q, k, v = qkv(tokens=300, dtype=torch.float64)
+    errors = [error(TangentAttention(32, centres)(0.7 * q, k, v).values, 0.7 * q, k, v) for centres in (0, 1, 8, 32)]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < errors[0] / 2
+
+
+@pytest.mark.parametrize("centres", [None, 3])
+def test_equal_queries_and_equal_keys_are_no_obstacle(centres):
+    q, k, v = qkv()
+    equal = q[:, :, :1].expand_as(q)
+    for queries, keys in ((equal, k), (q, k[:, :, :1].expand_as(k)), (q[:, :, :5].repeat(1, 1, 10, 1), k)):
+        tangent = TangentAttention(8, centres)(queries, keys, v)
+        torch.testing.assert_close(tangent.values, ExactAttention()(queries, keys, v).values, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("centres", [None, 3])
+def test_a_constant_added_to_the_keys_changes_nothing(centres):
+    q, k, v = qkv(dtype=torch.float64)
+    tangent = TangentAttention(8, centres)
+    torch.testing.assert_close(tangent(q, k + 3 * k[:, :, :1], v).values, tangent(q, k, v).values)
+
+
+@pytest.mark.parametrize("centres", [None, 5])
+@pytest.mark.parametrize("tokens", [3, 97, 640])
+def test_an_image_gets_the_same_bits_alone_and_among_others(centres, tokens):
+    """The projections leave heads side by side, an image's tokens apart: as here."""
+    q, k, v = (x.transpose(1, 2).contiguous().transpose(1, 2) for x in qkv(3, 4, tokens, 32))
+    tangent = TangentAttention(16, centres)
+    whole = tangent(q, k, v)
+    for image in range(3):
+        alone = tangent(*(x[image : image + 1] for x in (q, k, v)))
+        assert torch.equal(alone.values[0], whole.values[image])
+        assert torch.equal(alone.cluster_counts[0], whole.cluster_counts[image])
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_other_dtypes(dtype):
+    q, k, v = qkv(dtype=dtype)
+    tangent = TangentAttention(8, 4)
+    narrow, wide = tangent(q, k, v), tangent(*(x.double() for x in (q, k, v)))
+    assert narrow.values.dtype == dtype
+    torch.testing.assert_close(narrow.values.double(), wide.values, atol=0.01, rtol=0.01)
+
+
+@pytest.mark.parametrize("centres", [None, 2])
+def test_gradients_are_those_of_finite_differences(centres):
+    """Assignments are constants: the clusters here are far apart, and no small change moves a query to another."""
+    q, k, v = qkv(images=1, heads=1, tokens=12, dim=4, dtype=torch.float64)
+    q = 8 * q[:, :, :4].repeat_interleave(3, 2) + 0.1 * q
+    inputs = [x.requires_grad_() for x in (q, k, v)]
+    tangent = TangentAttention(4, centres)
+    assert torch.autograd.gradcheck(lambda *x: tangent(*x).values, inputs, fast_mode=True)
+
+
+@pytest.mark.parametrize("centres", [None, 0, 3])
+def test_errors_stay_within_their_bounds(centres):
+    q, k, v = qkv(tokens=200, dtype=torch.float64)
+    q = 0.2 * q
+    tangent = TangentAttention(16, centres)
+    off = (tangent(q, k, v).values - ExactAttention()(q, k, v).values).norm(dim=-1)
+    bounds = tangent.error_bounds(q, k, v)
+    assert bounds.shape == off.shape
+    assert (off <= bounds + 1e-12).all()
+
+
+@pytest.mark.parametrize("metric", ["query", "key", "key-value"])
+@pytest.mark.parametrize(("C", "centres"), [(1, None), (8, None), (8, 0), (8, 3), (64, None), (64, 20)])
+def test_multiply_adds_are_what_pytorch_counts(metric, C, centres):
+    q, k, v = qkv(images=1, tokens=57)
+    attention = TangentAttention(C, centres, 3, metric)
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.inference_mode():
+        attention(q, k, v)
+    assert attention.multiply_adds(57, 3, 16) == counter.get_total_flops() // 2
