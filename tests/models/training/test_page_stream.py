@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from models.preprocess import PreparedImage, normalise, normalised
 from models.training.curriculum import Curriculum, Stage
 from models.training.page_stream import PageStream, as_target, held_out_pages
 from models.training.pages import LABELS, render_page
@@ -10,16 +11,26 @@ CURRICULUM = Curriculum((Stage(3, (96, 112)),))
 
 
 def test_a_resumed_stream_sees_what_it_would_have_seen():
-    whole = [batch.pixels for batch in PageStream(CURRICULUM, 2, first_step=0)]
-    resumed = [batch.pixels for batch in PageStream(CURRICULUM, 2, first_step=1)]
+    whole = list(PageStream(CURRICULUM, 2).loader(0, 3, workers=1))
+    resumed = list(PageStream(CURRICULUM, 2).loader(1, 3, workers=0))
     assert len(whole) == 3
-    assert all(torch.equal(a, b) for a, b in zip(whole[1:], resumed, strict=True))
+    for early, late in zip(whole[1:], resumed, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(early.images, late.images, strict=True))
+        assert all(torch.equal(a.labels, b.labels) for a, b in zip(early.targets, late.targets, strict=True))
+
+
+def test_pages_of_one_step_have_the_size_that_the_curriculum_says():
+    batch = PageStream(CURRICULUM, 2).batch(1)
+    assert all(image.shape == (3, *CURRICULUM.page_size(1)) for image in batch.images)
+    assert all(image.dtype == torch.uint8 for image in batch.images)
+    assert PageStream(CURRICULUM, 2).steps_per_epoch is None
 
 
 def test_processes_share_a_batch_without_overlap():
-    whole = PageStream(CURRICULUM, 4, 0).batch(1)
-    shares = [PageStream(CURRICULUM, 4, 0, rank, 2).batch(1) for rank in range(2)]
-    assert torch.equal(torch.stack((shares[0].pixels, shares[1].pixels), 1).flatten(0, 1), whole.pixels)
+    whole = PageStream(CURRICULUM, 4).batch(1)
+    shares = [PageStream(CURRICULUM, 4, rank, 2).batch(1) for rank in range(2)]
+    together = [image for pair in zip(*(share.images for share in shares), strict=True) for image in pair]
+    assert all(torch.equal(a, b) for a, b in zip(together, whole.images, strict=True))
     assert [len(share.targets) for share in shares] == [2, 2]
 
 
@@ -40,9 +51,6 @@ def test_held_out_pages_are_always_the_same_and_never_trained_on():
 
 
 def test_pixels_are_normalised_as_for_inference(tiny_config):
-    from models.preprocess import PreparedImage, normalised
-    from models.training.train import normalise
-
     pixels = torch.randint(0, 256, (1, 3, 8, 8), dtype=torch.uint8)
     expected = normalised(PreparedImage(pixels[0], 8, 8), tiny_config, torch.device("cpu"), torch.float32)
     assert normalise(pixels, tiny_config)[0].numpy() == pytest.approx(expected.numpy(), abs=1e-6)
