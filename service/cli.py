@@ -1,4 +1,4 @@
-"""The command line: act-detr serve | detect FILE... | models | download NAME.
+"""The command line: act-detr serve | detect FILE... | models | download NAME | evaluate.
 
 The model is imported by the commands that need it alone: torch takes seconds to load.
 """
@@ -25,6 +25,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from service.commands import evaluate
+
 if TYPE_CHECKING:
     from models.detections import Detections, Prediction
     from models.detector import Detector
@@ -47,6 +49,9 @@ DeviceOption = Annotated[str, typer.Option(envvar="ACT_DETR_DEVICE", help="auto,
 CacheOption = Annotated[
     Path | None, typer.Option(envvar="ACT_DETR_CACHE_DIR", help="Folder of downloaded checkpoints.")
 ]
+
+
+app.command("evaluate")(evaluate.evaluate)
 
 
 def main() -> None:

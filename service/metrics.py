@@ -23,6 +23,7 @@ from service.errors import ClientClosed, all_errors
 NO_ATTENTION: Final = "none"
 """Label of requests that ended before it was clear how the encoder should attend."""
 ATTENTIONS: Final = ("exact", "act", "tangent")
+CLUSTERING: Final = ("act", "tangent")
 STAGES: Final = ("read", "wait", "decode", "preprocess", "queue", "inference", "postprocess", "draw")
 """read: the body arrives; wait: for a thread that decodes; queue: for the device."""
 
@@ -83,6 +84,9 @@ class Metrics:
             buckets=_RATIO,
             registry=registry,
         )
+        self.ready = Gauge(
+            "act_detr_ready", "1 while requests are taken: warmed up, not draining, the worker alive.", registry=registry
+        )
         self.queue_depth = Gauge("act_detr_queue_depth", "Images that wait for the device.", registry=registry)
         self.inflight = Gauge("act_detr_inflight_requests", "Detection requests that are under way.", registry=registry)
         self.rejected = Counter(
@@ -106,14 +110,14 @@ class Metrics:
         self.clusters = Histogram(
             "act_detr_clusters",
             "Clusters C of an encoder layer that clusters, per image: the mean over its heads.",
-            ("layer",),
+            ("attention", "layer"),
             buckets=_POSITIONS,
             registry=registry,
         )
         self.cluster_ratio = Histogram(
             "act_detr_cluster_ratio",
             "C / N of an encoder layer that clusters, per image.",
-            ("layer",),
+            ("attention", "layer"),
             buckets=_RATIO,
             registry=registry,
         )
@@ -159,13 +163,18 @@ class Metrics:
         self.model.info(facts)
         for label in labels:
             self.detections.labels(label)
-        for layer in range(encoder_layers):
-            self.clusters.labels(str(layer))
-            self.cluster_ratio.labels(str(layer))
+        for attention in CLUSTERING:
+            for layer in range(encoder_layers):
+                self.clusters.labels(attention, str(layer))
+                self.cluster_ratio.labels(attention, str(layer))
 
     def watch_device(self, memory_bytes: Callable[[], int]) -> None:
         """Ask for the device's memory, in bytes, whenever the metrics are read."""
         self.device_memory.set_function(memory_bytes)
+
+    def watch_readiness(self, ready: Callable[[], bool]) -> None:
+        """Ask whether requests are taken whenever the metrics are read."""
+        self.ready.set_function(lambda: float(ready()))
 
     def observe_stages(self, seconds: Mapping[str, float], attention: str) -> None:
         """Count the stages of one answered image, in seconds."""
@@ -178,8 +187,9 @@ class Metrics:
         self.images.labels(report.config.mode).inc()
         self.encoder_tokens.observe(report.tokens)
         for layer in report.clusters:
-            self.clusters.labels(str(layer.layer)).observe(layer.mean)
-            self.cluster_ratio.labels(str(layer.layer)).observe(layer.mean / max(1, report.tokens))
+            labelled = (report.config.mode, str(layer.layer))
+            self.clusters.labels(*labelled).observe(layer.mean)
+            self.cluster_ratio.labels(*labelled).observe(layer.mean / max(1, report.tokens))
         if report.config.mode == "tangent":
             centres = report.config.C if report.config.centres is None else report.config.centres
             self.tangent_centres.observe(min(centres, report.tokens))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import statistics
 import subprocess
 import sys
@@ -36,11 +37,23 @@ def interleaved(calls: Mapping[str, Callable[[], object]], device: torch.device,
     return {name: _summary([one[name] for one in rounds[1:]]) for name in calls}
 
 
+def clock(device: torch.device) -> Callable[[], float]:
+    """Seconds, for differences: of the processor on one CPU thread, elapsed on several, of a GPU that has caught up."""
+    if device.type != "cuda":
+        return time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+
+    def caught_up() -> float:
+        torch.cuda.synchronize(device)
+        return time.perf_counter()
+
+    return caught_up
+
+
 def _cpu_milliseconds(call: Callable[[], object]) -> float:
-    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
-    start = clock()
+    now = clock(torch.device("cpu"))
+    start = now()
     call()
-    return (clock() - start) * 1e3
+    return (now() - start) * 1e3
 
 
 def _gpu_milliseconds(call: Callable[[], object], calls: int = 10) -> float:
@@ -63,7 +76,7 @@ def circumstances(device: torch.device) -> dict[str, str | int]:
     """Card, versions, commit, command, time in UTC: what a number means nothing without."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["python", "-m", _module(), *sys.argv[1:]]),
+        "command": shlex.join([*_program(), *sys.argv[1:]]),
         "commit": _git("rev-parse", "HEAD") + ("+changes" if _git("status", "--porcelain", "-uno") else ""),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "threads": torch.get_num_threads(),
@@ -74,9 +87,10 @@ def circumstances(device: torch.device) -> dict[str, str | int]:
     }
 
 
-def _module() -> str:
+def _program() -> list[str]:
+    """`python -m module`, or the name of an installed script."""
     spec = sys.modules["__main__"].__spec__
-    return spec.name if spec else sys.argv[0]
+    return ["python", "-m", spec.name] if spec else [Path(sys.argv[0]).name]
 
 
 def _git(*arguments: str) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +31,16 @@ class GroundTruth:
     labels: tuple[str, ...]
     crowd: NDArray[np.bool_] | None = None
     areas: NDArray[np.floating[Any]] | None = None
+
+    def of_classes(self, names: Collection[str]) -> GroundTruth:
+        """What there is of the named classes."""
+        keep = np.fromiter((label in names for label in self.labels), bool, len(self.labels))
+        return GroundTruth(
+            self.boxes_xyxy[keep],
+            tuple(compress(self.labels, keep)),
+            None if self.crowd is None else self.crowd[keep],
+            None if self.areas is None else self.areas[keep],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +96,7 @@ def coco_metrics(predictions: Sequence[Detections], truths: Sequence[GroundTruth
 def read_coco(path: Path) -> list[CocoImage]:
     """Read a COCO annotation file (`instances_*.json`): its images in the file's order, classes by name.
 
+    An annotation without `iscrowd` is no crowd, one without `area` has its box's, as many tools export them.
     Raises OSError where it cannot be read and ValueError where it is not of this form.
     """
     try:
@@ -109,8 +121,13 @@ def _truth(objects: Sequence[dict[str, Any]], names: dict[int, str]) -> GroundTr
         boxes,
         tuple(names[annotation["category_id"]] for annotation in objects),
         np.array([bool(annotation.get("iscrowd", 0)) for annotation in objects], bool),
-        np.array([annotation["area"] for annotation in objects], np.float64),
+        np.array([_area(annotation) for annotation in objects], np.float64),
     )
+
+
+def _area(annotation: dict[str, Any]) -> float:
+    _, _, width, height = annotation["bbox"]
+    return float(annotation.get("area", width * height))
 
 
 def _truth_index(truths: Sequence[GroundTruth], classes: Sequence[str]) -> COCO:
@@ -138,11 +155,12 @@ def _rows(
     image: int, boxes_xyxy: NDArray[np.floating[Any]], labels: Sequence[str], classes: Sequence[str]
 ) -> Iterable[dict[str, Any]]:
     """Yield what annotations of predictions and of ground truth have in common."""
+    places = {name: place for place, name in enumerate(classes)}
     for (xmin, ymin, xmax, ymax), label in zip(boxes_xyxy.tolist(), labels, strict=True):
         width, height = xmax - xmin, ymax - ymin
         yield {
             "image_id": image,
-            "category_id": classes.index(label),
+            "category_id": places[label],
             "bbox": [xmin, ymin, width, height],
             "area": width * height,
         }

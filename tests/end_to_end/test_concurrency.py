@@ -48,7 +48,7 @@ def test_64_callers_get_the_answers_that_they_get_alone(start: Any, encoded: Cal
             assert server.metric("act_detr_detections_total", label=label) == count
         tokens = sum(result["attention"]["tokens"] for result in alone + together)
         assert server.metric("act_detr_encoder_tokens_sum") == tokens
-        assert server.metric("act_detr_clusters_count", layer="0") == modes["act"]
+        assert server.metric("act_detr_clusters_count", attention="act", layer="0") == modes["act"]
         assert server.total("act_detr_rejected_total") == 0
 
 

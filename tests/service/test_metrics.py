@@ -11,6 +11,7 @@ FAMILIES = {
     "act_detr_stage_duration_seconds",
     "act_detr_batch_size",
     "act_detr_padding_ratio",
+    "act_detr_ready",
     "act_detr_tangent_centres",
     "act_detr_queue_depth",
     "act_detr_inflight_requests",
@@ -58,8 +59,8 @@ def test_requests_are_counted_before_the_caller_can_look(start: Any, png: bytes)
         assert metric("act_detr_images_total", attention="exact") == 1
         assert metric("act_detr_detections_total", label="figure") == 4
         assert metric("act_detr_encoder_tokens_sum") == 4 * 2400
-        assert metric("act_detr_clusters_sum", layer="5") == 3 * 16
-        assert metric("act_detr_cluster_ratio_count", layer="0") == 3
+        assert metric("act_detr_clusters_sum", attention="act", layer="5") == 3 * 16
+        assert metric("act_detr_cluster_ratio_count", attention="act", layer="0") == 3
         for stage in ("decode", "preprocess", "queue", "inference", "postprocess"):
             assert metric("act_detr_stage_duration_seconds_count", stage=stage, attention="act") == 3
         assert server.idle()

@@ -14,9 +14,11 @@ def test_probes_follow_the_warm_up(start: Any, detector: Any, png: bytes) -> Non
         assert (waiting.status_code, waiting.json()["type"]) == (503, "not-ready")
         refused = server.client.post("/detect", content=png)
         assert (refused.status_code, refused.json()["type"]) == (503, "not-ready")
+        assert server.metric("act_detr_ready") == 0
         detector.warm.set()
         server.eventually(lambda: server.client.get("/readyz").status_code == 200)
         assert server.client.post("/detect", content=png).status_code == 200
+        assert server.metric("act_detr_ready") == 1
 
 
 def test_a_failed_warm_up_is_dead(start: Any, detector: Any) -> None:

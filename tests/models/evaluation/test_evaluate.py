@@ -1,44 +1,97 @@
-import json
-
 import numpy as np
 import pytest
-from PIL import Image
 
 from models.config import AttentionConfig
 from models.detector import Detector
-from models.evaluation.evaluate import as_json, coco_samples, evaluate, page_samples, page_truth
-from models.training.pages import render_page
+from models.evaluation.coco_metrics import GroundTruth, coco_metrics
+from models.evaluation.evaluate import evaluate
+from models.evaluation.samples import PageSamples, Sample
+
+EXACT = AttentionConfig.exact()
+ACT = AttentionConfig.act(4, 1.0)
+KMEANS = AttentionConfig.kmeans(5)
+PAGES = PageSamples(2, 128, 96)
 
 
-def test_exact_and_act_are_scored_side_by_side(tiny_detr):
-    detector = Detector(tiny_detr)
-    samples = list(page_samples(2, 128, 96))
-    exact, act = (evaluate(detector, samples, a) for a in (AttentionConfig.exact(), AttentionConfig.act(4, 1.0)))
-    assert exact.images == act.images == 2
-    assert exact.cluster_ratio == ()
-    assert len(act.cluster_ratio) == 2
+@pytest.fixture
+def detector(tiny_detr):
+    return Detector(tiny_detr)
+
+
+def test_kinds_are_scored_side_by_side(detector):
+    exact, act, kmeans = evaluate(detector, PAGES, (EXACT, ACT, KMEANS))
+    assert exact.images == act.images == kmeans.images == 2
+    assert exact.cluster_ratio == exact.clusters == ()
+    assert len(act.cluster_ratio) == len(act.clusters) == 2
     assert all(0 < ratio <= 1 for ratio in act.cluster_ratio)
-    assert exact.encoder_gflops == exact.exact_encoder_gflops
-    assert 0 <= exact.metrics.ap <= exact.metrics.ap50 <= 1
-    assert json.loads(json.dumps(as_json([exact, act])))["evaluations"][1]["attention"]["L"] == 4
+    assert kmeans.clusters == (5, 5)
+    assert kmeans.cluster_ratio == pytest.approx((5 / kmeans.tokens,) * 2)
+    assert exact.gflops == exact.exact_gflops == act.exact_gflops == kmeans.exact_gflops
+    assert kmeans.gflops.attention < exact.gflops.attention
+    assert exact.fidelity is None
+    assert kmeans.fidelity.encoder_error > 0
 
 
-def test_nothing_to_evaluate_is_said(tiny_detr):
+def test_scores_and_costs_are_those_of_the_detector(detector):
+    (act,) = evaluate(detector, PAGES, (ACT,))
+    predictions = [detector.detect(sample.image, ACT) for sample in PAGES]
+    metrics = coco_metrics([prediction.detections for prediction in predictions], [page.truth for page in PAGES])
+    assert act.metrics == metrics
+    reports = [prediction.attention for prediction in predictions]
+    assert act.gflops.encoder == pytest.approx(np.mean([report.encoder_gflops for report in reports]))
+    assert act.exact_gflops.encoder == pytest.approx(np.mean([report.exact_encoder_gflops for report in reports]))
+    assert act.clusters == pytest.approx([np.mean([r.clusters[layer].mean for r in reports]) for layer in range(2)])
+
+
+def test_exact_is_the_reference_whether_asked_for_or_not(detector):
+    (alone,) = evaluate(detector, PAGES, (ACT,))
+    _, beside = evaluate(detector, PAGES, (EXACT, ACT))
+    assert alone.attention == beside.attention == ACT
+    assert alone.fidelity == beside.fidelity
+
+
+def test_clusters_of_one_are_exact(detector):
+    (fine,) = evaluate(detector, PAGES, (AttentionConfig.act(32, 1e-3),))
+    assert fine.cluster_ratio == (1, 1)
+    assert fine.fidelity.encoder_error == pytest.approx(0, abs=1e-5)
+
+
+def test_images_are_taken_one_at_a_time(detector):
+    taken, gone = [], []
+
+    def watched():
+        for place, sample in enumerate(PAGES):
+            taken.append(place)
+            yield sample
+            gone.append(place)
+            assert taken == gone
+
+    evaluate(detector, watched(), (EXACT, ACT))
+    assert taken == [0, 1]
+
+
+def test_time_is_the_sum_of_its_parts(detector):
+    (exact,) = evaluate(detector, PAGES, (EXACT,))
+    assert exact.speed.backbone > 0
+    assert exact.speed.transformer > 0
+    assert exact.speed.mean == pytest.approx(exact.speed.backbone + exact.speed.transformer)
+
+
+def test_classes_that_the_model_has_not_are_left_out(detector):
+    image = np.zeros((64, 64, 3), np.uint8)
+    boxes = np.array([[0.0, 0, 30, 30], [10, 10, 60, 60]])
+    both = Sample(image, GroundTruth(boxes, ("text", "giraffe")))
+    known = Sample(image, GroundTruth(boxes[:1], ("text",)))
+    (with_stranger,), (without,) = (evaluate(detector, [sample], (EXACT,)) for sample in (both, known))
+    assert with_stranger.metrics == without.metrics
+    assert list(with_stranger.metrics.by_class) == ["text"]
+
+
+def test_refuses_to_evaluate_nothing(detector):
     with pytest.raises(ValueError, match="nothing to evaluate"):
-        evaluate(Detector(tiny_detr), [], AttentionConfig.exact())
-
-
-def test_a_coco_folder_is_read(tmp_path):
-    page = render_page(5, 128, 96)
-    page.image.save(tmp_path / "page.png")
-    truth = page_truth(page)
-    annotations = {
-        "images": [{"id": 7, "file_name": "page.png", "height": 128, "width": 96}],
-        "categories": [{"id": 3, "name": truth.labels[0]}],
-        "annotations": [{"id": 1, "image_id": 7, "category_id": 3, "bbox": [1, 2, 30, 40], "area": 1200, "iscrowd": 0}],
-    }
-    (tmp_path / "annotations.json").write_text(json.dumps(annotations))
-    (sample,) = coco_samples(tmp_path, tmp_path / "annotations.json")
-    assert np.array_equal(sample.image, np.asarray(Image.open(tmp_path / "page.png")))
-    assert sample.truth.labels == truth.labels[:1]
-    assert sample.truth.boxes_xyxy.tolist() == [[1, 2, 31, 42]]
+        evaluate(detector, [], (EXACT,))
+    with pytest.raises(ValueError, match="no attention"):
+        evaluate(detector, PAGES, ())
+    stranger = Sample(np.zeros((64, 64, 3), np.uint8), GroundTruth(np.array([[0.0, 0, 9, 9]]), ("giraffe",)))
+    with pytest.raises(ValueError, match="no ground truth"):
+        evaluate(detector, [stranger], (EXACT,))

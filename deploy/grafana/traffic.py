@@ -1,0 +1,101 @@
+"""What comes in, what is turned away, what waits."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.models.common import StackingMode
+from grafana_foundation_sdk.models.dashboard import Panel
+from panels import Query, density, graph
+from queries import CHOSEN, HERE, buckets, mean, quantiles, rate
+
+QUEUE_LIMIT: Final = 128
+"""The default of ACT_DETR_MAX_QUEUE."""
+
+
+def row() -> list[Builder[Panel]]:
+    """Return the panels, in order."""
+    return [
+        graph(
+            "Requests by status",
+            "Detection requests by HTTP status; 499: the caller left.",
+            [
+                Query(
+                    rate(
+                        f'act_detr_request_duration_seconds_count{{{HERE}, route=~"/detect.*"}}',
+                        "route",
+                        "status",
+                    ),
+                    "{{route}} {{status}}",
+                )
+            ],
+            "reqps",
+            stacking=StackingMode.NORMAL,
+        ),
+        graph(
+            "Images by attention",
+            "Images answered, by how the encoder attended.",
+            [Query(rate(f"act_detr_images_total{{{CHOSEN}}}", "attention"), "{{attention}}")],
+            "images/s",
+            stacking=StackingMode.NORMAL,
+        ),
+        graph(
+            "Rejections by reason",
+            "Errors answered, by the problem's type; in /detect/batch each image counts. queue-full: 429, more load "
+            "than the device takes. not-ready and draining are mostly answers to probes.",
+            [Query(rate(f"act_detr_rejected_total{{{HERE}}}", "reason"), "{{reason}}")],
+            "reqps",
+            stacking=StackingMode.NORMAL,
+        ),
+        graph(
+            "Queue depth",
+            f"Images that wait for the device. At {QUEUE_LIMIT}, the default of ACT_DETR_MAX_QUEUE, more get a 429.",
+            [Query(f"act_detr_queue_depth{{{HERE}}}", "{{instance}}")],
+            "images",
+            steps=[(None, "transparent"), (0.8 * QUEUE_LIMIT, "orange"), (QUEUE_LIMIT, "red")],
+        ),
+        graph(
+            "Queue wait",
+            "How long images wait for the device.",
+            quantiles("act_detr_stage_duration_seconds", f'{CHOSEN}, stage="queue"'),
+            "s",
+        ),
+        graph(
+            "In flight",
+            "Detection requests under way, from the first byte of the body to the answer.",
+            [Query(f"act_detr_inflight_requests{{{HERE}}}", "{{instance}}")],
+            "short",
+        ),
+        density(
+            "Batch size",
+            "Batches by the number of images that ran together.",
+            buckets("act_detr_batch_size", CHOSEN),
+            "images",
+            width=6,
+        ),
+        graph(
+            "Mean batch size by attention",
+            "Images that ran together. Images share a batch when they share attention and its parameters.",
+            [Query(mean("act_detr_batch_size", CHOSEN, "attention"), "{{attention}}")],
+            "images",
+            width=6,
+        ),
+        graph(
+            "Padding",
+            "Share that padding each batch to one size would add: how unlike the images of a batch are.",
+            [Query(mean("act_detr_padding_ratio", HERE), "mean")],
+            "percentunit",
+            width=6,
+        ),
+        graph(
+            "Callers that left, memory that ran out",
+            "Requests whose caller left before the answer, and batches that the device had no memory for.",
+            [
+                Query(rate(f"act_detr_cancelled_total{{{HERE}}}"), "cancelled"),
+                Query(rate(f"act_detr_out_of_memory_total{{{HERE}}}"), "out of memory"),
+            ],
+            "ops",
+            width=6,
+        ),
+    ]

@@ -1,0 +1,103 @@
+"""Images with what is in them, one at a time: generated pages, or a data set in COCO's format."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.evaluation.coco_metrics import CocoImage, GroundTruth
+from models.training.coco_images import read_rgb
+from models.training.page_stream import HELD_OUT_SEEDS, held_out_pages
+from models.training.pages import LABELS, Page
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A uint8 RGB image [H, W, 3] and what is in it."""
+
+    image: NDArray[np.uint8]
+    truth: GroundTruth
+
+
+class Samples(Protocol):
+    """A data set that can be gone through again and again, and never lies in memory as a whole."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes that there are objects of, in order of the alphabet."""
+        ...
+
+    def __len__(self) -> int:
+        """How many images there are."""
+        ...
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Decode or render one image after another. Raises OSError or ValueError where one cannot be read."""
+        ...
+
+    def described(self) -> dict[str, Any]:
+        """What it takes to have the same data again."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PageSamples:
+    """Generated pages that training never renders; of a journal's size by default, in pixels."""
+
+    count: int = 100
+    height: int = 792
+    width: int = 612
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """All that pages may hold."""
+        return tuple(sorted(LABELS))
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Sample]:
+        for page in held_out_pages(self.count, self.height, self.width):
+            yield Sample(np.asarray(page.image), page_truth(page))
+
+    def described(self) -> dict[str, Any]:
+        """Name and seed."""
+        return {"data": f"pages:{self.count}:{self.height}x{self.width}", "first_seed": HELD_OUT_SEEDS}
+
+
+@dataclass(frozen=True, slots=True)
+class CocoSamples:
+    """Images of the folder `images` that the annotation file `annotations` lists; `listed`: those to be taken."""
+
+    images: Path
+    annotations: Path
+    listed: tuple[CocoImage, ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Those of the listed images' objects."""
+        return tuple(sorted({label for image in self.listed for label in image.truth.labels}))
+
+    def __len__(self) -> int:
+        return len(self.listed)
+
+    def __iter__(self) -> Iterator[Sample]:
+        for listed in self.listed:
+            path = self.images / listed.file_name
+            yield Sample(read_rgb(path, listed.height, listed.width), listed.truth)
+
+    def described(self) -> dict[str, Any]:
+        """Paths and the annotations' digest."""
+        digest = hashlib.sha256(self.annotations.read_bytes()).hexdigest()
+        return {"data": str(self.images), "annotations": str(self.annotations), "annotations_sha256": digest}
+
+
+def page_truth(page: Page) -> GroundTruth:
+    """What is on a generated page, by class name."""
+    return GroundTruth(page.boxes_xyxy, tuple(LABELS[label] for label in page.labels))
