@@ -1,4 +1,4 @@
-"""The command line: act-detr serve | detect FILE... | models | download NAME | evaluate.
+"""The command line: act-detr serve | detect FILE... | models | download NAME | evaluate | train.
 
 The model is imported by the commands that need it alone: torch takes seconds to load.
 """
@@ -25,7 +25,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from service.commands import evaluate
+from service.commands.evaluate import evaluate
+from service.commands.train import train
 
 if TYPE_CHECKING:
     from models.detections import Detections, Prediction
@@ -49,9 +50,6 @@ DeviceOption = Annotated[str, typer.Option(envvar="ACT_DETR_DEVICE", help="auto,
 CacheOption = Annotated[
     Path | None, typer.Option(envvar="ACT_DETR_CACHE_DIR", help="Folder of downloaded checkpoints.")
 ]
-
-
-app.command("evaluate")(evaluate.evaluate)
 
 
 def main() -> None:
@@ -239,6 +237,10 @@ def _reason(error: Exception) -> str:
 def _fail(message: str, status: int) -> NoReturn:
     _err.print(f"[red]{escape(message)}[/red]", soft_wrap=True)
     sys.exit(status)
+
+
+for _command in (evaluate, train):
+    app.command()(_command)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""What a training run sees when: page sizes that grow, a learning rate that warms up and falls."""
+"""Which page sizes a training run sees when: they grow."""
 
 from __future__ import annotations
 
-import math
 import random
 from dataclasses import dataclass
 
@@ -17,14 +16,28 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Curriculum:
-    """Small pages first: positions are encoded relative to the page, so what is learnt there carries over.
-
-    The learning rate's factor warms up linearly and falls to `floor` along a cosine over all stages.
-    """
+    """Small pages first: positions are encoded relative to the page, so what is learnt there carries over."""
 
     stages: tuple[Stage, ...]
-    warmup_steps: int = 400
-    floor: float = 0.01
+
+    @classmethod
+    def parse(cls, text: str) -> Curriculum:
+        """Read "1500:192-224,1000:256-304": steps, then the range of the shortest side in pixels. Raises ValueError."""
+        stages = []
+        for part in text.split(","):
+            try:
+                steps, sides = part.split(":")
+                low, high = sides.split("-")
+                stage = Stage(int(steps), (int(low), int(high)))
+            except ValueError:
+                raise ValueError(f"{part!r} is no stage: it should look like 1500:192-224") from None
+            if stage.steps < 1 or not 32 <= stage.shortest_sides[0] <= stage.shortest_sides[1]:
+                raise ValueError(f"stage {part!r} needs at least one step and rising sides of at least 32 pixels")
+            stages.append(stage)
+        return cls(tuple(stages))
+
+    def __str__(self) -> str:
+        return ",".join(f"{stage.steps}:{stage.shortest_sides[0]}-{stage.shortest_sides[1]}" for stage in self.stages)
 
     @property
     def steps(self) -> int:
@@ -46,10 +59,3 @@ class Curriculum:
         aspect = chance.choice((chance.uniform(1.28, 1.45), chance.uniform(1.28, 1.45), chance.uniform(1.0, 1.6)))
         longest = round(shortest * aspect)
         return (shortest, longest) if chance.random() < 0.06 else (longest, shortest)
-
-    def rate(self, step: int) -> float:
-        """The factor, in 0..1, of the peak learning rate at a step."""
-        if step < self.warmup_steps:
-            return (step + 1) / self.warmup_steps
-        progress = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
-        return self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))

@@ -7,17 +7,14 @@ from pathlib import Path
 
 import torch
 
-from models.config import pages_small
+from models.training.starting_point import averaged_weights, checkpoint_config
 from models.weights import save_checkpoint
 
 
 def export(checkpoint: Path, model: Path) -> None:
     """Write the averaged weights, without what only training needs."""
     state = torch.load(checkpoint, weights_only=True, map_location="cpu")
-    averaged = state["averaged"]
-    prefix = "module."
-    weights = {key.removeprefix(prefix): value for key, value in averaged.items() if key.startswith(prefix)}
-    save_checkpoint(model, weights, pages_small())
+    save_checkpoint(model, averaged_weights(state), checkpoint_config(state))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Hybrid matching (H-DETR, arXiv 2207.13080): more supervision in training, the same model at inference."""
+"""A Detr in training: hybrid matching (H-DETR, arXiv 2207.13080), dense supervision, distillation around it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,27 +12,41 @@ from models.attention.exact import ExactAttention
 from models.detr.detr import Detr
 from models.detr.heads import BoxHead
 from models.images import ImageBatch, PackedTokens
-from models.training.losses import LossTerms, dense_loss, set_loss
+from models.training.distillation import Distillation
+from models.training.losses import DenseGuess, LossTerms, dense_loss, full_precision, set_loss
 from models.training.matcher import Target
 
 
 @dataclass(frozen=True, slots=True)
 class HybridLosses:
-    """`one_to_one` is DETR's own loss; the others are None where they are switched off."""
+    """`one_to_one` is DETR's own loss; the others are None where they are switched off.
+
+    `distillation` is the unweighted distance of boxes, `distillation_weight` its share in the total.
+    """
 
     one_to_one: LossTerms
-    one_to_many: LossTerms | None
-    dense: LossTerms | None
+    one_to_many: LossTerms | None = None
+    dense: LossTerms | None = None
+    distillation: Tensor | None = None
+    distillation_weight: float = 0.0
 
     @property
     def total(self) -> Tensor:
         """The scalar that is minimised."""
-        return torch.stack([terms.total for terms in self.parts().values()]).sum()
+        total = torch.stack([terms.total for terms in self.parts().values()]).sum()
+        return total if self.distillation is None else total + self.distillation_weight * self.distillation
 
     def parts(self) -> dict[str, LossTerms]:
-        """Name the losses that were computed."""
+        """Name the supervised losses that were computed."""
         named = {"one_to_one": self.one_to_one, "one_to_many": self.one_to_many, "dense": self.dense}
         return {name: terms for name, terms in named.items() if terms is not None}
+
+    def scalars(self) -> dict[str, Tensor]:
+        """Everything worth a curve, by name: the total and its terms before they are weighted."""
+        named = {"total": self.total}
+        for name, terms in self.parts().items():
+            named |= {f"{name}/class": terms.class_, f"{name}/l1": terms.l1, f"{name}/giou": terms.giou}
+        return named if self.distillation is None else named | {"distillation": self.distillation}
 
 
 class DenseHead(nn.Module):
@@ -57,30 +71,38 @@ class HybridDetr(nn.Module):
 
     `extra_queries` learned queries go through the same decoder, unseen by the model's own, and every ground
     truth is matched to `repeats` of them. `dense` adds a head on the encoder's tokens. 0 and False switch
-    these off.
+    these off. `distillation` adds a second encoder pass, with the same weights and other attention.
     """
 
-    def __init__(self, detr: Detr, extra_queries: int, repeats: int, dense: bool) -> None:
+    def __init__(
+        self, detr: Detr, extra_queries: int, repeats: int, dense: bool, distillation: Distillation | None = None
+    ) -> None:
         super().__init__()
         self.detr = detr
         self.repeats = repeats
+        self.distillation = distillation if distillation and distillation.weight else None
         dim = detr.config.hidden_dim
         self.extra_embed = nn.Embedding(extra_queries, dim) if extra_queries else None
         self.dense_head = DenseHead(dim, len(detr.config.labels) + 1) if dense else None
 
     def forward(self, batch: ImageBatch, targets: Sequence[Target]) -> HybridLosses:
-        """Losses of B images of one size. Raises ValueError for images of several sizes."""
-        if len(batch.stacks) != 1:
-            raise ValueError(f"a training batch has images of one size, not {len(batch.stacks)}")
-        memory = self.detr.encode(batch, ExactAttention()).tokens
+        """Losses of B images of any sizes. One pass through the backbone serves every encoder pass."""
+        tokens = self.detr.tokens(batch)
+        memory: PackedTokens = self.detr.transformer.encoder(tokens, ExactAttention()).tokens
         decoded = self.decode(memory)
-        logits, boxes = self.detr.class_embed(decoded), self.detr.bbox_embed(decoded)
+        with torch.autocast(decoded.device.type, enabled=False):  # a box in bfloat16 is a pixel off
+            full = full_precision(decoded)
+            logits, boxes = self.detr.class_embed(full), self.detr.bbox_embed(full)
+            dense = self.dense_loss(batch, memory, targets)
         own = self.detr.config.queries
         many = None
         if self.extra_embed is not None:
             many = set_loss(logits[:, :, own:], boxes[:, :, own:], targets, self.repeats)
-        dense = self.dense_loss(batch, memory, targets)
-        return HybridLosses(set_loss(logits[:, :, :own], boxes[:, :, :own], targets), many, dense)
+        one = set_loss(logits[:, :, :own], boxes[:, :, :own], targets)
+        if self.distillation is None:
+            return HybridLosses(one, many, dense)
+        distance = self.distillation.loss(self.approximate_boxes(tokens, self.distillation), boxes[:, :, :own])
+        return HybridLosses(one, many, dense, distance, self.distillation.weight)
 
     def decode(self, memory: PackedTokens) -> Tensor:
         """Run the decoder: [layers, B, Q + extra, d], the model's own queries first."""
@@ -94,16 +116,39 @@ class HybridDetr(nn.Module):
         decoded: Tensor = self.detr.transformer.decoder(queries, memory, mask)
         return decoded
 
+    def approximate_boxes(self, tokens: PackedTokens, distillation: Distillation) -> Tensor:
+        """boxes_cxcywh [layers, B, Q, 4] of the backbone's tokens, encoded with the attention to distil into."""
+        memory = self.detr.transformer.encoder(tokens, distillation.strategy()).tokens
+        decoded = self.detr.transformer.decoder(self.detr.query_embed.weight, memory)
+        with torch.autocast(decoded.device.type, enabled=False):
+            boxes: Tensor = self.detr.bbox_embed(full_precision(decoded))
+        return boxes
+
     def dense_loss(self, batch: ImageBatch, memory: PackedTokens, targets: Sequence[Target]) -> LossTerms | None:
         """Loss of the dense head, None without one."""
         if self.dense_head is None:
             return None
-        (run,) = memory.runs()
-        stride = self.detr.config.backbone.stride
-        height, width = (-(-side // stride) for side in batch.stacks[0].shape[-2:])
-        centres = cell_centres(height, width).to(memory.values)
-        logits, boxes = self.dense_head(run.dense(memory.values), centres)
-        return dense_loss(logits, boxes, centres, targets)
+        values = full_precision(memory.values)
+        guesses, image, token = [], 0, 0
+        for images, height, width in size_runs(batch, self.detr.config.backbone.stride):
+            tokens = values[token : token + images * height * width].view(images, height * width, -1)
+            centres = cell_centres(height, width).to(values)
+            logits, boxes = self.dense_head(tokens, centres)
+            guesses.append(DenseGuess(logits, boxes, centres, targets[image : image + images]))
+            image += images
+            token += images * height * width
+        return dense_loss(guesses)
+
+
+def size_runs(batch: ImageBatch, stride: int) -> Iterator[tuple[int, int, int]]:
+    """Neighbours of one feature map's size, in the order the images came: how many, its height and width."""
+    stacked = [stack.shape[-2:] for stack in batch.stacks for _ in stack]
+    sizes = [(-(-stacked[place][0] // stride), -(-stacked[place][1] // stride)) for place in batch.order]
+    first = 0
+    for place in range(1, len(sizes) + 1):
+        if place == len(sizes) or sizes[place] != sizes[first]:
+            yield place - first, *sizes[first]
+            first = place
 
 
 def cell_centres(height: int, width: int) -> Tensor:

@@ -13,6 +13,7 @@ from torchvision.ops import generalized_box_iou_loss
 
 from models.boxes import cxcywh_to_xyxy
 from models.training.matcher import PaddedTargets, Target, match
+from models.training.processes import mean_over_processes, shared_count
 
 CLASS_WEIGHT: Final = 1.0
 L1_WEIGHT: Final = 5.0
@@ -46,16 +47,18 @@ def set_loss(
     Takes logits [layers, B, Q, K + 1] and boxes_cxcywh [layers, B, Q, 4] in 0..1. The box terms are divided
     by the ground-truth boxes of the batch times `repeats` (at least 1); the class term is the weighted mean
     over queries, no-object weighing `no_object_weight`. Reduced precision is computed as float32.
+
+    Where several processes share a batch, the batch is the whole: the mean of their losses is its loss.
     """
     images, queries = logits.shape[1:3]
-    layer_logits = _full_precision(logits).flatten(0, 1)
-    layer_boxes = _full_precision(boxes_cxcywh).flatten(0, 1)
+    layer_logits = full_precision(logits).flatten(0, 1)
+    layer_boxes = full_precision(boxes_cxcywh).flatten(0, 1)
     padded = PaddedTargets.from_targets(targets, layer_boxes)
     row, query, found = _matched_rows(match(layer_logits, layer_boxes, list(targets) * len(logits), repeats))
     classes = torch.full((len(layer_logits), queries), logits.shape[-1] - 1, device=logits.device)
     classes[row, query] = padded.labels[row % images, found]
     l1, giou = box_losses(layer_boxes[row, query], padded.boxes_cxcywh[row % images, found])
-    boxes = max(1, repeats * sum(len(target) for target in targets))
+    boxes = shared_count(l1.new_tensor(repeats * sum(len(target) for target in targets)))
     return LossTerms(
         class_loss(
             layer_logits.reshape(len(logits), images * queries, -1),
@@ -67,30 +70,47 @@ def set_loss(
     )
 
 
-def dense_loss(
-    token_logits: Tensor, token_boxes_cxcywh: Tensor, token_centres: Tensor, targets: Sequence[Target]
-) -> LossTerms:
+@dataclass(frozen=True, slots=True)
+class DenseGuess:
+    """What a dense head says of the tokens of b images of one size, and what is there.
+
+    `logits` [b, N, K + 1]; `boxes_cxcywh` [b, N, 4]; `centres` [N, 2] (x, y) of the tokens; boxes and centres
+    in 0..1.
+    """
+
+    logits: Tensor
+    boxes_cxcywh: Tensor
+    centres: Tensor
+    targets: Sequence[Target]
+
+
+def dense_loss(guesses: Sequence[DenseGuess]) -> LossTerms:
     """Teach every token the class and the box of the object that it lies in.
 
-    Takes token_logits [B, N, K + 1], token_boxes_cxcywh [B, N, 4] and token_centres [N, 2] (x, y), boxes and
-    centres in 0..1. `owners` says which token belongs to which object. The class term is a mean over tokens;
-    in the box terms every object counts alike, however many tokens it owns.
+    `owners` says which token belongs to which object. The class term is a mean over the tokens of all images,
+    those beside every object weighing `BACKGROUND_WEIGHT`; in the box terms every object counts alike, however
+    many tokens it owns. Reduced precision is computed as float32.
     """
-    logits, boxes = _full_precision(token_logits), _full_precision(token_boxes_cxcywh)
-    padded = PaddedTargets.from_targets(targets, boxes)
-    owner, owned = owners(token_centres.to(boxes), padded)
+    sums = [_dense_sums(guess) for guess in guesses]
+    class_, weight, l1, giou, objects = (torch.stack(column).sum() for column in zip(*sums, strict=True))
+    objects = shared_count(objects)
+    return LossTerms(class_ / mean_over_processes(weight), l1 / objects, giou / objects)
+
+
+def _dense_sums(guess: DenseGuess) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Sums of cross-entropy and of its weights over the tokens, of L1, 1 - GIoU and 1 over the objects."""
+    logits, boxes = full_precision(guess.logits), full_precision(guess.boxes_cxcywh)
+    padded = PaddedTargets.from_targets(guess.targets, boxes)
+    owner, owned = owners(guess.centres.to(boxes), padded)
     background = torch.full_like(owner, logits.shape[-1] - 1)
     classes = torch.where(owned, padded.labels.gather(1, owner), background)
+    weight = last_weighted(logits, BACKGROUND_WEIGHT)
+    nats = cross_entropy(logits.flatten(0, 1), classes.flatten(), weight, reduction="sum")
     tokens = torch.zeros_like(padded.real, dtype=boxes.dtype).scatter_add_(1, owner, owned.to(boxes))
     share = (1 / tokens).gather(1, owner)[owned]
     wanted = padded.boxes_cxcywh.gather(1, owner[..., None].expand(-1, -1, 4))[owned]
     l1, giou = box_losses(boxes[owned], wanted)
-    objects = (tokens > 0).sum().clamp(min=1)
-    return LossTerms(
-        class_loss(logits.flatten(0, 1)[None], classes.flatten()[None], BACKGROUND_WEIGHT),
-        (l1 * share).sum() / objects,
-        (giou * share).sum() / objects,
-    )
+    return nats, weight[classes].sum(), (l1 * share).sum(), (giou * share).sum(), (tokens > 0).sum().to(boxes)
 
 
 def owners(centres: Tensor, targets: PaddedTargets) -> tuple[Tensor, Tensor]:
@@ -113,10 +133,16 @@ def class_loss(logits: Tensor, classes: Tensor, last_weight: float) -> Tensor:
 
     Class K weighs `last_weight`, every other 1.
     """
+    weight = last_weighted(logits, last_weight)
+    losses = cross_entropy(logits.transpose(1, 2), classes, weight, reduction="none")
+    return (losses.sum(1) / mean_over_processes(weight[classes].sum(1))).sum()
+
+
+def last_weighted(logits: Tensor, last_weight: float) -> Tensor:
+    """Class weights [K + 1] for logits [..., K + 1]: 1, but `last_weight` for the last."""
     weight = logits.new_ones(logits.shape[-1])
     weight[-1] = last_weight
-    losses = cross_entropy(logits.transpose(1, 2), classes, weight, reduction="none")
-    return (losses.sum(1) / weight[classes].sum(1)).sum()
+    return weight
 
 
 def box_losses(predicted_cxcywh: Tensor, wanted_cxcywh: Tensor) -> tuple[Tensor, Tensor]:
@@ -126,7 +152,7 @@ def box_losses(predicted_cxcywh: Tensor, wanted_cxcywh: Tensor) -> tuple[Tensor,
     return l1, giou
 
 
-def _full_precision(x: Tensor) -> Tensor:
+def full_precision(x: Tensor) -> Tensor:
     """Raise half precisions to float32; leave float64."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 

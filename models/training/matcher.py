@@ -21,6 +21,10 @@ L1_COST: Final = 5.0
 GIOU_COST: Final = 2.0
 
 
+class NotFinite(ValueError):
+    """A model whose numbers have become infinite or none: its training has failed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """Ground truth of one image: `labels` int64 [n] in 0..K-1; `boxes_cxcywh` float [n, 4] in 0..1."""
@@ -65,7 +69,7 @@ def match(
     target indices), int64 on the CPU, of equal length min(Q, repeats x n), query indices rising. Every ground
     truth is matched up to `repeats` times (one-to-many matching, H-DETR, arXiv 2207.13080).
 
-    Raises ValueError, naming the image, where a cost is not finite, and for a number of targets other than B.
+    Raises NotFinite, naming the image, where a cost is not finite, and ValueError for a number of targets other than B.
     """
     if len(targets) != len(logits):
         raise ValueError(f"{len(logits)} predictions cannot be matched to {len(targets)} targets")
@@ -94,6 +98,6 @@ def matching_cost(logits: Tensor, boxes_cxcywh: Tensor, targets: PaddedTargets) 
 def _assign(cost: NDArray[np.floating], repeats: int, image: int) -> tuple[Tensor, Tensor]:
     """Solve one image's cost [Q, n], every ground truth standing `repeats` times."""
     if not np.isfinite(cost).all():
-        raise ValueError(f"the matching cost of image {image} is not finite")
+        raise NotFinite(f"the matching cost of image {image} is not finite")
     queries, objects = linear_sum_assignment(np.tile(cost, (1, repeats)))
     return torch.from_numpy(queries), torch.from_numpy(objects % max(1, cost.shape[1]))

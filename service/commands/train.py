@@ -126,6 +126,7 @@ def train(
     """
     from models.config import AttentionConfig
     from models.training.distillation import Distillation
+    from models.training.matcher import NotFinite
     from models.training.planning import Length, plan
     from models.training.processes import chosen_device
     from models.training.recipe import Hybrid
@@ -167,6 +168,8 @@ def train(
             cache_dir=cache_dir,
         )
         run(recipe, surroundings)
+    except NotFinite as error:
+        _fail(f"{error}: try a lower rate, or clip harder; the last checkpoint is from before", 1)
     except (ValueError, OSError, KeyError) as error:
         _fail(str(error.args[0]) if isinstance(error, KeyError) else str(error), 2)
     except (WeightsError, RuntimeError) as error:

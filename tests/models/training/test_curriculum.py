@@ -2,7 +2,7 @@ import pytest
 
 from models.training.curriculum import Curriculum, Stage
 
-CURRICULUM = Curriculum((Stage(100, (64, 80)), Stage(50, (160, 200))), warmup_steps=10)
+CURRICULUM = Curriculum((Stage(100, (64, 80)), Stage(50, (160, 200))))
 
 
 def test_stages_follow_each_other_and_the_last_stays():
@@ -19,9 +19,13 @@ def test_page_sizes_grow_and_depend_on_the_step_alone():
     assert 100 < portrait < 150
 
 
-def test_the_rate_warms_up_peaks_and_falls_to_its_floor():
-    rates = [CURRICULUM.rate(step) for step in range(151)]
-    assert rates[0] == pytest.approx(0.1)
-    assert max(rates) == rates[10] == 1
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert rates[150] == pytest.approx(CURRICULUM.floor)
+def test_stages_are_read_from_text_and_written_back():
+    text = "2400:192-224,90:336-368"
+    assert Curriculum.parse(text).stages == (Stage(2400, (192, 224)), Stage(90, (336, 368)))
+    assert str(Curriculum.parse(text)) == text
+
+
+@pytest.mark.parametrize("text", ["", "100", "100:64", "100:a-b", "0:64-80", "100:80-64", "100:8-16", "1:64-80,"])
+def test_what_is_no_stage_is_refused(text):
+    with pytest.raises(ValueError, match="stage"):
+        Curriculum.parse(text)

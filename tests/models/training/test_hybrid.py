@@ -7,7 +7,7 @@ from models.attention.exact import ExactAttention
 from models.config import BackboneConfig, DetrConfig
 from models.detr.detr import Detr
 from models.images import ImageBatch
-from models.training.hybrid import HybridDetr, cell_centres
+from models.training.hybrid import HybridDetr, cell_centres, size_runs
 from models.training.losses import set_loss
 from models.training.matcher import Target
 
@@ -112,10 +112,34 @@ def test_training_on_one_batch_lowers_every_loss(detr):
         assert terms.total < 0.7 * first.parts()[name].total, name
 
 
-def test_refuses_images_of_several_sizes(detr):
-    mixed = ImageBatch.from_images([torch.zeros(3, 36, 28), torch.zeros(3, 28, 36)])
-    with pytest.raises(ValueError, match="one size"):
-        HybridDetr(detr, extra_queries=7, repeats=3, dense=True)(mixed, targets())
+def test_images_of_several_sizes_in_any_order():
+    # 36 x 28 and 28 x 36 make equally many tokens, in maps of other shapes.
+    images = [torch.randn(3, *size) for size in ((36, 28), (28, 36), (36, 28))]
+    boxes = [torch.rand(n, 4) * 0.4 + 0.2 for n in (2, 1, 0)]
+    wanted = [Target(torch.zeros(len(box), dtype=torch.int64), box) for box in boxes]
+    hybrid = HybridDetr(Detr(CONFIG), extra_queries=7, repeats=3, dense=True)
+    with torch.no_grad():
+        first, second = (
+            hybrid(ImageBatch.from_images([images[place] for place in order]), [wanted[place] for place in order])
+            for order in ((0, 1, 2), (2, 0, 1))
+        )
+    for name, value in first.scalars().items():
+        torch.testing.assert_close(second.scalars()[name], value, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_neighbours_of_one_size_run_together():
+    batch = ImageBatch.from_images([torch.zeros(3, *size) for size in ((36, 28), (28, 36), (28, 36), (36, 28))])
+    assert list(size_runs(batch, 8)) == [(1, 5, 4), (2, 4, 5), (1, 5, 4)]
+
+
+def test_reduced_precision_leaves_losses_in_float32(detr):
+    hybrid = HybridDetr(detr, extra_queries=7, repeats=3, dense=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        reduced = hybrid(batch(), targets())
+    full = hybrid(batch(), targets())
+    for name, value in full.scalars().items():
+        assert reduced.scalars()[name].dtype == torch.float32
+        torch.testing.assert_close(reduced.scalars()[name], value, rtol=0.1, atol=0.05, msg=name)
 
 
 def test_cells_lie_row_by_row():

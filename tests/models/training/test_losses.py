@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from models.training.losses import BACKGROUND_WEIGHT, dense_loss, owners, set_loss
+from models.training.losses import BACKGROUND_WEIGHT, DenseGuess, dense_loss, owners, set_loss
 from models.training.matcher import PaddedTargets, Target
 
 LEFT, RIGHT = [0.25, 0.5, 0.5, 1.0], [0.75, 0.5, 0.5, 1.0]
@@ -118,7 +118,7 @@ def test_dense_loss_worked_by_hand():
     logits = torch.tensor([[[3.0, 1.0], [1.0, 1.0], [1.0, 3.0]]]).log()
     box = [1 / 3, 0.5, 2 / 3, 1.0]
     boxes = torch.tensor([[box, [1 / 3, 0.25, 2 / 3, 0.5], [0.0, 0.0, 1.0, 1.0]]])
-    loss = dense_loss(logits, boxes, centres, [target([0], [box])])
+    loss = dense_loss([DenseGuess(logits, boxes, centres, [target([0], [box])])])
     nats = -math.log(3 / 4) - math.log(1 / 2) - BACKGROUND_WEIGHT * math.log(3 / 4)
     assert loss.class_.item() == pytest.approx(nats / (2 + BACKGROUND_WEIGHT), rel=1e-5)
     # Token 0 is right; token 1 has L1 0.25 + 0.5 and half the box, IoU = GIoU = 0.5: the object's mean.
@@ -131,12 +131,12 @@ def test_dense_loss_counts_objects_alike():
     centres = torch.tensor([[x, 0.5] for x in (0.125, 0.375, 0.625, 0.875)])
     wide, narrow = [0.375, 0.5, 0.75, 1.0], [0.875, 0.5, 0.25, 1.0]
     boxes = torch.tensor([[wide, wide, wide, [0.875, 0.5, 0.25, 0.5]]])
-    loss = dense_loss(torch.zeros(1, 4, 2), boxes, centres, [target([0, 0], [wide, narrow])])
+    loss = dense_loss([DenseGuess(torch.zeros(1, 4, 2), boxes, centres, [target([0, 0], [wide, narrow])])])
     assert loss.l1.item() == pytest.approx(0.5 / 2)
 
 
 def test_dense_loss_without_ground_truth():
-    loss = dense_loss(torch.zeros(2, 3, 4), torch.rand(2, 3, 4), torch.rand(3, 2), [target([], [])] * 2)
+    loss = dense_loss([DenseGuess(torch.zeros(2, 3, 4), torch.rand(2, 3, 4), torch.rand(3, 2), [target([], [])] * 2)])
     assert loss.class_.item() == pytest.approx(math.log(4))
     assert loss.l1.item() == loss.giou.item() == 0
 
@@ -147,5 +147,17 @@ def test_dense_loss_gradient():
     boxes = (torch.rand(2, 6, 4, dtype=torch.float64) * 0.4 + 0.3).requires_grad_()
     centres, targets = torch.rand(6, 2), random_targets(2, 0)
     assert torch.autograd.gradcheck(
-        lambda logits, boxes: dense_loss(logits, boxes, centres, targets).total, (logits, boxes)
+        lambda logits, boxes: dense_loss([DenseGuess(logits, boxes, centres, targets)]).total, (logits, boxes)
     )
+
+
+def test_dense_loss_of_several_sizes_is_one_mean_over_all_tokens_and_objects():
+    torch.manual_seed(3)
+    logits, boxes, centres = torch.randn(3, 6, 4), torch.rand(3, 6, 4), torch.rand(6, 2)
+    targets = random_targets(2, 0, 3)
+    together = dense_loss([DenseGuess(logits, boxes, centres, targets)])
+    apart = dense_loss(
+        [DenseGuess(logits[own], boxes[own], centres, targets[own]) for own in (slice(0, 1), slice(1, 3))]
+    )
+    for term in ("class_", "l1", "giou"):
+        torch.testing.assert_close(getattr(apart, term), getattr(together, term))

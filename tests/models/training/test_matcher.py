@@ -5,7 +5,7 @@ from itertools import permutations
 import pytest
 import torch
 
-from models.training.matcher import PaddedTargets, Target, match, matching_cost
+from models.training.matcher import NotFinite, PaddedTargets, Target, match, matching_cost
 
 
 def target(labels: list[int], boxes: list[list[float]]) -> Target:
@@ -104,7 +104,7 @@ def test_no_ground_truth_at_all():
 def test_names_the_image_whose_cost_is_not_finite(bad):
     logits, boxes = torch.zeros(2, 3, 2), torch.rand(2, 3, 4)
     boxes[1, 2, 0] = bad
-    with pytest.raises(ValueError, match="image 1 is not finite"):
+    with pytest.raises(NotFinite, match="image 1 is not finite"):
         match(logits, boxes, [target([0], [[0.5] * 4])] * 2)
 
 

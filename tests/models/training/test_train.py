@@ -1,82 +1,156 @@
-import math
+"""Whole runs: killed and resumed, stopped, shared among processes, and on a data set with other classes."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
-from models.config import pages_small
-from models.training.curriculum import Curriculum, Stage
-from models.training.export import export
-from models.training.train import Recipe, Trainer, parse_stages
-from models.weights import resolve
+from models.config import AttentionConfig, pages_small
+from models.detector import load_detector
+from models.training.curriculum import Curriculum
+from models.training.distillation import Distillation
+from models.training.pages_dataset import write_pages
+from models.training.recipe import Hybrid, Recipe
+from models.training.run import BEST, CHECKPOINT, MODEL, Surroundings
+from models.training.train import train
+from models.weights import resolve, save_checkpoint
 
-SMALL = replace(pages_small(), encoder_layers=1, decoder_layers=1, queries=12)
-RECIPE = Recipe(Curriculum((Stage(4, (96, 112)),), warmup_steps=1), batch_size=2, extra_queries=8, repeats=2)
-
-
-def trainer(folder, recipe=RECIPE):
-    folder.mkdir(exist_ok=True)
-    return Trainer(SMALL, recipe, folder)
+SCRIPT = "import typer; from service.commands.train import train; typer.run(train)"
 
 
-def test_stages_are_read_from_text():
-    assert parse_stages("2400:192-224,90:336-368") == (Stage(2400, (192, 224)), Stage(90, (336, 368)))
+@pytest.fixture
+def tiny_file(tiny_detr, tmp_path):
+    path = tmp_path / "tiny.safetensors"
+    save_checkpoint(path, tiny_detr.state_dict(), tiny_detr.config)
+    return path
 
 
-def test_a_killed_run_goes_on_from_its_checkpoint_to_the_same_weights(tmp_path):
-    whole = trainer(tmp_path / "whole")
-    whole.run(save_every=100, log_every=100)
-    killed = trainer(tmp_path / "killed", replace(RECIPE, curriculum=replace(RECIPE.curriculum)))
-    batches = iter_batches(RECIPE, 2)
-    killed.model.train()
-    for batch in batches:
-        killed.update(killed.model, batch)
-        killed.step += 1
-    killed.save()
-    resumed = trainer(tmp_path / "killed")
-    resumed.resume()
-    assert resumed.step == 2
-    resumed.run(save_every=100, log_every=100)
-    ours, expected = resumed.model.state_dict(), whole.model.state_dict()
-    for key in expected:
-        torch.testing.assert_close(ours[key], expected[key], msg=key)
+def surroundings(output, **changed):
+    return Surroundings(output, **({"workers": 0, "threads": 1, "log_every": 1, "eval_every": 0} | changed))
 
 
-def iter_batches(recipe, count):
-    from models.training.page_stream import PageStream
-
-    stream = PageStream(recipe.curriculum, recipe.batch_size, 0)
-    return [stream.batch(step) for step in range(count)]
-
-
-def test_the_loss_falls_on_pages_seen_again_and_again(tmp_path):
-    recipe = replace(RECIPE, learning_rate=1e-3, curriculum=Curriculum((Stage(1000, (96, 112)),), warmup_steps=1))
-    run = trainer(tmp_path, recipe)
-    (batch,) = iter_batches(recipe, 1)
-    run.model.train()
-    losses = [run.update(run.model, batch).total.item() for _ in range(25)]
-    assert all(math.isfinite(loss) for loss in losses)
-    assert losses[-1] < 0.75 * losses[0]
+def page_recipe(model, steps, batch_size=2):
+    return Recipe(
+        str(model),
+        "pages",
+        steps,
+        batch_size=batch_size,
+        hybrid=Hybrid(),
+        distillation=Distillation(AttentionConfig.act(8, 2.0)),
+        stages=Curriculum.parse(f"{steps}:64-64"),
+    )
 
 
-def test_the_exported_model_is_the_averaged_one_without_training_parts(tmp_path, monkeypatch):
-    run = trainer(tmp_path)
-    run.run(save_every=100, log_every=100)
-    monkeypatch.setattr("models.training.export.pages_small", lambda: SMALL)
-    export(run.checkpoint, tmp_path / "model.safetensors")
-    loaded = resolve(str(tmp_path / "model.safetensors"))
-    averaged = run.averaged.module.state_dict()
-    assert loaded.config == SMALL
-    assert set(loaded.state_dict) == {key for key in averaged if not key.endswith("num_batches_tracked")}
-    assert all(torch.equal(loaded.state_dict[key], averaged[key]) for key in loaded.state_dict)
+def command(model, output, steps, *options):
+    return [
+        *("--model", model, "--data", "pages", "--stages", f"{steps}:64-64", "--output", output, "--device", "cpu"),
+        *("--hybrid", "--distil", "act:L=8,r=2", "--workers", 0, "--threads", 1, "--log-every", 1, "--eval-every", 0),
+        *options,
+    ]
+
+
+def started(arguments):
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, *map(str, arguments)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+
+
+def losses(output):
+    lines = (output / "metrics.jsonl").read_text().splitlines() if (output / "metrics.jsonl").exists() else []
+    rows = [json.loads(line) for line in lines if line.endswith("}")]
+    return [(row["step"], row["total"], row["one_to_one/l1"], row["distillation"]) for row in rows if "total" in row]
+
+
+def wait_for_step(process, output, step):
+    end = time.monotonic() + 240
+    while not (found := losses(output)) or found[-1][0] < step:
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_command(tmp_path):
-    import subprocess
-    import sys
+def test_a_run_that_is_killed_and_stopped_has_the_losses_of_one_that_is_not(tiny_file, tmp_path):
+    steps = 40
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert train(page_recipe(tiny_file, steps), surroundings(whole))
+    arguments = command(tiny_file, broken, steps, "--batch-size", 2, "--save-every", 4)
+    killed = started(arguments)
+    wait_for_step(killed, broken, 10)
+    killed.kill()
+    assert killed.wait(60) == -signal.SIGKILL
+    assert torch.load(broken / CHECKPOINT, weights_only=True)["step"] < steps
+    stopped = started(arguments)
+    wait_for_step(stopped, broken, losses(broken)[-1][0] + 4)
+    stopped.terminate()
+    assert stopped.wait(60) == 0
+    said = stopped.stderr.read().decode()
+    assert "going on after step" in said
+    assert f"stopped after step {torch.load(broken / CHECKPOINT, weights_only=True)['step']}" in said
+    assert train(page_recipe(tiny_file, steps), surroundings(broken))
+    assert losses(broken) == losses(whole)
+    ours, theirs = (resolve(str(folder / MODEL)).state_dict for folder in (broken, whole))
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "models.training.train"]
-    options = ["--output", str(tmp_path), "--stages", "2:64-64", "--batch-size", "2"]
-    subprocess.run([*command, *options], check=True, timeout=200, capture_output=True)
-    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 2
+
+@pytest.mark.slow
+def test_two_processes_with_half_the_batch_each_train_as_one(tiny_file, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert train(page_recipe(tiny_file, 3, batch_size=4), surroundings(one))
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--no-python", sys.executable, "-c", SCRIPT]
+    arguments = command(tiny_file, two, 3, "--batch-size", 4)
+    subprocess.run([sys.executable, *launcher, *map(str, arguments)], check=True, timeout=280, capture_output=True)
+    assert [row[0] for row in losses(two)] == [1, 2, 3]
+    np.testing.assert_allclose(losses(two), losses(one), rtol=2e-4, atol=1e-6)
+
+
+def test_own_labels_become_a_model_that_is_loaded_as_it_is(tiny_file, tmp_path):
+    data, output = tmp_path / "data", tmp_path / "leaflets"
+    write_pages(data, train=3, val=2, height=120, width=96)
+    for path in (data / "annotations").iterdir():
+        path.write_text(path.read_text().replace('"figure"', '"picture"'))
+    recipe = Recipe(str(tiny_file), str(data), 3, batch_size=2)
+    assert train(recipe, surroundings(output, eval_every=2))
+    for name in (MODEL, BEST):
+        detector = load_detector(str(output / name))
+        assert detector.labels == ("text", "title", "list", "table", "picture")
+        assert detector.name == "leaflets"
+        assert len(detector.detect(np.full((90, 70, 3), 255, np.uint8)).detections) == 9
+    rows = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "AP/exact" in row] == [2, 3]
+    best = torch.load(output / CHECKPOINT, weights_only=True)["best"]
+    assert best == max(row["AP/exact"] for row in rows if "AP/exact" in row)
+
+
+def test_the_attention_that_was_distilled_becomes_the_default(tiny_file, tmp_path):
+    recipe = page_recipe(tiny_file, 1)
+    assert train(recipe, surroundings(tmp_path / "run", name="distilled", eval_every=1, held_out_images=1))
+    config = resolve(str(tmp_path / "run" / MODEL)).config
+    assert (config.name, config.act_L, config.act_r) == ("distilled", 8, 2.0)
+    row = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert {"AP/exact", "AP/act:L=8,r=2"} < row.keys()
+
+
+def test_a_run_cannot_change_its_settings_or_its_classes(tiny_file, tmp_path):
+    recipe = page_recipe(tiny_file, 1)
+    assert train(recipe, surroundings(tmp_path / "run"))
+    with pytest.raises(ValueError, match=r"learning_rate was 0\.0001, not 0\.1"):
+        train(replace(recipe, learning_rate=0.1), surroundings(tmp_path / "run"))
+    data = tmp_path / "data"
+    write_pages(data, train=1, val=0, height=120, width=96)
+    for path in (data / "annotations").iterdir():
+        path.write_text(path.read_text().replace('"figure"', '"picture"'))
+    with pytest.raises(ValueError, match="other classes: text, title, list, table, figure"):
+        train(replace(recipe, data=str(data)), surroundings(tmp_path / "run"))
+
+
+def test_pages_small_is_named_after_itself(tmp_path):
+    recipe = Recipe("pages-small", "pages", 1, batch_size=1, stages=Curriculum.parse("1:64-64"))
+    assert train(recipe, surroundings(tmp_path))
+    assert resolve(str(tmp_path / MODEL)).config == pages_small()

@@ -1,0 +1,141 @@
+"""What happens between the steps of a run: reports, validation, checkpoints, and stopping when asked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from models.config import AttentionConfig
+from models.training.display import Display
+from models.training.hybrid import HybridLosses
+from models.training.interruption import Interruption
+from models.training.processes import any_process, mean_over_processes, rank
+from models.training.run_log import RunLog
+from models.training.trainer import Trainer
+from models.training.training_data import HeldOut, open_held_out, open_stream
+from models.training.training_state import TrainingState
+from models.training.validation import as_values, validate
+
+CHECKPOINT = "checkpoint.pt"
+MODEL = "model.safetensors"
+BEST = "best.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Where and how a run goes: nothing here changes the weights that come out of it.
+
+    `output` gets the checkpoint, the models and the logs; `name` is what the model calls itself (None: what it
+    started from, or the output folder if the classes are others). `workers` processes make batches. Every so
+    many steps the run is saved, validated (0: never) and logged; `held_out` is the data to validate on (None:
+    the training data's validation split, if any), `held_out_images` how many at most.
+    """
+
+    output: Path
+    name: str | None = None
+    device: str = "cpu"
+    workers: int = 1
+    threads: int | None = None
+    save_every: int = 100
+    eval_every: int = 500
+    log_every: int = 10
+    held_out: str | None = None
+    held_out_images: int = 200
+    cache_dir: Path | None = None
+
+
+class Run:
+    """One process's part of a run. The first process speaks and writes for all."""
+
+    def __init__(self, state: TrainingState, surroundings: Surroundings, device: torch.device) -> None:
+        recipe = state.recipe
+        self.state = state
+        self.surroundings = surroundings
+        self.device = device
+        self.stream = open_stream(recipe, state.config)
+        self.held_out: HeldOut | None = None
+        if surroundings.eval_every:
+            self.held_out = open_held_out(surroundings.held_out or recipe.data, surroundings.held_out_images)
+        self.attentions = [AttentionConfig.exact()]
+        if recipe.distillation is not None:
+            self.attentions.append(recipe.distillation.attention)
+        self.display = Display(recipe.steps, state.step, quiet=rank() > 0)
+        self.log = RunLog(surroundings.output, state.step, silent=rank() > 0)
+
+    def to_the_end(self, interruption: Interruption, remarks: Sequence[str]) -> bool:
+        """Train until no step is left, or until any process is asked to stop (False); all is saved either way."""
+        state, surroundings = self.state, self.surroundings
+        with self.display, self.log:
+            for remark in remarks:
+                self.display.say(remark)
+            clock = StepClock(state.step)
+            for losses in Trainer(state, self.device).steps(self.stream, surroundings.workers):
+                if self.due(surroundings.log_every):
+                    self.report(losses, clock)
+                self.display.advance(state.step)
+                stopping = any_process(interruption.wanted)
+                if self.held_out is not None and self.due(surroundings.eval_every) and not stopping:
+                    self.validate(self.held_out)
+                    clock.restart(state.step)
+                    self.save()
+                elif stopping or self.due(surroundings.save_every):
+                    self.save()
+                if stopping and state.step < state.recipe.steps:
+                    self.display.say(f"stopped after step {state.step}; the same command goes on from here")
+                    return False
+            self.display.say(f"{surroundings.output / MODEL} is ready")
+        return True
+
+    def due(self, every: int) -> bool:
+        """Whether something that is done every so many steps is to be done now; the last step always counts."""
+        return self.state.step % every == 0 or self.state.step == self.state.recipe.steps
+
+    def report(self, losses: HybridLosses, clock: StepClock) -> None:
+        """Show and log the losses of the last step, of all processes."""
+        scalars = losses.scalars()
+        means = mean_over_processes(torch.stack([value.detach().float() for value in scalars.values()]))
+        values = dict(zip(scalars, means.tolist(), strict=True))
+        values["rate"] = self.state.optimizer.param_groups[0]["lr"]
+        values["images_per_second"] = self.state.recipe.batch_size * clock.steps_per_second(self.state.step)
+        self.display.report(self.state.step, values)
+        self.log.write(self.state.step, values)
+
+    def validate(self, held_out: HeldOut) -> None:
+        """Score the averaged model, and keep it if it is the best so far: by AP, a mean over the attentions."""
+        state = self.state
+        metrics = validate(state.averaged_detr(), held_out, self.attentions, self.device)
+        self.log.write(state.step, as_values(metrics))
+        scores = ", ".join(f"{name} AP {row.ap:.3f} AP50 {row.ap50:.3f}" for name, row in metrics.items())
+        self.display.say(f"step {state.step}: {scores}")
+        mean = sum(row.ap for row in metrics.values()) / len(metrics)
+        if state.best is None or mean > state.best:
+            state.best = mean
+            if rank() == 0:
+                state.export(self.surroundings.output / BEST)
+
+    def save(self) -> None:
+        """Write the checkpoint, and the model as it stands."""
+        if rank() == 0:
+            self.state.save(self.surroundings.output / CHECKPOINT)
+            self.state.export(self.surroundings.output / MODEL)
+
+
+class StepClock:
+    """Steps a second since it was last asked."""
+
+    def __init__(self, step: int) -> None:
+        self.restart(step)
+
+    def restart(self, step: int) -> None:
+        """Count from here on."""
+        self._since, self._step = time.monotonic(), step
+
+    def steps_per_second(self, step: int) -> float:
+        """The mean rate since the last time."""
+        rate = (step - self._step) / (time.monotonic() - self._since)
+        self.restart(step)
+        return rate

@@ -1,0 +1,114 @@
+"""What a run starts from: weights of any model that can be served, a training checkpoint, or nothing."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from models.config import DetrConfig, named_config, pages_small
+from models.detr.detr import Detr
+from models.training.hybrid import HybridDetr
+from models.weights import load_strict, resolve
+from models.weights.config_json import config_from_json
+from models.weights.download import Progress
+
+SCRATCH: Final = ":scratch"
+AVERAGED: Final = "module."
+DETR: Final = "detr."
+
+
+@dataclass(frozen=True, slots=True)
+class StartingPoint:
+    """A configuration and its weights, by published names; None: from nothing.
+
+    `training_parts` are the weights that only training needs, where a checkpoint of a run has them.
+    """
+
+    config: DetrConfig
+    weights: dict[str, Tensor] | None
+    training_parts: dict[str, Tensor] = field(default_factory=dict)
+
+    def detr(self) -> Detr:
+        """A model without its weights yet. Batch norms learn when training from nothing, else they are frozen."""
+        return Detr(self.config, nn.BatchNorm2d) if self.weights is None else Detr(self.config)
+
+    def fill(self, model: HybridDetr) -> None:
+        """Copy the weights into a model, and the parts for training that fit it."""
+        if self.weights is not None:
+            load_strict(model.detr, self.weights)
+        own = model.state_dict()
+        fitting = {key: part for key, part in self.training_parts.items() if _fits(part, own.get(key))}
+        model.load_state_dict(fitting, strict=False)
+
+
+def starting_point(model: str, cache_dir: Path | None = None, progress: Progress | None = None) -> StartingPoint:
+    """Find what a person wants to start from.
+
+    `NAME:scratch` is a named model's shape without weights; a `.pt` file that training wrote starts from its
+    averaged weights; everything else is what can be served (`models.weights.resolve`). Raises WeightsError,
+    KeyError for an unknown name.
+    """
+    if model.endswith(SCRATCH):
+        return StartingPoint(named_config(model.removesuffix(SCRATCH)), None)
+    path = Path(model).expanduser()
+    state = _training_checkpoint(path) if path.suffix == ".pt" and path.is_file() else None
+    if state is not None:
+        return StartingPoint(checkpoint_config(state), averaged_weights(state), _training_parts(state["model"]))
+    loaded = resolve(model, cache_dir=cache_dir, progress=progress)
+    return StartingPoint(loaded.config, loaded.state_dict)
+
+
+def relabelled(start: StartingPoint, labels: Sequence[str]) -> StartingPoint:
+    """The same with a class head for other labels, in their order; unchanged where the labels are the same.
+
+    The rows of classes that both know by name, and of no-object, are kept; new classes start at small random
+    weights, as in a new model. All other weights stay.
+    """
+    old = start.config.labels
+    if set(labels) == {label for label in old if label is not None}:
+        return start
+    config = replace(start.config, labels=tuple(labels))
+    if start.weights is None:
+        return StartingPoint(config, None)
+    fresh = nn.Linear(config.hidden_dim, len(labels) + 1)
+    rows = [(new, old.index(label)) for new, label in enumerate(labels) if label in old] + [(len(labels), len(old))]
+    head = {"class_embed.weight": fresh.weight.detach(), "class_embed.bias": fresh.bias.detach()}
+    for key, values in head.items():
+        for new, row in rows:
+            values[new] = start.weights[key][row]
+    parts = {key: part for key, part in start.training_parts.items() if "class_embed" not in key}
+    return StartingPoint(config, start.weights | head, parts)
+
+
+def averaged_weights(state: dict[str, Any]) -> dict[str, Tensor]:
+    """The averaged model of a training checkpoint, by published names."""
+    averaged: dict[str, Tensor] = state["averaged"]
+    return {key.removeprefix(AVERAGED): value for key, value in averaged.items() if key.startswith(AVERAGED)}
+
+
+def checkpoint_config(state: dict[str, Any]) -> DetrConfig:
+    """The configuration in a training checkpoint; the first ones had none, and were all of the page detector."""
+    return config_from_json(state["config"]) if "config" in state else pages_small()
+
+
+def _training_parts(model: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value for key, value in model.items() if not key.startswith(DETR)}
+
+
+def _fits(given: Tensor, own: Tensor | None) -> bool:
+    return own is not None and own.shape == given.shape
+
+
+def _training_checkpoint(path: Path) -> dict[str, Any] | None:
+    """Read a checkpoint that training wrote; None for any other file."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+        return None  # `resolve` will say what is wrong with it
+    return state if isinstance(state, dict) and {"model", "averaged", "step"} <= state.keys() else None

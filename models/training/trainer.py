@@ -1,0 +1,52 @@
+"""One optimiser step after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from models.images import ImageBatch
+from models.preprocess import normalise
+from models.training.batches import BatchStream, TrainingBatch
+from models.training.hybrid import HybridLosses
+from models.training.processes import ranks
+from models.training.training_state import TrainingState
+
+
+class Trainer:
+    """This process's part of a run: takes its share of every batch and keeps the state in step with the others'."""
+
+    def __init__(self, state: TrainingState, device: torch.device) -> None:
+        self.state = state
+        self.device = device
+        self.model: nn.Module = state.model
+        if ranks() > 1:
+            own = [device] if device.type == "cuda" else None
+            self.model = DistributedDataParallel(state.model, device_ids=own)
+        self.model.train()
+
+    def steps(self, stream: BatchStream, workers: int) -> Iterator[HybridLosses]:
+        """Train to the end of the recipe, and yield this process's losses after every step."""
+        for batch in stream.loader(self.state.step, self.state.recipe.steps, workers):
+            losses = self.update(batch)
+            self.state.step += 1
+            yield losses
+
+    def update(self, batch: TrainingBatch) -> HybridLosses:
+        """One optimiser step. Raises NotFinite where the model has failed."""
+        state, recipe = self.state, self.state.recipe
+        factor = recipe.schedule.factor(state.step, recipe.steps)
+        for group in state.optimizer.param_groups:
+            group["lr"] = group["peak"] * factor
+        images = [normalise(image.to(self.device, non_blocking=True), state.config) for image in batch.images]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+            losses: HybridLosses = self.model(ImageBatch.from_images(images), batch.targets)
+        state.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(losses.total)
+        nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip_norm)
+        state.optimizer.step()
+        state.averaged.update_parameters(state.model.detr)
+        return losses

@@ -1,0 +1,120 @@
+"""All that a training run has learnt so far, and how it is kept in a file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from models.config import DetrConfig
+from models.detr.detr import Detr
+from models.training.hybrid import HybridDetr
+from models.training.recipe import Recipe
+from models.training.starting_point import StartingPoint, averaged_weights, checkpoint_config
+from models.weights import save_checkpoint
+from models.weights.config_json import config_to_json
+
+BACKBONE = "detr.backbone."
+
+
+class TrainingState:
+    """Model, averaged weights, optimiser, `step` (how many were made), and the `best` average precision so far."""
+
+    def __init__(self, start: StartingPoint, recipe: Recipe, device: torch.device) -> None:
+        torch.manual_seed(recipe.seed)
+        self.config: DetrConfig = start.config
+        self.recipe = recipe
+        self.step = 0
+        self.best: float | None = None
+        hybrid = recipe.hybrid
+        extra, repeats = (hybrid.extra_queries, hybrid.repeats) if hybrid else (0, 1)
+        self.model = HybridDetr(start.detr(), extra, repeats, hybrid is not None, recipe.distillation)
+        start.fill(self.model)
+        self.model.detr.backbone.requires_grad_(not recipe.freeze_backbone)
+        self.model.to(device)
+        averaging = get_ema_multi_avg_fn(recipe.ema_decay)  # type: ignore[no-untyped-call]
+        self.averaged = AveragedModel(self.model.detr, multi_avg_fn=averaging, use_buffers=True)
+        self.optimizer = AdamW(_groups(self.model, recipe), weight_decay=recipe.weight_decay)
+
+    def save(self, path: Path) -> None:
+        """Write everything that the next step depends on; the file is always the old one or the new one, whole."""
+        state = {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": torch.get_rng_state(),
+            "config": config_to_json(self.config),
+            "learnt_norms": _learns_norms(self.model),
+            "recipe": self.recipe.settings(),
+            "best": self.best,
+        }
+        part = path.with_name(f".{path.name}.part")
+        with part.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+        _sync(path.parent)
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over what `save` wrote."""
+        self.model.load_state_dict(state["model"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["random"])
+        self.step, self.best = state["step"], state["best"]
+
+    def averaged_detr(self) -> Detr:
+        """The averaged model itself."""
+        averaged: Detr = self.averaged.module  # type: ignore[assignment]
+        return averaged
+
+    def export(self, path: Path) -> None:
+        """Write the averaged model as it is served."""
+        save_checkpoint(path, self.averaged_detr().state_dict(), self.config)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of `TrainingState.save`. Raises ValueError for one of an older kind, or damaged."""
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+        if not {"recipe", "config", "random", "best"} <= state.keys():
+            raise ValueError("it is of an older kind; give it as the model to start from")
+    except Exception as error:  # a damaged pickle fails in every way there is
+        raise ValueError(f"the run cannot go on with {path}: {error}") from error
+    return state
+
+
+def resting_point(state: dict[str, Any]) -> StartingPoint:
+    """What a run that goes on is built from, before `TrainingState.load` fills it."""
+    return StartingPoint(checkpoint_config(state), None if state["learnt_norms"] else averaged_weights(state))
+
+
+def _learns_norms(model: nn.Module) -> bool:
+    return any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+
+
+def _groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """Parameters of the backbone and of the rest, each with the rate at its peak."""
+    backbone: list[Tensor] = []
+    rest: list[Tensor] = []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            (backbone if name.startswith(BACKBONE) else rest).append(parameter)
+    groups = [(rest, recipe.learning_rate), (backbone, recipe.backbone_rate)]
+    return [{"params": parameters, "lr": rate, "peak": rate} for parameters, rate in groups if parameters]
+
+
+def _sync(folder: Path) -> None:
+    """Make a renaming last through a loss of power."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

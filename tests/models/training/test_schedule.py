@@ -1,0 +1,21 @@
+import pytest
+
+from models.training.schedule import Schedule
+
+
+def test_cosine_warms_up_peaks_and_falls_to_its_floor():
+    schedule = Schedule("cosine", warmup_steps=10)
+    factors = [schedule.factor(step, 150) for step in range(151)]
+    assert factors[0] == pytest.approx(0.1)
+    assert max(factors) == factors[10] == 1
+    assert factors[10:] == sorted(factors[10:], reverse=True)
+    assert factors[150] == pytest.approx(schedule.floor)
+
+
+def test_step_is_a_tenth_in_the_last_third():
+    factors = [Schedule("step").factor(step, 9) for step in range(9)]
+    assert factors == [1] * 6 + [0.1] * 3
+
+
+def test_step_may_warm_up_too():
+    assert [Schedule("step", 2).factor(step, 9) for step in range(3)] == [0.5, 1, 1]

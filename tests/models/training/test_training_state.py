@@ -1,0 +1,78 @@
+"""A checkpoint holds all that the next step depends on."""
+
+import pytest
+import torch
+
+from models.training.curriculum import Curriculum
+from models.training.export import export
+from models.training.page_stream import PageStream
+from models.training.recipe import Hybrid, Recipe
+from models.training.starting_point import StartingPoint, starting_point
+from models.training.trainer import Trainer
+from models.training.training_state import TrainingState, read_state, resting_point
+from models.weights import resolve
+
+CPU = torch.device("cpu")
+STAGES = Curriculum.parse("6:64-80")
+
+
+def recipe(**changed):
+    return Recipe("tiny", "pages", 6, batch_size=2, stages=STAGES, **changed)
+
+
+def losses(state, last):
+    trainer = Trainer(state, CPU)
+    found = []
+    for step in range(state.step, last):
+        found.append(trainer.update(PageStream(STAGES, 2).batch(step)).total.item())
+        state.step += 1
+    return found
+
+
+@pytest.mark.parametrize("scratch", [True, False])
+def test_a_run_goes_on_as_if_it_had_not_stopped(tiny_detr, tmp_path, scratch):
+    start = StartingPoint(tiny_detr.config, None if scratch else tiny_detr.state_dict())
+    plan = recipe(hybrid=Hybrid(8, 2))
+    whole = TrainingState(start, plan, CPU)
+    expected = losses(whole, 6)
+    stopped = TrainingState(start, plan, CPU)
+    losses(stopped, 3)
+    stopped.best = 0.25
+    stopped.save(tmp_path / "checkpoint.pt")
+    saved = read_state(tmp_path / "checkpoint.pt")
+    resumed = TrainingState(resting_point(saved), plan, CPU)
+    resumed.load(saved)
+    assert (resumed.step, resumed.best) == (3, 0.25)
+    assert losses(resumed, 6) == expected[3:]
+    ours, theirs = resumed.averaged.state_dict(), whole.averaged.state_dict()
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def test_nothing_but_the_checkpoint_is_left_in_the_folder(tiny_config, tmp_path):
+    TrainingState(StartingPoint(tiny_config, None), recipe(), CPU).save(tmp_path / "checkpoint.pt")
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_the_exported_model_is_the_averaged_one_without_training_parts(tiny_config, tmp_path):
+    state = TrainingState(StartingPoint(tiny_config, None), recipe(hybrid=Hybrid(8, 2)), CPU)
+    losses(state, 2)
+    state.save(tmp_path / "checkpoint.pt")
+    state.export(tmp_path / "model.safetensors")
+    export(tmp_path / "checkpoint.pt", tmp_path / "cut.safetensors")
+    averaged = state.averaged_detr().state_dict()
+    for name in ("model.safetensors", "cut.safetensors"):
+        loaded = resolve(str(tmp_path / name))
+        assert loaded.config == tiny_config
+        assert set(loaded.state_dict) == {key for key in averaged if not key.endswith("num_batches_tracked")}
+        assert all(torch.equal(loaded.state_dict[key], averaged[key]) for key in loaded.state_dict)
+    assert starting_point(str(tmp_path / "checkpoint.pt")).config == tiny_config
+
+
+def test_damaged_and_older_checkpoints_are_refused(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(b"PK\x03\x04 cut off")
+    with pytest.raises(ValueError, match="cannot go on"):
+        read_state(path)
+    torch.save({"step": 1, "model": {}, "averaged": {}, "optimizer": {}}, path)
+    with pytest.raises(ValueError, match="older kind"):
+        read_state(path)

@@ -1,0 +1,50 @@
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+
+from models.config import AttentionConfig
+from models.detector import Detector
+from models.evaluation.coco_metrics import GroundTruth, coco_metrics
+from models.training.validation import as_values, validate
+
+EXACT, ACT = AttentionConfig.exact(), AttentionConfig.act(16, 2.0)
+
+
+class Noise:
+    """Images whose ground truth is what the model itself finds with exact attention."""
+
+    def __init__(self, detr) -> None:
+        self.detector, chance = Detector(deepcopy(detr)), np.random.default_rng(0)
+        self.samples = []
+        for _ in range(2):
+            image = chance.integers(0, 256, (80, 64, 3), dtype=np.uint8)
+            found = self.detector.detect(image).detections.select(max_detections=3)
+            self.samples.append((image, GroundTruth(found.boxes_xyxy, found.labels)))
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def sample(self, place):
+        return self.samples[place]
+
+
+def test_scores_every_attention_and_leaves_the_model_alone(tiny_detr):
+    held_out = Noise(tiny_detr)
+    before = {key: value.clone() for key, value in tiny_detr.state_dict().items()}
+    metrics = validate(tiny_detr, held_out, [EXACT, ACT], torch.device("cpu"))
+    assert list(metrics) == ["exact", "act:L=16,r=2"]
+    found = [held_out.detector.detect(image).detections for image, _ in held_out.samples]
+    assert metrics["exact"] == coco_metrics(found, [truth for _, truth in held_out.samples])
+    assert metrics["exact"].ap > 0
+    after = tiny_detr.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[key]) for key, value in before.items())
+
+
+def test_values_have_names(tiny_detr):
+    metrics = validate(tiny_detr, Noise(tiny_detr), [EXACT], torch.device("cpu"))
+    values = as_values(metrics)
+    assert values["AP/exact"] == pytest.approx(metrics["exact"].ap)
+    assert {"AP50/exact", "AP75/exact"} < values.keys()
