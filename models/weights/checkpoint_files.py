@@ -52,7 +52,10 @@ def save_checkpoint(path: Path, detr_state_dict: Mapping[str, Tensor], config: D
         if not key.endswith("num_batches_tracked")
     }
     try:
+        unfinished.touch()  # as the user's umask has it: safetensors would keep others out
+        mode = unfinished.stat().st_mode
         save_file(tensors, unfinished, metadata={CONFIG_KEY: config_to_json(config)})
+        unfinished.chmod(mode)
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)

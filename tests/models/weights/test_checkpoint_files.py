@@ -144,3 +144,10 @@ def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
 def test_pickles_know_no_configuration(tmp_path: Path) -> None:
     torch.save(STATE, tmp_path / "weights.pth")
     assert read_config(tmp_path / "weights.pth") is None
+
+
+def test_a_saved_file_may_be_read_by_whom_the_umask_allows(tmp_path, tiny_detr):
+    plain, saved = tmp_path / "plain", tmp_path / "model.safetensors"
+    plain.touch()
+    save_checkpoint(saved, tiny_detr.state_dict(), tiny_detr.config)
+    assert saved.stat().st_mode == plain.stat().st_mode
