@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import warnings
 from typing import Any
@@ -23,6 +24,8 @@ def serve(**overrides: Any) -> int:
     except BadSettings as error:
         print(f"bad settings:\n{error}", file=sys.stderr)
         return 2
+    # The first process of a container ignores SIGTERM unless told otherwise; uvicorn takes over once it runs.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     # After the settings, so that mistakes in them are told at once: torch takes seconds to import.
     import torch
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from models.config import AttentionConfig
 from models.detections import Prediction
@@ -86,6 +87,8 @@ def create_app(settings: Settings, detector: Detector) -> FastAPI:
     app.include_router(routes_detect.router)
     app.include_router(routes_status.router)
     install_error_handlers(app)
+    if settings.allowed_origins:
+        _allow_origins(app, settings.allowed_origins)
     app.add_middleware(RequestObserver, metrics=metrics)
     app.add_middleware(UnreadBody)  # outermost: it lingers when all else is done
     _document_problems(app)
@@ -111,6 +114,17 @@ def run_on(detector: Detector) -> Callable[[Sequence[PreparedImage], Any], Seque
             raise
 
     return run
+
+
+def _allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
+    """Let pages of these origins call. No cookies: the key is a header that the page itself must know."""
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=("GET", "POST"),
+        allow_headers=("Authorization", "Content-Type", "X-API-Key", "X-Request-Id"),
+        expose_headers=("Retry-After", "Server-Timing", "X-Request-Id"),
+    )
 
 
 def _metrics(detector: Detector) -> Metrics:

@@ -1,4 +1,4 @@
-"""The command line: act-detr serve | detect FILE... | models | download NAME | evaluate | train.
+"""The command line: act-detr serve | detect FILE... | models | download NAME | evaluate | train | reproduce | tune.
 
 The model is imported by the commands that need it alone: torch takes seconds to load.
 """
@@ -26,7 +26,9 @@ from rich.progress import (
 from rich.table import Table
 
 from service.commands.evaluate import evaluate
+from service.commands.reproduce import reproduce
 from service.commands.train import train
+from service.commands.tune import tune
 
 if TYPE_CHECKING:
     from models.detections import Detections, Prediction
@@ -239,7 +241,7 @@ def _fail(message: str, status: int) -> NoReturn:
     sys.exit(status)
 
 
-for _command in (evaluate, train):
+for _command in (evaluate, train, reproduce, tune):
     app.command()(_command)
 
 

@@ -1,9 +1,10 @@
-"""HTTP/1.1 on a connection: uvicorn's, with a bound on how long headers may take; it answers in problems."""
+"""HTTP/1.1 on a connection: uvicorn's, with bounds on slow and on many callers; it answers in problems."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import dataclass
 from typing import Final
 
 import h11
@@ -13,18 +14,32 @@ from service.errors import PROBLEM_MEDIA_TYPE, MalformedRequest
 from service.request_record import request_id
 
 
-def http_protocol(header_seconds: float) -> type[H11Protocol]:
-    """Return the protocol class for uvicorn; headers must arrive within so many seconds of the connection."""
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """Seconds for a head to arrive, seconds for an answer to be taken, and connections open at once."""
+
+    header_seconds: float
+    answer_seconds: float
+    connections: int
+
+
+def http_protocol(limits: ConnectionLimits) -> type[H11Protocol]:
+    """Return the protocol class for uvicorn."""
 
     class BoundedProtocol(H11Protocol):
-        """Closes connections that never send a whole head, and tells of broken ones in problem+json."""
+        """Closes connections that never send a whole head or never take their answer; tells of broken ones."""
 
-        HEADER_SECONDS: Final = header_seconds
+        LIMITS: Final = limits
 
         _head_timer: asyncio.TimerHandle | None = None
+        _answer_timer: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            if len(self.connections) > self.LIMITS.connections:
+                transport.abort()
+                return
+            transport.set_write_buffer_limits(high=0)  # paused: there is something that the caller has not taken
             self._watch_head()
 
         def data_received(self, data: bytes) -> None:
@@ -33,14 +48,28 @@ def http_protocol(header_seconds: float) -> type[H11Protocol]:
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_watching()
+            self._answer_taken()
             super().connection_lost(exc)
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._answer_timer = self.loop.call_later(self.LIMITS.answer_seconds, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            self._answer_taken()
+            super().resume_writing()
+
+        def _answer_taken(self) -> None:
+            if self._answer_timer is not None:
+                self._answer_timer.cancel()
+                self._answer_timer = None
 
         def _watch_head(self) -> None:
             """While a head is on its way, a timer runs that no further byte resets."""
             if self.conn.their_state is not h11.IDLE:
                 self._stop_watching()
             elif self._head_timer is None:
-                self._head_timer = self.loop.call_later(self.HEADER_SECONDS, self.transport.close)
+                self._head_timer = self.loop.call_later(self.LIMITS.header_seconds, self.transport.close)
 
         def _stop_watching(self) -> None:
             if self._head_timer is not None:

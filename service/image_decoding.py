@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.errors import TooManyBytes, TooManyPixels, UndecodableImage, UnsupportedImageType
+from service.jpeg_scans import MOST_SCANS, count_scans
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MEDIA_TYPES: Final = ("image/jpeg", "image/png", "image/webp", "image/bmp", "image/gif", "image/tiff")
@@ -46,7 +47,7 @@ def decode_image(data: bytes, *, max_bytes: int, max_pixels: int) -> NDArray[np.
     of animations and documents the first frame counts. Thread-safe; Pillow lets other threads run meanwhile.
 
     Raises TooManyBytes, TooManyPixels (before decoding), UnsupportedImageType, UndecodableImage (also for
-    truncated files).
+    truncated files, and for JPEGs of more than MOST_SCANS scans).
     """
     if len(data) > max_bytes:
         raise TooManyBytes(f"An image may have {max_bytes} bytes at most.", limit=max_bytes)
@@ -58,6 +59,8 @@ def decode_image(data: bytes, *, max_bytes: int, max_pixels: int) -> NDArray[np.
             raise TooManyPixels(
                 f"The image is {width} x {height} pixels; {max_pixels} pixels are allowed.", limit=max_pixels
             )
+        if count_scans(data) > MOST_SCANS:
+            raise UndecodableImage(f"The JPEG has more than {MOST_SCANS} scans.")
         return np.asarray(_rgb(_upright(_loaded(image))))
 
 

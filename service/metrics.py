@@ -85,7 +85,9 @@ class Metrics:
             registry=registry,
         )
         self.ready = Gauge(
-            "act_detr_ready", "1 while requests are taken: warmed up, not draining, the worker alive.", registry=registry
+            "act_detr_ready",
+            "1 while requests are taken: warmed up, not draining, the worker alive.",
+            registry=registry,
         )
         self.queue_depth = Gauge("act_detr_queue_depth", "Images that wait for the device.", registry=registry)
         self.inflight = Gauge("act_detr_inflight_requests", "Detection requests that are under way.", registry=registry)

@@ -17,7 +17,7 @@ from models.detections import Detections, Prediction
 from models.detector import Detector
 from models.preprocess import PreparedImage
 from service.drawing import draw_detections
-from service.errors import UndecodableImage
+from service.errors import DeadlinePassed, UndecodableImage
 from service.image_decoding import decode_image
 from service.inference_worker import InferenceWorker
 from service.metrics import Metrics
@@ -83,7 +83,11 @@ class Pipeline:
         Raises the errors of decoding (413, 415, 422) and of scheduling (429, 503, 504, 507).
         """
         watch = Stopwatch()
-        prepared = await self._in_pool(watch, lambda: self._prepare(data, watch))
+        try:
+            async with asyncio.timeout(wish.deadline - now()):
+                prepared = await self._in_pool(watch, lambda: self._prepare(data, watch))
+        except TimeoutError:
+            raise DeadlinePassed from None
         config = wish.attention or auto_attention(self._detector.tokens(prepared), wish.large)
         completed = await self._worker.submit(
             prepared, key=config, height=prepared.height, width=prepared.width, deadline=wish.deadline

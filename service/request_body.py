@@ -31,6 +31,8 @@ FIELD: Final = "image"
 _RAW_TYPES: Final = ("", "application/octet-stream", "application/x-www-form-urlencoded")
 _ENVELOPE: Final = 64 * 1024
 """Bytes allowed for part headers and boundaries, or for JSON around the base64 text."""
+_MOST_JSON_VALUES: Final = 100
+"""Base64 has neither commas nor brackets; elsewhere each of them may become an object of many times its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,8 @@ async def _read_all(request: Request, limit: int, seconds: float) -> bytes:
 
 
 def _from_json(body: bytes) -> bytes:
+    if sum(body.count(sign) for sign in (b",", b"[", b"{")) > _MOST_JSON_VALUES:
+        raise MalformedRequest(f'JSON must be {{"{FIELD}": "<base64>"}}: this has too many values.')
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:

@@ -8,7 +8,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from service.http_protocol import http_protocol
+from service.http_protocol import ConnectionLimits, http_protocol
 from service.readiness import Admission, Readiness
 from service.request_record import now
 from service.settings import Settings
@@ -57,11 +57,12 @@ class DrainingServer(uvicorn.Server):
 
 def build_server(app: FastAPI, settings: Settings) -> DrainingServer:
     """Return the server for an app that `create_app` made."""
+    limits = ConnectionLimits(settings.header_timeout_s, settings.answer_timeout_s, settings.max_connections)
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
-        http=http_protocol(settings.header_timeout_s),
+        http=http_protocol(limits),
         ws="none",
         lifespan="on",
         log_config=None,

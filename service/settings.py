@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, Self
@@ -18,6 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 PREFIX: Final = "ACT_DETR_"
 PILLOW_PIXEL_GUARD: Final = 89_478_485
 """Above this many pixels Pillow itself begins to refuse images."""
+_ORIGIN: Final = re.compile(r"https?://[a-z0-9.\-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?")
 
 
 class BadSettings(Exception):
@@ -78,6 +80,11 @@ class Settings(BaseSettings):
         repr=False,
         description="Keys that callers must send one of, comma-separated; empty: no key is needed.",
     )
+    cors_origins: str = Field(
+        "",
+        description="Web origins (`https://example.org`) whose pages may call from a browser, comma-separated, or `*`; "
+        "empty: none.",
+    )
     max_batch: int | None = Field(
         None,
         ge=1,
@@ -118,6 +125,14 @@ class Settings(BaseSettings):
     )
     body_timeout_s: float = Field(30, gt=0, le=3600, description="Longest time that a body may take to arrive.")
     header_timeout_s: float = Field(10, gt=0, le=3600, description="Longest time that headers may take to arrive.")
+    answer_timeout_s: float = Field(
+        60, gt=0, le=3600, description="Longest time that callers may take to receive an answer."
+    )
+    max_connections: int = Field(
+        900,
+        ge=1,
+        description="Most connections open at once; more are closed unanswered. Needs as many file descriptors.",
+    )
     drain_seconds: float = Field(
         30, ge=0, le=3600, description="After SIGTERM: longest time to answer what was accepted."
     )
@@ -152,6 +167,13 @@ class Settings(BaseSettings):
             raise ValueError("there is no key in it")
         return value
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins_are_origins(cls, value: str) -> str:
+        if wrong := [origin for origin in _split(value) if origin != "*" and not _ORIGIN.fullmatch(origin)]:
+            raise ValueError(f"{wrong[0]} is no origin: scheme://host[:port], in lower case, no path")
+        return value
+
     @field_validator("log_level", "log_format", "attention", "device", "precision", mode="before")
     @classmethod
     def _lower_case(cls, value: Any) -> Any:
@@ -168,6 +190,11 @@ class Settings(BaseSettings):
         """The keys that are accepted; none when everyone may call."""
         return _split(self.api_key)
 
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """The web origins whose pages may call; none unless configured."""
+        return _split(self.cors_origins)
+
     def batch_images(self, device: str) -> int:
         """Return the most images of a batch on the given device (`cpu`, `cuda:0`, …)."""
         return self.max_batch or (1 if device.startswith("cpu") else 8)
@@ -178,8 +205,8 @@ class Settings(BaseSettings):
         return (default if self.max_delay_ms is None else self.max_delay_ms) / 1e3
 
 
-def _split(keys: str) -> tuple[str, ...]:
-    return tuple(key for key in (part.strip() for part in keys.split(",")) if key)
+def _split(values: str) -> tuple[str, ...]:
+    return tuple(value for value in (part.strip() for part in values.split(",")) if value)
 
 
 def load_settings(**overrides: Any) -> Settings:

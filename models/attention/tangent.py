@@ -23,7 +23,7 @@ from models.clustering.prototypes import broadcast
 from models.clustering.tangent_bound import copy_bound, tangent_bound
 from models.config import Metric
 
-CPU_BLOCK, GPU_BLOCK = 128, 4096
+CPU_BLOCK, GPU_BLOCK = 64, 4096
 """Keys whose products with the values are held at once, S D numbers each. On a CPU they should stay in its cache."""
 
 

@@ -78,3 +78,17 @@ def test_what_was_accepted_before_sigterm_is_answered(process: Any, encoded: Cal
     assert process.wait(30) == 0
     lines = [json.loads(line) for line in process.stderr]
     assert [line["status"] for line in lines if line["message"] == "request"][-1] == 200
+
+
+def test_sigterm_while_it_still_loads_ends_it(process: Any) -> None:
+    """In a container it is the first process, and the kernel ignores signals for that one that it does not handle."""
+    status = Path(f"/proc/{process.pid}/status")
+    if not status.exists():
+        pytest.skip("needs /proc")
+    bit = 1 << (signal.SIGTERM - 1)
+    end = time.monotonic() + 60
+    while not int(status.read_text().split("SigCgt:")[1].split()[0], 16) & bit:
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0

@@ -17,7 +17,14 @@ from models.training.pages import render_page
 
 CALLERS = 64
 DATA = Path(__file__).parents[3] / "shared" / "data"
-QUERIES = ("attention=exact", "attention=act&L=16&r=8", "attention=act", "attention=auto", "attention=tangent&C=16", "attention=tangent")
+QUERIES = (
+    "attention=exact",
+    "attention=act&L=16&r=8",
+    "attention=act",
+    "attention=auto",
+    "attention=tangent&C=16",
+    "attention=tangent",
+)
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,9 @@ def test_the_answer_is_the_detectors(service: Any, detector: Any, encoded: Encod
     assert [row["layer"] for row in answer["attention"]["clusters"]] == [0, 1]
 
 
-@pytest.mark.parametrize("query", ["attention=exact", "attention=act&L=16&r=8", "attention=tangent&C=4", "attention=auto"])
+@pytest.mark.parametrize(
+    "query", ["attention=exact", "attention=act&L=16&r=8", "attention=tangent&C=4", "attention=auto"]
+)
 def test_the_same_image_gets_the_same_answer(service: Any, encoded: Encode, query: str) -> None:
     image = encoded(size=(123, 77))
     assert ask(service, image, query) == ask(service, image, query)

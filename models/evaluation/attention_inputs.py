@@ -1,0 +1,78 @@
+"""What the encoder's attention layers are given for an image, and what its layers make of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from models.attention.exact import ExactAttention
+from models.attention.strategy import Attended
+from models.detector import Detector
+from models.images import PackedTokens
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionInputs:
+    """Projected, unscaled q, k, v [1, H, N, D] of one encoder layer for one image."""
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+
+    @property
+    def tokens(self) -> int:
+        """N."""
+        return self.q.shape[-2]
+
+    @property
+    def heads(self) -> int:
+        """H."""
+        return self.q.shape[1]
+
+    @property
+    def head_dim(self) -> int:
+        """Width D of a head."""
+        return self.q.shape[-1]
+
+    @property
+    def scaled_queries(self) -> Tensor:
+        """Q / sqrt(D) [H, N, D]: what the published (L, r) are about."""
+        scaled: Tensor = self.q[0] / self.head_dim**0.5
+        return scaled
+
+
+@dataclass(slots=True)
+class RecordingAttention:
+    """Exact attention that keeps what it was given, a layer after another."""
+
+    exact: ExactAttention = field(default_factory=ExactAttention)
+    layers: list[AttentionInputs] = field(default_factory=list)
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Attended:
+        """Attend exactly with q, k, v [1, H, N, D]."""
+        self.layers.append(AttentionInputs(q, k, v))
+        return self.exact(q, k, v)
+
+    def multiply_adds(self, tokens: int, heads: int, head_dim: int, clusters: int) -> int:
+        """Those of exact attention."""
+        return self.exact.multiply_adds(tokens, heads, head_dim, clusters)
+
+
+@torch.inference_mode()
+def attention_inputs(detector: Detector, tokens: PackedTokens) -> list[AttentionInputs]:
+    """What every encoder layer attends with when all layers attend exactly, for the tokens of one image."""
+    recording = RecordingAttention()
+    detector._detr.transformer.encoder(tokens, recording)
+    return recording.layers
+
+
+@torch.inference_mode()
+def layer_features(detector: Detector, tokens: PackedTokens) -> list[Tensor]:
+    """The tokens [N, d] that enter the encoder, then those after each layer, with exact attention."""
+    features = [tokens.values]
+    for layer in detector._detr.transformer.encoder.layers:
+        tokens, _ = layer(tokens, ExactAttention())
+        features.append(tokens.values)
+    return features

@@ -1,0 +1,108 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from models.config import AttentionConfig
+from models.detector import Detector
+from models.evaluation.plots import spaced
+from models.evaluation.reproduce import Part, Plan, as_text, at_size, digest, part_names, read_part, run
+from models.evaluation.reproduce_parts import parts
+from models.evaluation.reproduction_plots import write_plots
+from models.evaluation.reproduction_tables import markdown, targets, write_tables
+
+MODEL = {"name": "tiny", "sha256": "00"}
+
+
+def quiet(part, done, total):
+    pass
+
+
+def test_a_part_runs_once_until_its_settings_or_the_model_change(tmp_path):
+    calls = []
+
+    def part(**settings):
+        return Part("one", settings, lambda: calls.append(settings) or {"value": len(calls)})
+
+    first = part(images=2, sizes=(3, 4))
+    assert run([first], MODEL, tmp_path, "act-detr reproduce", quiet) == ["one"]
+    assert run([first], MODEL, tmp_path, "act-detr reproduce", quiet) == []
+    assert run([part(images=3)], MODEL, tmp_path, "act-detr reproduce", quiet) == ["one"]
+    assert run([part(images=3)], {**MODEL, "sha256": "01"}, tmp_path, "act-detr reproduce", quiet) == ["one"]
+    found = read_part(tmp_path, "one")
+    assert found["results"] == {"value": 3}
+    assert found["circumstances"]["command"] == "act-detr reproduce"
+
+
+def test_a_broken_file_is_measured_again(tmp_path):
+    (tmp_path / "one.json").write_text('{"settings": {')
+    assert run([Part("one", {}, lambda: 1)], MODEL, tmp_path, "", quiet) == ["one"]
+    assert [file.name for file in tmp_path.iterdir()] == ["one.json"]
+
+
+def test_text_keeps_numbers_short_and_lists_on_a_line():
+    text = as_text({"a": [1.23456789, 2e-9], "kind": AttentionConfig.act(16, 2.0), "none": None, "yes": True})
+    assert '"a": [ 1.23457, 2e-09 ]' in text
+    assert json.loads(text) == {"a": [1.23457, 2e-9], "kind": "act:L=16,r=2", "none": None, "yes": True}
+
+
+def test_another_size_is_the_same_model(tiny_detr):
+    detector = Detector(tiny_detr)
+    scaled = at_size(detector, 96)
+    assert (scaled.config.shortest_side, scaled.config.longest_side) == (96, 192)
+    assert detector.config.shortest_side == 64
+    assert digest(scaled) == digest(detector)
+
+
+def test_the_digest_is_of_the_weights(tiny_detr):
+    detector = Detector(tiny_detr)
+    before = digest(detector)
+    tiny_detr.class_embed.weight.data[0, 0] += 1
+    assert digest(detector) != before
+
+
+def test_a_plan_grows_from_the_models_own_size():
+    plan = Plan(352)
+    assert plan.tradeoff_sizes == (352, 704, 915)
+    assert plan.feature_sizes == (352, 493, 704, 915)
+    assert replace(plan, sizes=(64,)).tradeoff_sizes == (64,)
+    assert replace(plan, pages=2).quickly().pages == 2
+
+
+def test_labels_are_moved_apart():
+    assert spaced([0.5, 0.5, 0.9], 0.1) == pytest.approx([0.45, 0.55, 0.9])
+    assert spaced([0.0, 0.0], 0.1) == pytest.approx([0.0, 0.1])
+    assert spaced([], 0.1) == []
+
+
+def test_a_table_in_markdown():
+    assert markdown(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
+
+
+@pytest.mark.slow
+def test_every_part_runs_and_is_drawn_from_its_json(tiny_detr, tmp_path):
+    detector = Detector(tiny_detr)
+    plan = Plan(64, pages=2, sizes=(64, 96)).quickly()
+    chosen = list(parts(plan, detector, detector, quiet))
+    done = run(chosen, MODEL, tmp_path, "act-detr reproduce --quick", quiet)
+    assert done == [
+        "diversity",
+        "redundancy",
+        "sharing",
+        "output-error",
+        "attention-time",
+        "tradeoff-64",
+        "tradeoff-64-distilled",
+    ]
+    assert run(parts(plan, detector, detector, quiet), MODEL, tmp_path, "", quiet) == []
+    assert list(part_names(tmp_path, "tradeoff-")) == ["tradeoff-64", "tradeoff-64-distilled"]
+    files = write_plots(tmp_path)
+    assert {file.name for file in files} >= {"tradeoff-64.svg", "sharing.svg", "redundancy.png", "diversity.svg"}
+    assert all(0 < file.stat().st_size < 400_000 for file in files)
+    first = [file.read_bytes() for file in files]
+    assert [file.read_bytes() for file in write_plots(tmp_path)] == first
+    text = write_tables(tmp_path).read_text()
+    assert "| exact | 1 | 100.0% |" in text
+    assert "ACT saves 40 % of attention, after MTKD" in text
+    names = [name for name, _, _ in targets(read_part(tmp_path, "tradeoff-64"))]
+    assert names == ["ACT, L = 16", "tangent"]
