@@ -4,7 +4,8 @@
 #     models/benchmarks/gpu_check.sh [FOLDER]
 #
 # runs the tests marked gpu, then exact attention against ACT in float32 and float16, for one image and for eight,
-# and leaves FOLDER/attention-*.json (FOLDER: gpu-check unless given). A few minutes. Needs the project with its dev
+# then against K-means and tangent attention on real queries, and leaves FOLDER/attention-*.json and
+# FOLDER/tangent-*.json (FOLDER: gpu-check unless given). A few minutes. Needs the project with its dev
 # extra (torch 2.11 or later, which brings Triton); PYTHON names the interpreter. Nonzero when a test fails.
 set -euo pipefail
 
@@ -22,5 +23,9 @@ for dtype in float32 float16; do
         "$python" -m models.benchmarks.attention --device cuda --dtype "$dtype" --images "$images" \
             --output "$folder/attention-$dtype-$images.json" | tee "$folder/attention-$dtype-$images.txt"
     done
+done
+for precision in fp32 bf16; do
+    "$python" -m models.benchmarks.tangent --device cuda --precision "$precision" \
+        --output "$folder/tangent-$precision.json" | tee "$folder/tangent-$precision.txt"
 done
 exit "$failed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -70,10 +71,19 @@ def load(stream: BatchStream, first_step: int, last_step: int, workers: int) -> 
     Torch's global random state stays as it was. Raises OSError and ValueError as `stream.batch` raised them.
     """
     batches = StepBatches(stream, first_step, last_step)
-    for batch in DataLoader(batches, batch_size=None, num_workers=workers, generator=torch.Generator()):
+    loader = DataLoader(
+        batches, batch_size=None, num_workers=workers, generator=torch.Generator(), worker_init_fn=outlive_signals
+    )
+    for batch in loader:
         if isinstance(batch, Exception):
             raise batch
         yield batch
+
+
+def outlive_signals(_worker: int) -> None:
+    """Let the process that trains decide when to stop: Ctrl-C and `timeout` signal all processes at once."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def in_one_piece(batch: TrainingBatch) -> TrainingBatch:

@@ -78,12 +78,13 @@ class Run:
                     self.report(losses, clock)
                 self.display.advance(state.step)
                 stopping = any_process(interruption.wanted)
-                if self.held_out is not None and self.due(surroundings.eval_every) and not stopping:
-                    self.validate(self.held_out)
+                held_out = self.held_out if not stopping and self.due(surroundings.eval_every) else None
+                if held_out is not None or stopping or self.due(surroundings.save_every):
+                    self.save()
+                if held_out is not None:
+                    self.validate(held_out)
+                    self.save()
                     clock.restart(state.step)
-                    self.save()
-                elif stopping or self.due(surroundings.save_every):
-                    self.save()
                 if stopping and state.step < state.recipe.steps:
                     self.display.say(f"stopped after step {state.step}; the same command goes on from here")
                     return False
@@ -91,8 +92,9 @@ class Run:
         return True
 
     def due(self, every: int) -> bool:
-        """Whether something that is done every so many steps is to be done now; the last step always counts."""
-        return self.state.step % every == 0 or self.state.step == self.state.recipe.steps
+        """Whether what is done every so many steps (0: never) is to be done now; the last step always counts."""
+        step = self.state.step
+        return every > 0 and (step % every == 0 or step == self.state.recipe.steps)
 
     def report(self, losses: HybridLosses, clock: StepClock) -> None:
         """Show and log the losses of the last step, of all processes."""

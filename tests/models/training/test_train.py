@@ -1,6 +1,7 @@
 """Whole runs: killed and resumed, stopped, shared among processes, and on a data set with other classes."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -57,7 +58,10 @@ def command(model, output, steps, *options):
 
 def started(arguments):
     return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, *map(str, arguments)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+        [sys.executable, "-c", SCRIPT, *map(str, arguments)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
     )
 
 
@@ -86,9 +90,9 @@ def test_a_run_that_is_killed_and_stopped_has_the_losses_of_one_that_is_not(tiny
     killed.kill()
     assert killed.wait(60) == -signal.SIGKILL
     assert torch.load(broken / CHECKPOINT, weights_only=True)["step"] < steps
-    stopped = started(arguments)
+    stopped = started([*arguments, "--workers", 1])
     wait_for_step(stopped, broken, losses(broken)[-1][0] + 4)
-    stopped.terminate()
+    os.killpg(stopped.pid, signal.SIGTERM)  # as Ctrl-C and `timeout` do: the worker gets it as well
     assert stopped.wait(60) == 0
     said = stopped.stderr.read().decode()
     assert "going on after step" in said
