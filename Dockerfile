@@ -1,11 +1,12 @@
 # The service in an image, for GPUs or for CPUs alone.
 #
 #   docker build -t act-detr:cuda .
-#   docker build -t act-detr:cpu --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cpu .
+#   docker build -t act-detr:cpu --build-arg TORCH_INDEX=ADDRESS .
 #
-# TORCH_INDEX is one more index to take PyTorch from: without it, the build for CUDA that PyPI has. BASE is a Python
+# TORCH_INDEX is one more index to take PyTorch from, as its installation page names one for CPUs: without it, the build
+# for CUDA that PyPI has, which runs on CPUs too and makes an image four times as large. BASE is a Python
 # image; pin it by digest where builds must be the same bit for bit.
-ARG BASE=docker.io/library/python:3.11-slim-bookworm
+ARG BASE=python:3.11-slim-bookworm
 
 
 # What to install, without how the project is otherwise set up: linter settings do not make the next stage run again.
