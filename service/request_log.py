@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import logging
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
+
+from PIL import _imaging
 
 from service.request_record import RequestRecord
 
@@ -67,6 +71,15 @@ def configure_logging(level: str, style: str) -> None:
         logger.handlers.clear()
         logger.propagate = True
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # starts and stops are told by ourselves
+    _silence_libtiff()
+
+
+def _silence_libtiff() -> None:
+    """Keep libtiff, which Pillow uses, from writing a line to standard error for each broken row of a file."""
+    with suppress(OSError, AttributeError):  # a Pillow without libtiff
+        library = ctypes.CDLL(_imaging.__file__)
+        library.TIFFSetErrorHandler(None)
+        library.TIFFSetWarningHandler(None)
 
 
 def log_request(record: RequestRecord, method: str, route: str, status: int, *, quiet: bool) -> None:

@@ -49,7 +49,7 @@ class DetectQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     attention: AttentionChoice | None = Field(
-        None, description="Encoder attention; `auto` takes ACT for large images. Default: see /model."
+        None, description="Encoder attention; `auto` takes tangent attention for large images. Default: see /model."
     )
     L: int | None = Field(None, ge=1, le=64, description="Hash rounds; with `attention=act` alone.")
     r: float | None = Field(None, gt=0, allow_inf_nan=False, description="Bucket width; with `attention=act` alone.")

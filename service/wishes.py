@@ -33,7 +33,7 @@ class Defaults:
     @property
     def large(self) -> AttentionConfig:
         """What `auto` means for large images."""
-        return AttentionConfig.act(self.L, self.r)
+        return AttentionConfig.tangent(self.C)
 
 
 async def refuse_repeats(request: Request) -> None:

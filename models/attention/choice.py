@@ -12,7 +12,7 @@ from models.attention.tangent import TangentAttention
 from models.config import AttentionConfig
 
 AUTO_MIN_TOKENS: Final = 2000
-"""From so many encoder tokens on, `auto` means ACT."""
+"""From so many encoder tokens on, `auto` clusters."""
 
 
 def strategy(config: AttentionConfig) -> AttentionStrategy:
@@ -26,6 +26,6 @@ def strategy(config: AttentionConfig) -> AttentionStrategy:
     return ExactAttention()
 
 
-def auto_attention(tokens: int, act: AttentionConfig) -> AttentionConfig:
-    """Exact attention for few tokens, `act` from `AUTO_MIN_TOKENS` on."""
-    return act if tokens >= AUTO_MIN_TOKENS else AttentionConfig.exact()
+def auto_attention(tokens: int, large: AttentionConfig) -> AttentionConfig:
+    """Exact attention for few tokens, `large` from `AUTO_MIN_TOKENS` on."""
+    return large if tokens >= AUTO_MIN_TOKENS else AttentionConfig.exact()

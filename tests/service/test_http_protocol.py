@@ -52,3 +52,33 @@ def test_broken_chunks_never_reach_the_detector(start: Any, detector: Any) -> No
         assert server.raw(head + b"5\r\nhello\r\nZZ\r\n").startswith(b"HTTP/1.1 400")
         server.eventually(server.idle)
         assert detector.entered == 0
+
+
+def test_an_answer_that_nobody_takes_is_dropped(start: Any) -> None:
+    with start(answer_timeout_s=0.3) as server, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", server.port))
+        connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 2000)  # many times what sockets buffer
+        server.eventually(lambda: len(server.server.server_state.connections) == 1)
+        server.eventually(lambda: len(server.server.server_state.connections) == 0)
+
+
+def test_an_answer_that_is_taken_slowly_comes_whole(start: Any) -> None:
+    with start(answer_timeout_s=20) as server, impatient(server) as connection:
+        request = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+        last = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        connection.sendall(request * 200 + last)
+        answer = bytearray()
+        while chunk := connection.recv(20_000):
+            answer += chunk
+        assert answer.count(b"HTTP/1.1 200") == 201
+        assert len(answer) > 200 * len(server.client.get("/openapi.json").content)
+
+
+def test_connections_beyond_the_most_are_closed_and_room_is_made_again(start: Any) -> None:
+    head = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with start(max_connections=2) as server, impatient(server), impatient(server) as second:
+        server.eventually(lambda: len(server.server.server_state.connections) == 2)
+        assert server.raw(head) == b""
+        second.close()
+        server.eventually(lambda: server.raw(head).startswith(b"HTTP/1.1 200"))

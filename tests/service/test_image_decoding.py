@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from io import BytesIO
@@ -170,3 +171,43 @@ def test_nothing_is_no_image() -> None:
 def test_a_single_pixel_and_a_thin_line_decode() -> None:
     assert decode(saved(Image.new("RGB", (1, 1)))).shape == (1, 1, 3)
     assert decode(saved(Image.new("RGB", (5000, 1)))).shape == (1, 5000, 3)
+
+
+def test_a_jpeg_of_endless_scans_is_refused(encoded: Encode) -> None:
+    image = encoded(kind="JPEG", progressive=True)
+    scan = image[image.rfind(b"\xff\xda") : -2]
+    decode(image[:-2] + 90 * scan + image[-2:])
+    with pytest.raises(UndecodableImage, match="scans"):
+        decode(image[:-2] + 91 * scan + image[-2:])
+
+
+def greedy_directory(filler: int) -> bytes:
+    """Return TIFF data whose 200 tags each claim all of the filler behind them."""
+    tags = b"".join(struct.pack("<HHII", 40_000 + number, 7, filler, 8 + 2 + 200 * 12 + 4) for number in range(200))
+    return b"II*\x00" + struct.pack("<IH", 8, 200) + tags + bytes(4) + bytes(filler)
+
+
+def in_png(exif: bytes) -> bytes:
+    image = saved(Image.new("RGB", (4, 4)))
+    return image[:33] + chunk(b"eXIf", exif) + image[33:]
+
+
+def in_jpeg(exif: bytes) -> bytes:
+    image = saved(Image.new("RGB", (4, 4)), "JPEG")
+    segments = [b"Exif\0\0" + exif[start : start + 60_000] for start in range(0, len(exif), 60_000)]
+    return image[:2] + b"".join(b"\xff\xe1" + struct.pack(">H", 2 + len(part)) + part for part in segments) + image[2:]
+
+
+@pytest.mark.parametrize("file", [bytes, in_png, in_jpeg])
+@pytest.mark.filterwarnings("ignore:Tag data larger")
+def test_metadata_takes_no_more_memory_than_a_few_times_its_file(file: Callable[[bytes], bytes]) -> None:
+    data = file(greedy_directory(500_000))
+    tracemalloc.start()
+    try:
+        decode(data)
+    except UndecodableImage:
+        pass
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 10_000_000  # 200 tags of 500 kB would be a hundred

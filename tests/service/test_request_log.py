@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
 import sys
+from pathlib import Path
 
 from service.request_log import JsonFormatter, TextFormatter
+
+ROOT = Path(__file__).parents[2]
 
 
 def record(message: str = "request", **extra: object) -> logging.LogRecord:
@@ -31,3 +35,25 @@ def test_json_keeps_a_traceback_on_the_line() -> None:
 
 def test_text_shows_the_extras() -> None:
     assert TextFormatter().format(record(status=200)).endswith("request status=200")
+
+
+def test_broken_tiff_files_write_nothing_past_the_log() -> None:
+    script = """
+import io, sys
+from PIL import Image
+from service.request_log import configure_logging
+if "quiet" in sys.argv: configure_logging("debug", "json")
+buffer = io.BytesIO()
+Image.effect_noise((64, 48), 99).convert("1").save(buffer, "TIFF", compression="group4")
+data = bytearray(buffer.getvalue())
+data[8:200] = bytes(192)
+try: Image.open(io.BytesIO(bytes(data))).load()
+except Exception: pass
+"""
+
+    def said(*arguments: str) -> str:
+        command = [sys.executable, "-c", script, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stderr
+
+    assert "Fax4Decode" in said()
+    assert "Fax4Decode" not in said("quiet")

@@ -60,7 +60,7 @@ def test_exact_attention_has_neither_rounds_nor_clusters(service: Any, png: byte
     assert (attention["mode"], attention["L"], attention["r"], attention["clusters"]) == ("exact", None, None, [])
 
 
-@pytest.mark.parametrize(("size", "mode"), [((60, 40), "act"), ((20, 10), "exact")])
+@pytest.mark.parametrize(("size", "mode"), [((60, 40), "tangent"), ((20, 10), "exact")])
 def test_auto_chooses_by_tokens(service: Any, encoded: Callable[..., bytes], size: Any, mode: str) -> None:
     response = service.client.post("/detect?attention=auto", content=encoded(size=size))
     assert response.json()["attention"]["mode"] == mode
@@ -219,6 +219,7 @@ def test_bad_multipart(service: Any, png: bytes) -> None:
         (b"{", 400),
         (b"\xff\xfe", 400),
         (b"[" * 100_000, 400),
+        (b"[" + b"{}," * 100_000 + b"{}]", 400),
         (b"[]", 422),
         (b"{}", 422),
         (b'{"image": 5}', 422),
@@ -291,6 +292,20 @@ def test_deadline_counts_the_queue(start: Any, detector: Any, png: bytes) -> Non
         problem(response, 504, "deadline-passed")
         assert detector.entered == 1
         assert server.metric("act_detr_rejected_total", reason="deadline-passed") == 1
+
+
+def test_deadline_counts_the_wait_for_a_thread_that_decodes(start: Any, detector: Any, png: bytes) -> None:
+    import threading
+
+    decode = threading.Event()
+    real = detector.preprocess
+    detector.preprocess = lambda image: real(image) if decode.wait(10) else None
+    with start() as server:
+        response = server.client.post("/detect?deadline_ms=80", content=png)
+        decode.set()
+        problem(response, 504, "deadline-passed")
+        server.eventually(server.idle)
+        assert detector.entered == 0
 
 
 def test_full_queue_is_a_429_with_retry_after(start: Any, detector: Any, png: bytes) -> None:

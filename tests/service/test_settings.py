@@ -46,6 +46,11 @@ def test_empty_variable_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
         ("DEADLINE_MS", "0"),
         ("MAX_QUEUE", "0"),
         ("LOG_FORMAT", "xml"),
+        ("CORS_ORIGINS", "example.org"),
+        ("CORS_ORIGINS", "https://example.org/path"),
+        ("CORS_ORIGINS", "null"),
+        ("ANSWER_TIMEOUT_S", "0"),
+        ("MAX_CONNECTIONS", "0"),
     ],
 )
 def test_bad_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -88,6 +93,14 @@ def test_keys_that_cannot_be_sent_are_refused_without_showing_them(monkeypatch: 
 )
 def test_batching_window_depends_on_the_device(device: str, given: float | None, seconds: float) -> None:
     assert load_settings(max_delay_ms=given).delay_seconds(device) == seconds
+
+
+def test_origins_are_split() -> None:
+    origins = "https://example.org, http://localhost:3000,http://[::1]:3000"
+    expected = ("https://example.org", "http://localhost:3000", "http://[::1]:3000")
+    assert load_settings(cors_origins=origins).allowed_origins == expected
+    assert load_settings(cors_origins="*").allowed_origins == ("*",)
+    assert load_settings().allowed_origins == ()
 
 
 def test_misspelt_variables_are_found() -> None:
