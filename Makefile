@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo serve test check install clean
+.PHONY: demo serve test check fuzz install clean
 
 install: $(VENV)/installed
 
@@ -26,6 +26,10 @@ check: install  ## style, types and layering
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+fuzz: install  ## longer than the tests: a hundred thousand broken images, five hundred calls of every operation
+	$(BIN)/python deploy/loadtest/fuzz_decoding.py --inputs 100000
+	ACT_DETR_FUZZ_EXAMPLES=500 $(BIN)/python -m pytest tests/end_to_end/test_openapi_fuzz.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

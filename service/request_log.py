@@ -64,7 +64,7 @@ def configure_logging(level: str, style: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    logging.getLogger("PIL").setLevel(logging.WARNING)
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)  # it tells of callers' broken files
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of callers' broken forms
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logger = logging.getLogger(name)

@@ -50,7 +50,8 @@ class Settings(BaseSettings):
     )
     attention: Literal["exact", "act", "tangent", "auto"] = Field(
         "exact",
-        description="Encoder attention of requests that do not choose; `auto` takes tangent attention for large images.",
+        description="Encoder attention of requests that do not choose; "
+        "`auto` takes tangent attention for large images.",
     )
     l: int | None = Field(  # noqa: E741
         None,

@@ -69,7 +69,14 @@ class Plan:
         return replace(self, pages=min(self.pages, 6), sizes=self.tradeoff_sizes[:1], seeds=1, quick=True)
 
 
-def run(parts: Sequence[Part], model: Mapping[str, str], output: Path, command: str, progress: Progress) -> list[str]:
+def run(
+    parts: Sequence[Part],
+    model: Mapping[str, str],
+    output: Path,
+    command: str,
+    progress: Progress,
+    device: str = "cpu",
+) -> list[str]:
     """Measure every part whose JSON is not in the folder yet with the same settings and model; returns their names."""
     output.mkdir(parents=True, exist_ok=True)
     done = []
@@ -84,7 +91,7 @@ def run(parts: Sequence[Part], model: Mapping[str, str], output: Path, command: 
             "model": dict(model),
             "settings": settings,
             "results": part.measure(),
-            "circumstances": {**circumstances(torch.device("cpu")), "command": command},
+            "circumstances": {**circumstances(torch.device(device)), "command": command},
         }
         write_whole(file, as_text(document))
         done.append(part.name)

@@ -81,7 +81,7 @@ def reproduce(
             chosen = [part for part in chosen if only is None or part.name.startswith(only)]
             if not chosen:
                 raise ValueError(f"no part's name begins with {only}; there are: {', '.join(names)}")
-            done = run(chosen, identity, output, command, show)
+            done = run(chosen, identity, output, command, show, detector.device)
         _out.print(f"measured: {', '.join(done) or 'nothing'}; {len(chosen) - len(done)} parts were there already")
     with _mistakes(1):
         _draw(output)
