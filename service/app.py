@@ -80,7 +80,7 @@ def create_app(settings: Settings, detector: Detector) -> FastAPI:
     app.state.settings, app.state.detector, app.state.metrics = settings, detector, metrics
     app.state.pipeline, app.state.readiness = pipeline, readiness
     metrics.watch_readiness(lambda: readiness.refusal() is None)
-    app.state.admission = Admission(readiness, settings.max_inflight, metrics)
+    app.state.admission = Admission(readiness, worker, settings.max_inflight, metrics)
     app.state.api_keys, app.state.model_name = settings.api_keys, detector.name
     app.state.body_limits = _body_limits(settings)
     app.state.defaults = _defaults(settings, detector)

@@ -93,6 +93,21 @@ class InferenceWorker(Generic[Item, Result]):
         return self._queue.depth
 
     @property
+    def full(self) -> bool:
+        """Whether one image more would be refused."""
+        return self._queue.full
+
+    @property
+    def wait(self) -> float:
+        """Seconds, about, until all images that wait or run are done."""
+        return self._queue.wait
+
+    @property
+    def seconds_per_image(self) -> float:
+        """Device time of one image, measured; 0 before anything has run."""
+        return self._queue.seconds_per_image
+
+    @property
     def alive(self) -> bool:
         """Whether the thread runs: False before `start`, after it died, and once drained."""
         return self._thread.is_alive() and not self._dead and not self._ended.done()

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, Protocol
 
 from service.errors import Draining, NotReady, QueueFull, ServiceError, WorkerDead
 from service.metrics import Metrics
@@ -82,11 +82,31 @@ class Readiness:
         return reason if isinstance(reason, WorkerDead) else None
 
 
-class Admission:
-    """Counts the requests under way, and bounds them: memory stays bounded by this and the body limits."""
+class Line(Protocol):
+    """What admission asks of the images that wait for the device; times in seconds."""
 
-    def __init__(self, readiness: Readiness, limit: int, metrics: Metrics) -> None:
+    @property
+    def full(self) -> bool:
+        """Whether one more would be refused."""
+
+    @property
+    def wait(self) -> float:
+        """Until all that wait or run are done, about."""
+
+    @property
+    def seconds_per_image(self) -> float:
+        """Device time of one image."""
+
+
+class Admission:
+    """Counts the requests under way, and bounds them: memory stays bounded by this and the body limits.
+
+    What would be refused for a full line is refused here, before anybody reads or decodes it.
+    """
+
+    def __init__(self, readiness: Readiness, line: Line, limit: int, metrics: Metrics) -> None:
         self._readiness = readiness
+        self._line = line
         self._limit = limit
         self._metrics = metrics
         self.inflight = 0
@@ -97,8 +117,11 @@ class Admission:
         refusal = self._readiness.refusal()
         if refusal is not None:
             raise refusal
+        if self._line.full:
+            raise QueueFull(self._line.wait)
         if self.inflight >= self._limit:
-            raise QueueFull(1, "Too many requests are under way.")
+            wait = max(self._line.wait, self.inflight * self._line.seconds_per_image)
+            raise QueueFull(wait, "Too many requests are under way.")
         self.inflight += 1
         self._metrics.inflight.set(self.inflight)
         try:

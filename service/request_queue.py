@@ -80,19 +80,38 @@ class RequestQueue(Generic[Item, Answer]):
         """How many jobs wait; those that run do not count."""
         return len(self._waiting)
 
+    @property
+    def full(self) -> bool:
+        """Whether the line is as long as it may be."""
+        return len(self._waiting) >= self._max_queue
+
+    @property
+    def seconds_per_image(self) -> float:
+        """Device time of one image, measured; 0 before anything has run."""
+        return self._pace.seconds_per_image
+
+    @property
+    def wait(self) -> float:
+        """Seconds, about, until the device has done all that waits or runs."""
+        return (len(self._waiting) + len(self._running)) * self._pace.seconds_per_image
+
     def put(self, job: Job[Item, Answer]) -> None:
         """Add a job at the end of the line. Never blocks for long.
 
-        Raises QueueFull, DeadlinePassed if it already has, and what `close` or `abandon` said.
+        Raises QueueFull where the line is full, or too long for the job's deadline to be met; DeadlinePassed if it
+        already has; and what `close` or `abandon` said.
         """
         with self._changed:
             if self._refusal is not None:
                 raise self._refusal()
-            if job.expired(self._clock()):
+            now = self._clock()
+            if job.expired(now):
                 self._observer.on_deadline()
                 raise DeadlinePassed
-            if len(self._waiting) >= self._max_queue:
-                raise QueueFull(len(self._waiting) * self._pace.seconds_per_image)
+            if self.full:
+                raise QueueFull(self.wait)
+            if job.deadline is not None and self._waiting and now + self.wait > job.deadline:
+                raise QueueFull(now + self.wait - job.deadline, "More waits for the device than the deadline allows.")
             self._waiting[job] = None
             self._observer.on_queue_depth(len(self._waiting))
             self._changed.notify()

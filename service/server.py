@@ -17,13 +17,16 @@ logger = logging.getLogger(__name__)
 
 _LAST_BYTES_SECONDS = 5
 """After the drain: how long answers that have been made may take to be sent."""
+_LAST_REFUSALS_SECONDS = 1.0
+"""After the last answer of the drain: how long requests that were on their way are still told 503."""
 _MAX_HEAD_BYTES = 64 * 1024
 
 
 class DrainingServer(uvicorn.Server):
     """Drains on the first SIGTERM or SIGINT, and stops at once on the second.
 
-    Draining, it keeps listening, refuses new work with 503, and answers what it has accepted; then it stops.
+    Draining, it keeps listening, refuses new work with 503, and answers what it has accepted; soon after that
+    it stops.
     """
 
     def __init__(self, config: uvicorn.Config, readiness: Readiness, admission: Admission, seconds: float) -> None:
@@ -32,6 +35,7 @@ class DrainingServer(uvicorn.Server):
         self._admission = admission
         self._seconds = seconds
         self._drain_end: float | None = None
+        self._idle_since: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain, or stop. A drained process ends with status 0, not by the signal."""
@@ -46,7 +50,15 @@ class DrainingServer(uvicorn.Server):
         stop = await super().on_tick(counter)
         if self._drain_end is None:
             return stop
-        return stop or self._admission.inflight == 0 or now() >= self._drain_end
+        return stop or now() >= self._drain_end or self._idle_for() >= _LAST_REFUSALS_SECONDS
+
+    def _idle_for(self) -> float:
+        """Seconds since the last accepted request was answered, as far as ticks can tell."""
+        if self._admission.inflight:
+            self._idle_since = None
+            return 0.0
+        self._idle_since = self._idle_since or now()
+        return now() - self._idle_since
 
     def _log_started_message(self, listeners: object) -> None:
         """Say where the service listens: one line, ours."""

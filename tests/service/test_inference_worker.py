@@ -299,7 +299,7 @@ class TestAFullQueue:
                         await bench.submit_and_wait_in_line(item)
                     with pytest.raises(QueueFull) as refused:
                         await bench.submit(3)
-                    assert refused.value.headers["Retry-After"] == "12"
+                    assert refused.value.headers["Retry-After"] == "16"
 
         run(scenario())
 

@@ -101,6 +101,29 @@ class TestAdmission:
             bench.put(1)
         assert refused.value.headers["Retry-After"] == "1"
 
+    def test_what_runs_is_part_of_the_wait(self) -> None:
+        bench = Bench(max_queue=2, max_images=1)
+        bench.queue.record(images=1, seconds=2.0)
+        bench.put(0)
+        assert bench.take() == [0]
+        bench.put(1)
+        bench.put(2)
+        assert (bench.queue.full, bench.queue.wait) == (True, 6.0)
+        with pytest.raises(QueueFull) as refused:
+            bench.put(3)
+        assert refused.value.retry_after == 6
+
+    def test_a_line_that_is_too_long_for_the_deadline_refuses(self) -> None:
+        bench = Bench(max_queue=9)
+        bench.queue.record(images=1, seconds=2.0)
+        for item in range(3):
+            bench.put(item)
+        bench.put(3, deadline=bench.clock() + 6.5)
+        with pytest.raises(QueueFull, match="deadline allows") as refused:
+            bench.put(4, deadline=bench.clock() + 6.5)
+        assert refused.value.retry_after == 2  # 8 s of work less 6.5, up
+        assert bench.queue.depth == 4
+
     @pytest.mark.parametrize("max_queue", [0, -1])
     def test_a_queue_without_room_makes_no_sense(self, max_queue: int) -> None:
         with pytest.raises(ValueError, match="max_queue"):

@@ -336,6 +336,20 @@ def test_more_requests_than_may_be_under_way_get_a_429(start: Any, detector: Any
         assert running.result().status_code == 200
 
 
+def test_a_full_line_refuses_before_anything_is_decoded(start: Any, detector: Any, png: bytes) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with start(max_queue=1, max_batch=1) as server, ThreadPoolExecutor(2) as pool:
+        detector.gate.clear()
+        accepted = [pool.submit(server.client.post, "/detect", content=png)]
+        server.eventually(lambda: detector.entered == 1)
+        accepted.append(pool.submit(server.client.post, "/detect", content=png))
+        server.eventually(lambda: server.metric("act_detr_queue_depth") == 1)
+        problem(server.client.post("/detect", content=b"no image at all"), 429, "queue-full")
+        detector.gate.set()
+        assert [answer.result().status_code for answer in accepted] == [200, 200]
+
+
 def test_a_failure_of_the_model_is_a_500_without_its_words(start: Any, detector: Any, png: bytes) -> None:
     with start() as server:
         detector.broken = ValueError("secret words")

@@ -1,0 +1,107 @@
+"""Find out what a service can take, give it ten times that, go back, and see that it kept its promises.
+
+    python deploy/loadtest/overload.py --seconds 180 [--factor 10] [--url http://127.0.0.1:8000] [--output figures.json]
+
+Without --url it starts a service of its own, with the settings of the environment. The exit status is 1 when a promise
+was broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from callers import as_told, closed_loop
+from exchange import Target, exchange
+from open_loop import add_service_options, service, watched
+from own_server import OwnServer
+from promises import AFTER, BEFORE, OVERLOAD, SLACK_SECONDS, Overload, figures, judge
+from report import Promise, add_traffic_options, circumstances, mix_of, say, show, write, write_records
+from traffic import Mix, Phase, schedule
+from watch import answered
+
+CALM = 0.3
+"""Share of the capacity that is asked for before and after."""
+
+
+async def capacity(target: Target, mix: Mix, callers: int, seconds: float, seed: int) -> float:
+    """Return the calls a second that so many callers, who wait for their answers, get done."""
+    await closed_loop(target, mix, callers=callers, seconds=min(3.0, seconds), seed=seed + 1)  # warms up
+    done = [one for one in await closed_loop(target, mix, callers=callers, seconds=seconds, seed=seed) if one.accepted]
+    if not done:
+        raise SystemExit("the service accepted nothing while its capacity was measured")
+    return len(done) / seconds
+
+
+def after_seconds(arguments: argparse.Namespace, can: float, max_inflight: int) -> float:
+    """Return how long the calm after the overload must be to show the backlog done and calls normal again."""
+    deadline = max(arguments.deadline_ms or [30_000.0]) / 1e3
+    backlog = min(max_inflight / can, deadline) / (1 - CALM)
+    return float(1.5 * backlog + SLACK_SECONDS + arguments.calm_seconds)
+
+
+async def overload(
+    target: Target, server: OwnServer | None, mix: Mix, arguments: argparse.Namespace
+) -> tuple[Overload, list[Promise]]:
+    """Run the phases and judge what was seen."""
+    limits = json.loads((await exchange(target, "GET", "/model", patience=30)).body)["limits"]
+    can = await capacity(target, mix, arguments.callers, arguments.capacity_seconds, arguments.seed)
+    say(f"{arguments.callers} callers get {can:.2f} answers a second; now {arguments.factor:g} times that")
+    after = after_seconds(arguments, can, limits["max_inflight"])
+    phases = [
+        Phase(BEFORE, CALM * can, arguments.calm_seconds),
+        Phase(OVERLOAD, arguments.factor * can, arguments.seconds),
+        Phase(AFTER, CALM * can, after),
+    ]
+    calls = schedule(phases, mix, arguments.seed, arguments.arrivals, arguments.retry_share)
+    counted = await answered(target)
+    outcomes, watch = await watched(target, calls, as_told, every=min(1.0, arguments.seconds / 20))
+    told = None if server is None else dict(await answered(target) - counted)
+    write_records(arguments.records, outcomes)
+    seen = Overload(
+        can,
+        arguments.calm_seconds,
+        arguments.seconds,
+        after,
+        outcomes,
+        watch.samples,
+        limits["max_queue"],
+        limits["max_inflight"],
+    )
+    logged = server.log_levels() if server is not None else Counter()
+    errors = None if server is None else sum(logged[name] for name in ("error", "critical", "unreadable"))
+    return seen, judge(seen, told, errors)
+
+
+async def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[Promise]]:
+    """Start what is needed, run, print; return the figures and the promises."""
+    mix = mix_of(arguments)
+    async with service(arguments.url, arguments.api_key) as (target, server):
+        facts = await circumstances(target)
+        seen, promises = await overload(target, server, mix, arguments)
+    show(seen.summaries(), promises)
+    return {"circumstances": facts, "factor": arguments.factor, **figures(seen, promises)}, promises
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line. Exits with 1 when a promise was broken."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--factor", type=float, default=10.0, help="times the capacity")
+    parser.add_argument("--seconds", type=float, default=120.0, help="of overload")
+    parser.add_argument("--calm-seconds", type=float, default=15.0, help="before, and after once all is done")
+    parser.add_argument("--capacity-seconds", type=float, default=10.0, help="for finding the capacity")
+    parser.add_argument("--callers", type=int, default=8, help="at once, for finding the capacity")
+    add_service_options(parser)
+    add_traffic_options(parser)
+    arguments = parser.parse_args(argv)
+    found, promises = asyncio.run(run(arguments))
+    write(arguments.output, found)
+    raise SystemExit(0 if all(promise.holds for promise in promises) else 1)
+
+
+if __name__ == "__main__":
+    main()
