@@ -17,11 +17,12 @@ import torch
 from models.benchmarks.timing import circumstances
 from models.config import AttentionConfig
 from models.detector import Detector
+from models.evaluation.dense_features import dense_features
 
-TRADEOFF_TIMES: Final = (1.0, 2.0, 2.6)
-"""Sizes of the trade-off in the model's own: a letter page has 638, 2508 and 4292 tokens with pages-small."""
+LARGEST_TIMES: Final = 1.2
+"""The largest size of the trade-off in the model's own; with a dense feature map a letter page has 3536 tokens."""
 FEATURE_TIMES: Final = (1.0, 1.4, 2.0, 2.6)
-"""Sizes of what needs no ground truth: 1240 tokens as well."""
+"""Sizes of what needs no ground truth: 638, 1240, 2508 and 4292 tokens with pages-small."""
 
 NUMBERS: Final = re.compile(r"\[[-+\d.eE,\s]+\]")
 
@@ -39,30 +40,52 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Resolution:
+    """Images of this shortest side in pixels; `dense`: with four times the tokens (see `dense_features`)."""
+
+    shortest_side: int
+    dense: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Resolution:
+        """Read what `str` writes: 352 or 352-dense. Raises ValueError."""
+        side, dash, word = text.partition("-")
+        if not side.isdigit() or int(side) < 32 or (dash and word != "dense"):
+            raise ValueError(f"a size is a shortest side in pixels, from 32 on, or 352-dense, not {text!r}")
+        return cls(int(side), bool(dash))
+
+    def __str__(self) -> str:
+        return f"{self.shortest_side}-dense" if self.dense else str(self.shortest_side)
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What to reproduce.
 
     `pages` at the model's own size `own_size`, fewer at larger ones; `data`: a folder, instead of generated pages.
-    `sizes`: shortest sides in pixels. `seeds`: hash seeds and K-means starts where these are varied.
+    `sizes`: of the trade-off. `seeds`: hash seeds and K-means starts where these are varied.
     """
 
     own_size: int
 
     pages: int = 100
     data: str | None = None
-    sizes: tuple[int, ...] = ()
+    sizes: tuple[Resolution, ...] = ()
     seeds: int = 3
     quick: bool = False
 
     @property
-    def tradeoff_sizes(self) -> tuple[int, ...]:
-        """The sizes given, or some from the model's own on."""
-        return self.sizes or tuple(round(self.own_size * times) for times in TRADEOFF_TIMES)
+    def tradeoff_sizes(self) -> tuple[Resolution, ...]:
+        """The sizes given, or the model's own, that with more tokens, and a larger one with more tokens."""
+        own, largest = self.own_size, 32 * round(self.own_size * LARGEST_TIMES / 32)
+        return self.sizes or (Resolution(own), Resolution(own, dense=True), Resolution(largest, dense=True))
 
     @property
     def feature_sizes(self) -> tuple[int, ...]:
         """Where features and times are measured."""
-        return self.tradeoff_sizes if self.quick else tuple(round(self.own_size * times) for times in FEATURE_TIMES)
+        if self.quick:
+            return tuple(size.shortest_side for size in self.tradeoff_sizes)
+        return tuple(round(self.own_size * times) for times in FEATURE_TIMES)
 
     def quickly(self) -> Plan:
         """A plan of the same parts that takes about two minutes."""
@@ -117,6 +140,12 @@ def digest(detector: Detector) -> str:
         sha.update(f"{name}{tuple(tensor.shape)}".encode())
         sha.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
     return sha.hexdigest()[:16]
+
+
+def at_resolution(detector: Detector, resolution: Resolution) -> Detector:
+    """The same model for images of another size, with more tokens where that is asked for."""
+    scaled = at_size(detector, resolution.shortest_side)
+    return dense_features(scaled) if resolution.dense else scaled
 
 
 def at_size(detector: Detector, shortest_side: int) -> Detector:

@@ -23,7 +23,7 @@ from models.evaluation.data_folder import open_samples
 from models.evaluation.diversity import diversity
 from models.evaluation.output_error import output_errors
 from models.evaluation.redundancy import STEPS, map_distances, redundancy
-from models.evaluation.reproduce import Part, Plan, Progress, at_size, digest
+from models.evaluation.reproduce import Part, Plan, Progress, Resolution, at_resolution, at_size, digest
 from models.evaluation.rivals import PUBLISHED_WIDTH, Grid, rivals
 from models.evaluation.samples import PageSamples, Sample, Samples
 from models.evaluation.sharing import query_pairs, sharing_by_distance, synthetic_pairs
@@ -33,7 +33,7 @@ from models.images import PackedTokens
 from models.preprocess import resized
 
 LARGE: Final = 1.5
-"""Sizes so many times the model's own are evaluated on fewer images and with fewer settings."""
+"""Sizes with so many times the model's own tokens on either axis are evaluated on fewer images and with fewer settings."""
 TIMED_CLUSTERS: Final = (16, 32, 64)
 CALIBRATION_IMAGES: Final = 2
 SHARING_SEEDS: Final = 16
@@ -47,9 +47,9 @@ def parts(plan: Plan, detector: Detector, distilled: Detector | None, progress: 
     yield _output_error(plan, detector, progress)
     yield _attention_time(plan, detector, progress)
     for size in plan.tradeoff_sizes:
-        yield _tradeoff(f"tradeoff-{size}", plan, at_size(detector, size), progress)
+        yield _tradeoff(f"tradeoff-{size}", plan, size, detector, progress)
         if distilled is not None:
-            part = _tradeoff(f"tradeoff-{size}-distilled", plan, at_size(distilled, size), progress)
+            part = _tradeoff(f"tradeoff-{size}-distilled", plan, size, distilled, progress)
             yield replace(part, settings={**part.settings, "distilled_sha256": digest(distilled)})
 
 
@@ -69,8 +69,9 @@ def calibration(detector: Detector, samples: Iterable[Sample]) -> list[Attention
         return [layer for packed in tokens for layer in attention_inputs(detector, packed)]
 
 
-def _tradeoff(name: str, plan: Plan, detector: Detector, progress: Progress) -> Part:
-    count, grid = _effort(plan, detector)
+def _tradeoff(name: str, plan: Plan, size: Resolution, model: Detector, progress: Progress) -> Part:
+    count, grid = _effort(plan, size)
+    detector = at_resolution(model, size)
     samples = samples_at(plan, detector, count)
 
     def measure() -> Any:
@@ -79,18 +80,20 @@ def _tradeoff(name: str, plan: Plan, detector: Detector, progress: Progress) -> 
         return {"rows": tradeoff(detector, seen, attentions)}
 
     settings = {**_described(detector, samples), "images": count, "grid": asdict(grid)}
+    if size.dense:
+        settings["dense"] = True
     return Part(name, settings, measure)
 
 
-def _effort(plan: Plan, detector: Detector) -> tuple[int, Grid]:
-    """How many images and which settings: time grows with the square of the size's square."""
+def _effort(plan: Plan, size: Resolution) -> tuple[int, Grid]:
+    """How many images and which settings: time grows with the square of the number of tokens."""
     grid = replace(Grid(), seeds=plan.seeds)
     if plan.quick:
         return plan.pages, grid.quick()
-    times = detector.config.shortest_side / plan.own_size
+    times = size.shortest_side / plan.own_size * (2 if size.dense else 1)
     if times < LARGE:
         return plan.pages, grid
-    return max(1, min(plan.pages, round(plan.pages * 0.8 / times**2))), grid.large()
+    return max(1, min(plan.pages, round(plan.pages * 1.2 / times**2))), grid.large()
 
 
 def _diversity(plan: Plan, detector: Detector) -> Part:

@@ -29,7 +29,8 @@ def reproduce(
     sizes: Annotated[
         str | None,
         typer.Option(
-            help="Shortest sides of the trade-off in pixels, comma-separated; else the model's own, 2 and 2.6 times it."
+            help="Shortest sides of the trade-off in pixels, comma-separated, 352-dense for four times the tokens; "
+            "else the model's own, that with more tokens, and a larger one."
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, max=20, help="Hash seeds and K-means starts.")] = 3,
@@ -57,16 +58,14 @@ def reproduce(
     """Measure what ACT, K-means and tangent attention cost, save and lose; part by part, resumable."""
     import torch
 
-    from models.evaluation.reproduce import Plan, digest, run
+    from models.evaluation.reproduce import Plan, Resolution, digest, run
     from models.evaluation.reproduce_parts import parts
 
     if threads is not None:
         torch.set_num_threads(threads)
     if not plots_only:
         with _mistakes(2):
-            wanted = tuple(int(text) for text in sizes.split(",")) if sizes is not None else ()
-            if wanted and min(wanted) < 32:
-                raise ValueError(f"--sizes are shortest sides in pixels, from 32 on, not {sizes}")
+            wanted = tuple(map(Resolution.parse, sizes.split(","))) if sizes is not None else ()
         with _mistakes(1):
             from models.detector import load_detector
 

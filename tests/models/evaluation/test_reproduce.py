@@ -6,7 +6,7 @@ import pytest
 from models.config import AttentionConfig
 from models.detector import Detector
 from models.evaluation.plots import spaced
-from models.evaluation.reproduce import Part, Plan, as_text, at_size, digest, part_names, read_part, run
+from models.evaluation.reproduce import Part, Plan, Resolution, as_text, at_size, digest, part_names, read_part, run
 from models.evaluation.reproduce_parts import parts
 from models.evaluation.reproduction_plots import write_plots
 from models.evaluation.reproduction_tables import markdown, targets, write_tables
@@ -63,9 +63,9 @@ def test_the_digest_is_of_the_weights(tiny_detr):
 
 def test_a_plan_grows_from_the_models_own_size():
     plan = Plan(352)
-    assert plan.tradeoff_sizes == (352, 704, 915)
+    assert [str(size) for size in plan.tradeoff_sizes] == ["352", "352-dense", "416-dense"]
     assert plan.feature_sizes == (352, 493, 704, 915)
-    assert replace(plan, sizes=(64,)).tradeoff_sizes == (64,)
+    assert replace(plan, sizes=(Resolution(64),)).tradeoff_sizes == (Resolution(64),)
     assert replace(plan, pages=2).quickly().pages == 2
 
 
@@ -82,7 +82,7 @@ def test_a_table_in_markdown():
 @pytest.mark.slow
 def test_every_part_runs_and_is_drawn_from_its_json(tiny_detr, tmp_path):
     detector = Detector(tiny_detr)
-    plan = Plan(64, pages=2, sizes=(64, 96)).quickly()
+    plan = Plan(64, pages=2, sizes=(Resolution(64), Resolution(96))).quickly()
     chosen = list(parts(plan, detector, detector, quiet))
     done = run(chosen, MODEL, tmp_path, "act-detr reproduce --quick", quiet)
     assert done == [
