@@ -229,6 +229,7 @@ def pages_small() -> DetrConfig:
         queries=80,
         act_L=16,
         act_r=1.0,
+        tangent_C=16,
         shortest_side=352,
         longest_side=640,
     )

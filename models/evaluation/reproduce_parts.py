@@ -33,7 +33,7 @@ from models.images import PackedTokens
 from models.preprocess import resized
 
 LARGE: Final = 1.5
-"""Sizes with so many times the model's own tokens on either axis are evaluated on fewer images and with fewer settings."""
+"""Where either axis has so many times the tokens, fewer images and settings are evaluated."""
 TIMED_CLUSTERS: Final = (16, 32, 64)
 CALIBRATION_IMAGES: Final = 2
 SHARING_SEEDS: Final = 16

@@ -26,7 +26,7 @@ class Distillation:
     """
 
     attention: AttentionConfig
-    weight: float = 1000.0
+    weight: float = 20.0
     layers: Layers = "all"
 
     def __post_init__(self) -> None:

@@ -87,7 +87,7 @@ def train(
     ] = None,
     distil_weight: Annotated[
         float, typer.Option(min=0, help="Weight of its boxes' squared distance.", rich_help_panel=RECIPE)
-    ] = 1000.0,
+    ] = 20.0,
     distil_layers: Annotated[
         Literal["all", "last"], typer.Option(help="Decoder layers whose boxes are distilled.", rich_help_panel=RECIPE)
     ] = "all",

@@ -1,0 +1,136 @@
+"""The service as a Ray Serve application: in each replica the same app around a Detector of its own.
+
+`serve deploy deploy/ray/serve.yaml` calls `build` with the file's `args`. The ACT_DETR_* settings come from the
+environment, here the `env_vars` of the application's `runtime_env`. Requests are batched inside a replica, by
+the service's own batcher; Ray spreads them over replicas, scales these, and replaces those that die.
+"""
+
+# No annotations as text here: Ray reads that of `build` to make its argument.
+
+import asyncio
+import warnings
+from typing import Any, Final, Self
+
+from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from ray import serve
+from ray.serve.config import AutoscalingConfig, BackpressureConfig
+
+from deploy.ray.metrics_port import MetricsPort
+from service.errors import NotReady
+from service.settings import Settings, load_settings
+
+_ROOM_FOR_PROBES: Final = 16
+"""Requests that a replica takes beyond those that the app admits: so that it is the app that refuses."""
+_WAITING_AT_PROXY: Final = 16
+"""Requests that wait in a proxy while every replica is full: few, as their deadlines do not run yet."""
+_LAST_ANSWERS_SECONDS: Final = 15
+"""What Ray grants a replica that stops beyond the longest that it may take itself."""
+
+
+class Arguments(BaseModel):
+    """The `args` of the application in the configuration: what Ray must know, and the app need not."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_replicas: int = Field(1, ge=1, description="Least replicas; these are there from the start.")
+    max_replicas: int = Field(1, ge=1, description="Most replicas: with `gpus: 1`, the cluster's GPUs.")
+    gpus: float = Field(0, ge=0, description="GPUs of a replica: 1, or 0 to run on the CPU.")
+    cpus: float = Field(1, gt=0, description="Cores of a replica; Ray makes them the model's threads on a CPU.")
+    target_ongoing_requests: float = Field(
+        2, gt=0, description="Requests under way in a replica that Ray aims at: about two batches."
+    )
+    upscale_delay_s: float = Field(10, ge=0, description="How long there must be more before replicas are added.")
+    downscale_delay_s: float = Field(300, ge=0, description="How long there must be fewer before some are stopped.")
+    metrics_host: str = Field("127.0.0.1", description="Address of the replicas' metrics ports.")
+    metrics_port: int = Field(9200, ge=1, le=65000, description="The first of them; a replica takes the first free.")
+    metrics_targets: str = Field("", description="Folder of files that tell Prometheus of the ports; empty: none.")
+
+    @model_validator(mode="after")
+    def _least_is_not_above_most(self) -> Self:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError("min_replicas is greater than max_replicas")
+        return self
+
+
+@serve.deployment(name="Detector")
+@serve.ingress()
+class Replica:
+    """One process with a Detector on a device of its own. Ray calls its methods, in their order here."""
+
+    app: FastAPI
+    """What `__serve_build_asgi_app__` returned; Ray runs its lifespan, which drains at the end."""
+
+    def __init__(self, arguments: Arguments) -> None:
+        """Load the model. Raises what is wrong with the settings or the model: the deployment fails with it."""
+        import torch
+
+        from models.detector import load_detector
+        from service.request_log import configure_logging
+
+        self._arguments = arguments
+        self._settings = settings = load_settings()
+        configure_logging(settings.log_level, settings.log_format)
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # it warns of callers' broken files, and of sizes
+        if settings.threads is not None:
+            torch.set_num_threads(settings.threads)
+        self._detector = load_detector(
+            settings.model, device=settings.device, precision=settings.precision, cache_dir=settings.cache_dir
+        )
+        self._metrics_port: MetricsPort | None = None
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Return the app, and serve its metrics on a port of their own: behind the proxy only chance picks one."""
+        from service.app import create_app
+
+        app = create_app(self._settings, self._detector)
+        ours = self._arguments
+        self._metrics_port = MetricsPort(
+            app.state.metrics.registry, ours.metrics_host, ours.metrics_port, ours.metrics_targets
+        )
+        return app
+
+    async def check_health(self) -> None:
+        """Wait until the model is warm, then ask the device. Raises RuntimeError when only a new replica helps.
+
+        Ray sends no request before the first check has returned, and replaces the replica after three that raise.
+        """
+        readiness = self.app.state.readiness
+        while isinstance(await readiness.ready(), NotReady):
+            await asyncio.sleep(0.1)
+        reason = await readiness.dead()
+        if reason is not None:
+            raise RuntimeError(str(reason))
+
+    def __del__(self) -> None:
+        """Close the metrics port: the app has been shut down."""
+        port = getattr(self, "_metrics_port", None)
+        if port is not None:
+            port.close()
+
+
+def build(arguments: Arguments) -> serve.Application:
+    """Return the application. Raises BadSettings when the environment has a setting that is not allowed."""
+    deployment: serve.Deployment = Replica  # that is what the decorators make of it
+    return deployment.options(**options(arguments, load_settings())).bind(arguments)
+
+
+def options(arguments: Arguments, settings: Settings) -> dict[str, Any]:
+    """Return the deployment's options: those that must fit the app's own limits are worked out from them."""
+    return {
+        "ray_actor_options": {"num_cpus": arguments.cpus, "num_gpus": arguments.gpus},
+        "autoscaling_config": AutoscalingConfig(
+            min_replicas=arguments.min_replicas,
+            max_replicas=arguments.max_replicas,
+            target_ongoing_requests=arguments.target_ongoing_requests,
+            upscale_delay_s=arguments.upscale_delay_s,
+            downscale_delay_s=arguments.downscale_delay_s,
+        ),
+        "max_ongoing_requests": settings.max_inflight + _ROOM_FOR_PROBES,
+        "max_queued_requests": _WAITING_AT_PROXY,
+        "backpressure_config": BackpressureConfig(status_code=429, retry_after_s=1),
+        "health_check_period_s": 2,  # a replica whose device died refuses fast, and so draws requests: find it soon
+        "health_check_timeout_s": 30,  # the device's own time to answer is 10 s
+        "graceful_shutdown_wait_loop_s": 0.5,
+        "graceful_shutdown_timeout_s": max(settings.drain_seconds, settings.deadline_ms / 1e3) + _LAST_ANSWERS_SECONDS,
+    }
