@@ -1,4 +1,4 @@
-"""The service, seen from outside in a minute: start it, detect with exact attention and ACT, read metrics, stop it."""
+"""The service, seen from outside in a minute: it starts, detects with every kind of attention, tells metrics, stops."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHOWN_METRICS = (
     "act_detr_clusters_sum{",
     "act_detr_stage_duration_seconds_sum{",
 )
-QUERIES = ({"attention": "exact"}, {"attention": "act", "L": "16", "r": "2"})
+QUERIES = ({"attention": "exact"}, {"attention": "act", "L": "16", "r": "2"}, {"attention": "tangent", "C": "16"})
 
 
 def main() -> None:
@@ -67,7 +67,7 @@ def show(console: Console, client: httpx.Client) -> None:
 def print_answer(console: Console, answer: dict[str, Any]) -> None:
     """Detections, clusters and cost of one answer."""
     attention = answer["attention"]
-    settings = f" L={attention['L']} r={attention['r']:g}" if attention["mode"] == "act" else ""
+    settings = "".join(f" {name}={attention[name]:g}" for name in ("L", "r", "C") if attention[name] is not None)
     table = Table("label", "score", "xmin", "ymin", "xmax", "ymax", title=f"attention={attention['mode']}{settings}")
     for found in answer["detections"]:
         box = found["box"]

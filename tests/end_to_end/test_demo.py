@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 
-def test_the_demonstration_shows_both_kinds_of_attention_and_metrics(tmp_path: Path) -> None:
+def test_the_demonstration_shows_every_kind_of_attention_and_metrics(tmp_path: Path) -> None:
     finished = subprocess.run(
         [sys.executable, "-m", "service.demo"], cwd=tmp_path, capture_output=True, text=True, timeout=240
     )
@@ -17,6 +17,7 @@ def test_the_demonstration_shows_both_kinds_of_attention_and_metrics(tmp_path: P
     for shown in (
         "attention=exact",
         "attention=act",
+        "attention=tangent C=16",
         "clusters by layer",
         'act_detr_images_total{attention="act"} 2.0',
     ):

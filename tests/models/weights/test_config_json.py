@@ -34,6 +34,7 @@ def test_every_field_survives() -> None:
         norm_between_decoder_layers=True,
         act_L=7,
         act_r=2.5,
+        tangent_C=9,
         shortest_side=5,
         longest_side=6,
         mean=(0.1, 0.2, 0.3),
