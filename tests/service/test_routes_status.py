@@ -39,7 +39,7 @@ def test_draining_is_not_ready_but_alive(start: Any, png: bytes) -> None:
 def test_model_card(service: Any) -> None:
     card = service.client.get("/model").json()
     assert card["labels"] == ["text", "title", "list", "table", "figure"]
-    assert card["default_attention"] == {"mode": "exact", "L": 32, "r": 8.0, "C": 32}
+    assert card["default_attention"] == {"mode": "exact", "L": 32, "r": 8.0, "C": 16}
     assert card["input_size"] == {"shortest_side": 352, "longest_side": 640}
     assert card["limits"]["max_pixels"] == 50_000_000
     assert (card["name"], card["device"], card["precision"], card["parameters"]) == ("fake", "cpu", "fp32", 7)
