@@ -28,12 +28,6 @@ app = typer.Typer()
 app.command()(evaluate)
 
 
-@pytest.fixture(autouse=True)
-def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ACT_DETR_MODEL", "ACT_DETR_DEVICE", "ACT_DETR_CACHE_DIR"):
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model of COCO's classes with random weights."""

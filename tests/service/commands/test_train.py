@@ -18,12 +18,6 @@ def run(*arguments: object) -> Any:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-@pytest.fixture
-def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ACT_DETR_DEVICE", "ACT_DETR_CACHE_DIR"):
-        monkeypatch.delenv(name, raising=False)
-
-
 def test_help_explains_every_option() -> None:
     import re
 
@@ -41,7 +35,6 @@ def test_help_explains_every_option() -> None:
         assert option in text
 
 
-@pytest.mark.usefixtures("no_environment")
 def test_options_reach_the_run(tmp_path: Path) -> None:
     result = run(
         *("--data", "pages", "--model", "pages-small", "--output", tmp_path, "--stages", "1:64-64"),
@@ -91,7 +84,6 @@ def test_options_reach_the_run(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "metrics.jsonl").read_text())["step"] == 1
 
 
-@pytest.mark.usefixtures("no_environment")
 @pytest.mark.parametrize(
     ("options", "status", "complaint"),
     [

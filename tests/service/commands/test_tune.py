@@ -19,12 +19,6 @@ app.command("tune")(tune)
 app.command("reproduce")(reproduce)
 
 
-@pytest.fixture(autouse=True)
-def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ACT_DETR_MODEL", "ACT_DETR_DEVICE", "ACT_DETR_CACHE_DIR"):
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model, confident of every query."""
