@@ -6,11 +6,10 @@ The model is imported by the commands that need it alone: torch takes seconds to
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -25,6 +24,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from service.commands.console import err, fail, reason, what
 from service.commands.evaluate import evaluate
 from service.commands.reproduce import reproduce
 from service.commands.train import train
@@ -43,7 +43,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 _out = Console()
-_err = Console(stderr=True)
 
 ModelOption = Annotated[
     str, typer.Option("--model", "-m", envvar="ACT_DETR_MODEL", help="Name, file or folder of a model.")
@@ -103,7 +102,7 @@ def detect(
         query = DetectQuery(attention=attention, **options).model_copy(update=shown)
         wanted = wish(query, _defaults(detector), 0.0)
     except (ServiceError, ValueError) as error:
-        _fail(_reason(error), 2)
+        fail(reason(error), 2)
     failed = 0
     with _bar(len(files)) as progress:
         for file in files:
@@ -111,7 +110,7 @@ def detect(
                 prediction, detections = _detect_file(detector, file, wanted, save)
             except (ServiceError, OSError) as error:
                 failed += 1
-                _err.print(f"[red]{escape(str(file))}:[/red] {escape(_reason(error))}", soft_wrap=True)
+                err.print(f"[red]{escape(str(file))}:[/red] {escape(what(error))}", soft_wrap=True)
             else:
                 _show(file, prediction, detections, as_json)
             progress.advance(progress.task_ids[0])
@@ -144,11 +143,11 @@ def download(
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     try:
-        with Progress(*columns, console=_err) as progress:
+        with Progress(*columns, console=err) as progress:
             task = progress.add_task(name, total=None)
             path = fetch(name, cache_dir, lambda done, total: progress.update(task, completed=done, total=total))
     except WeightsError as error:
-        _fail(str(error), 1)
+        fail(str(error), 1)
     print(path)
 
 
@@ -156,7 +155,7 @@ def _load(model: str, device: str, cache_dir: Path | None) -> Detector:
     from models.detector import load_detector
 
     try:
-        with _err.status(f"loading {escape(model)}") as status:
+        with err.status(f"loading {escape(model)}") as status:
 
             def progress(done: int, total: int | None) -> None:
                 of = f" of {total / 1e6:.0f}" if total else ""
@@ -164,7 +163,7 @@ def _load(model: str, device: str, cache_dir: Path | None) -> Detector:
 
             return load_detector(model, device=device, cache_dir=cache_dir, progress=progress)
     except Exception as error:
-        _fail(f"cannot load the model {model}: {error}", 1)
+        fail(f"cannot load the model {model}: {error}", 1)
 
 
 def _defaults(detector: Detector) -> Defaults:
@@ -223,22 +222,11 @@ def _cost(attention: dict[str, Any]) -> str:
 @contextmanager
 def _bar(files: int) -> Iterator[Progress]:
     """Show a progress bar on standard error, where there are several files and somebody who looks."""
-    quiet = files < 2 or not _err.is_terminal
+    quiet = files < 2 or not err.is_terminal
     columns = (TextColumn("detecting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=_err, transient=True, disable=quiet) as progress:
+    with Progress(*columns, console=err, transient=True, disable=quiet) as progress:
         progress.add_task("files", total=files)
         yield progress
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    return str(error)
-
-
-def _fail(message: str, status: int) -> NoReturn:
-    _err.print(f"[red]{escape(message)}[/red]", soft_wrap=True)
-    sys.exit(status)
 
 
 for _command in (evaluate, train, reproduce, tune):

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,27 @@ import pytest
 import torch
 from PIL import Image
 
+from models.config import BackboneConfig, DetrConfig, pages_small
+
 torch.set_num_threads(int(os.environ.get("ACT_DETR_TEST_THREADS", "1")))
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> DetrConfig:
+    """Return the smallest shape that has all the parts of a page detector."""
+    return replace(
+        pages_small(),
+        name="tiny",
+        backbone=BackboneConfig("basic", (1, 1), width=8),
+        hidden_dim=32,
+        heads=2,
+        encoder_layers=2,
+        decoder_layers=2,
+        feedforward_dim=64,
+        queries=9,
+        shortest_side=64,
+        longest_side=128,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from service.commands.console import err, fail, mistakes, progress_bar
 
 if TYPE_CHECKING:
     from models.detector import Detector
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 WIDEST: Final = 150
 """Columns of the widest table."""
-
-_err = Console(stderr=True)
 
 
 def evaluate(
@@ -64,27 +63,27 @@ def evaluate(
         from models.evaluation.evaluate import evaluate as run
         from models.evaluation.report import as_json, tables
     except ModuleNotFoundError as error:
-        _fail(f"evaluation needs {error.name}: pip install 'act-detr[train]'", 1)
+        fail(f"evaluation needs {error.name}: pip install 'act-detr[train]'", 1)
 
     if threads is not None:
         torch.set_num_threads(threads)
-    with _mistakes(2):
+    with mistakes(2):
         if output is not None and not output.parent.is_dir():
             raise ValueError(f"there is no folder {output.parent} to write {output.name} into")
         kinds = [AttentionConfig.parse(text) for text in attention or ()]
         sides = _sides(size)
         samples = open_samples(data, annotations, limit)
     detector = _load(model, device, cache_dir, sides)
-    with _mistakes(2):
+    with mistakes(2):
         _tell_unknown(unknown_classes(samples.classes, detector.labels), len(samples.classes))
     kinds = kinds or [AttentionConfig.exact(), detector.config.default_act]
-    with _mistakes(1), _bar(len(samples)) as progress:
+    with mistakes(1), _bar(len(samples)) as progress:
         evaluations = run(detector, _counted(samples, progress), kinds)
-    out = Console(width=max(_err.width, WIDEST))  # a number cut short is worse than a line that wraps
+    out = Console(width=max(err.width, WIDEST))  # a number cut short is worse than a line that wraps
     for table in tables(evaluations):
         out.print(table)
     if output is not None:
-        with _mistakes(1):
+        with mistakes(1):
             text = json.dumps(as_json(evaluations, detector, model, samples, cache_dir), indent=1)
             output.write_text(text + "\n", encoding="utf-8")
 
@@ -104,7 +103,7 @@ def _load(model: str, device: str, cache_dir: Path | None, sides: tuple[int, int
 
     from models.detector import load_detector
 
-    with _mistakes(2), _err.status(f"loading {escape(model)}") as status:
+    with mistakes(2), err.status(f"loading {escape(model)}") as status:
 
         def progress(done: int, total: int | None) -> None:
             of = f" of {total / 1e6:.0f}" if total else ""
@@ -123,7 +122,7 @@ def _load(model: str, device: str, cache_dir: Path | None, sides: tuple[int, int
 def _tell_unknown(unknown: Sequence[str], classes: int) -> None:
     """Warn of classes in the ground truth that the model has not."""
     if unknown:
-        _err.print(
+        err.print(
             f"[yellow]the model has none of {len(unknown)} of the {classes} classes in the ground truth; they are left "
             f"out:[/yellow] {escape(', '.join(unknown))}",
             soft_wrap=True,
@@ -141,7 +140,7 @@ def _counted(samples: Samples, progress: Progress) -> Iterator[Sample]:
 
 @contextmanager
 def _bar(images: int) -> Iterator[Progress]:
-    """Show how far it is and how long it will take, on standard error, where somebody looks."""
+    """Show how far it is and how long it will take."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -150,22 +149,6 @@ def _bar(images: int) -> Iterator[Progress]:
         TextColumn("left:"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=_err, transient=True, disable=not _err.is_terminal) as progress:
+    with progress_bar(*columns) as progress:
         progress.add_task("evaluating", total=images)
         yield progress
-
-
-@contextmanager
-def _mistakes(status: int) -> Iterator[None]:
-    """Say what went wrong in a red line and leave with `status`."""
-    from models.weights import WeightsError
-
-    try:
-        yield
-    except (OSError, ValueError, RuntimeError, WeightsError) as error:
-        _fail(str(error), status)
-
-
-def _fail(message: str, status: int) -> NoReturn:
-    _err.print(f"[red]{escape(message)}[/red]", soft_wrap=True)
-    sys.exit(status)

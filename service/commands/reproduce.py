@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from service.commands.console import mistakes, progress_bar
+
 _out = Console()
-_err = Console(stderr=True)
 
 
 def reproduce(
@@ -64,9 +65,9 @@ def reproduce(
     if threads is not None:
         torch.set_num_threads(threads)
     if not plots_only:
-        with _mistakes(2):
+        with mistakes(2):
             wanted = tuple(map(Resolution.parse, sizes.split(","))) if sizes is not None else ()
-        with _mistakes(1):
+        with mistakes(1):
             from models.detector import load_detector
 
             detector = load_detector(model, device=device, cache_dir=cache_dir)
@@ -74,7 +75,7 @@ def reproduce(
         plan = Plan(detector.config.shortest_side, pages, data, wanted, seeds)
         identity = {"name": detector.name, "sha256": digest(detector)}
         command = " ".join(["act-detr", "reproduce", *sys.argv[2:]])
-        with _mistakes(1), _bar() as show:
+        with mistakes(1), _bar() as show:
             chosen = list(parts(plan.quickly() if quick else plan, detector, second, show))
             names = [part.name for part in chosen]
             chosen = [part for part in chosen if only is None or part.name.startswith(only)]
@@ -82,7 +83,7 @@ def reproduce(
                 raise ValueError(f"no part's name begins with {only}; there are: {', '.join(names)}")
             done = run(chosen, identity, output, command, show, detector.device)
         _out.print(f"measured: {', '.join(done) or 'nothing'}; {len(chosen) - len(done)} parts were there already")
-    with _mistakes(1):
+    with mistakes(1):
         _draw(output)
 
 
@@ -101,9 +102,9 @@ def _draw(output: Path) -> None:
 
 @contextmanager
 def _bar() -> Iterator[_Show]:
-    """Show the part that runs and how far it is, on standard error, where somebody looks."""
+    """Show the part that runs and how far it is."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=_err, transient=True, disable=not _err.is_terminal) as progress:
+    with progress_bar(*columns) as progress:
         yield _Show(progress)
 
 
@@ -118,16 +119,3 @@ class _Show:
         if done == total == 0:
             self.progress.reset(self.task)
         self.progress.update(self.task, description=part, completed=done, total=total or None)
-
-
-@contextmanager
-def _mistakes(status: int) -> Iterator[None]:
-    """Say what went wrong in a red line and leave with `status`."""
-    from models.weights import WeightsError
-
-    try:
-        yield
-    except (OSError, ValueError, RuntimeError, WeightsError) as error:
-        reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-        _err.print(f"[red]{escape(reason)}[/red]", soft_wrap=True)
-        raise typer.Exit(status) from error

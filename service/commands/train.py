@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
-_err = Console(stderr=True)
+from service.commands.console import fail, reason
 
 RECIPE = "Recipe"
 OUTPUT = "Output and checks"
@@ -169,13 +167,8 @@ def train(
         )
         run(recipe, surroundings)
     except NotFinite as error:
-        _fail(f"{error}: try a lower rate, or clip harder; the last checkpoint is from before", 1)
+        fail(f"{error}: try a lower rate, or clip harder; the last checkpoint is from before", 1)
     except (ValueError, OSError, KeyError) as error:
-        _fail(str(error.args[0]) if isinstance(error, KeyError) else str(error), 2)
+        fail(str(error.args[0]) if isinstance(error, KeyError) else reason(error), 2)
     except (WeightsError, RuntimeError) as error:
-        _fail(str(error), 1)
-
-
-def _fail(message: str, status: int) -> NoReturn:
-    _err.print(f"[red]{escape(message)}[/red]", soft_wrap=True)
-    raise typer.Exit(status)
+        fail(str(error), 1)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from service.commands.console import mistakes, progress_bar
 
 if TYPE_CHECKING:
     from models.detector import Detector
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 _out = Console()
-_err = Console(stderr=True)
 
 
 def tune(
@@ -53,7 +53,7 @@ def tune(
     from models.evaluation.tune import bounded_settings, measured_settings, recommended
     from models.evaluation.tune import tune as measure
 
-    with _mistakes(2):
+    with mistakes(2):
         if epsilon is None and max_drift is None:
             raise ValueError("say what is tolerable: --max-drift in pixels, or --epsilon with --confidence")
         if epsilon is not None and mode == "tangent":
@@ -63,7 +63,7 @@ def tune(
         files = sorted(file for file in images.iterdir() if file.suffix.lower() in SUFFIXES)[:limit]
         if not files:
             raise ValueError(f"there are no images in {images}")
-    with _mistakes(1):
+    with mistakes(1):
         from models.detector import load_detector
 
         detector = load_detector(model, device=device, cache_dir=cache_dir)
@@ -126,21 +126,7 @@ def _advice(best: Candidate) -> str:
 
 @contextmanager
 def _bar(images: int) -> Iterator[Progress]:
-    """Show how far it is, on standard error, where somebody looks."""
-    columns = (TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=_err, transient=True, disable=not _err.is_terminal) as progress:
+    """Show how far it is."""
+    with progress_bar(TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as progress:
         progress.add_task("images", total=images)
         yield progress
-
-
-@contextmanager
-def _mistakes(status: int) -> Iterator[None]:
-    """Say what went wrong in a red line and leave with `status`."""
-    from models.weights import WeightsError
-
-    try:
-        yield
-    except (OSError, ValueError, RuntimeError, WeightsError) as error:
-        reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-        _err.print(f"[red]{escape(reason)}[/red]", soft_wrap=True)
-        raise typer.Exit(status) from error

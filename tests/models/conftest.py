@@ -2,39 +2,19 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from models.config import BackboneConfig, DetrConfig, pages_small
+from models.config import DetrConfig
 from models.detr.detr import Detr
 
-TINY = replace(
-    pages_small(),
-    name="tiny",
-    backbone=BackboneConfig("basic", (1, 1), width=8),
-    hidden_dim=32,
-    heads=2,
-    encoder_layers=2,
-    decoder_layers=2,
-    feedforward_dim=64,
-    queries=9,
-    shortest_side=64,
-    longest_side=128,
-)
-
 
 @pytest.fixture
-def tiny_config() -> DetrConfig:
-    return TINY
-
-
-@pytest.fixture
-def tiny_detr() -> Detr:
+def tiny_detr(tiny_config: DetrConfig) -> Detr:
     """Small, and with weights far enough from zero that every part shows in the output."""
-    detr = Detr(TINY).eval()
+    detr = Detr(tiny_config).eval()
     detr.load_state_dict(recipe_weights({key: tuple(value.shape) for key, value in detr.state_dict().items()}))
     return detr
 

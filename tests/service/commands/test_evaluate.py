@@ -15,7 +15,7 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from models.config import BackboneConfig, coco_labels, named_config, pages_small
+from models.config import DetrConfig, coco_labels, named_config
 from models.detr.detr import Detr
 from models.weights import save_checkpoint
 from service.commands.evaluate import evaluate
@@ -29,22 +29,9 @@ app.command()(evaluate)
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model(tmp_path_factory: pytest.TempPathFactory, tiny_config: DetrConfig) -> Path:
     """A tiny model of COCO's classes with random weights."""
-    config = replace(
-        pages_small(),
-        name="tiny",
-        labels=coco_labels(),
-        backbone=BackboneConfig("basic", (1, 1), width=8),
-        hidden_dim=32,
-        heads=2,
-        encoder_layers=2,
-        decoder_layers=2,
-        feedforward_dim=64,
-        queries=9,
-        shortest_side=64,
-        longest_side=128,
-    )
+    config = replace(tiny_config, labels=coco_labels())
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     save_checkpoint(path, Detr(config).state_dict(), config)

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,7 +5,7 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from models.config import BackboneConfig, pages_small
+from models.config import DetrConfig
 from models.detr.detr import Detr
 from models.training.pages import render_page
 from models.weights import save_checkpoint
@@ -20,27 +19,14 @@ app.command("reproduce")(reproduce)
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model(tmp_path_factory: pytest.TempPathFactory, tiny_config: DetrConfig) -> Path:
     """A tiny model, confident of every query."""
-    config = replace(
-        pages_small(),
-        name="tiny",
-        backbone=BackboneConfig("basic", (1, 1), width=8),
-        hidden_dim=32,
-        heads=2,
-        encoder_layers=2,
-        decoder_layers=2,
-        feedforward_dim=64,
-        queries=9,
-        shortest_side=64,
-        longest_side=128,
-    )
     torch.manual_seed(0)
-    detr = Detr(config)
+    detr = Detr(tiny_config)
     with torch.no_grad():
         detr.class_embed.bias[0] += 20
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    save_checkpoint(path, detr.state_dict(), config)
+    save_checkpoint(path, detr.state_dict(), tiny_config)
     return path
 
 
