@@ -39,7 +39,7 @@ a `Server-Timing` header."""
 
 def create_app(settings: Settings, detector: Detector) -> FastAPI:
     """Build the app. Its lifespan warms the detector up in the background, and drains at the end."""
-    metrics = _metrics(detector)
+    metrics = _metrics(detector, settings)
     worker = InferenceWorker[PreparedImage, Prediction](
         run_on(detector),
         limits=_batch_limits(settings, detector.device),
@@ -127,7 +127,7 @@ def _allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
     )
 
 
-def _metrics(detector: Detector) -> Metrics:
+def _metrics(detector: Detector, settings: Settings) -> Metrics:
     metrics = Metrics()
     facts = {
         "name": detector.name,
@@ -136,6 +136,7 @@ def _metrics(detector: Detector) -> Metrics:
         "version": routes_status.service_version(),
     }
     metrics.describe_model(facts, detector.labels, detector.config.encoder_layers)
+    metrics.describe_limits(settings.max_queue, detector.memory_limit_bytes())
     metrics.watch_device(detector.memory_bytes)
     return metrics
 

@@ -90,6 +90,9 @@ class Metrics:
             registry=registry,
         )
         self.queue_depth = Gauge("act_detr_queue_depth", "Images that wait for the device.", registry=registry)
+        self.queue_limit = Gauge(
+            "act_detr_queue_limit", "Most images that may wait for the device; more get a 429.", registry=registry
+        )
         self.inflight = Gauge("act_detr_inflight_requests", "Detection requests that are under way.", registry=registry)
         self.rejected = Counter(
             "act_detr_rejected_total",
@@ -142,6 +145,11 @@ class Metrics:
         self.device_memory = Gauge(
             "act_detr_device_memory_bytes", "Memory that the model's device has allocated.", registry=registry
         )
+        self.device_memory_limit = Gauge(
+            "act_detr_device_memory_limit_bytes",
+            "Memory that the model's device has in all; 0 on a CPU, which has none of its own.",
+            registry=registry,
+        )
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
@@ -169,6 +177,11 @@ class Metrics:
             for layer in range(encoder_layers):
                 self.clusters.labels(attention, str(layer))
                 self.cluster_ratio.labels(attention, str(layer))
+
+    def describe_limits(self, queue: int, device_memory_bytes: int) -> None:
+        """Publish how many images may wait, and the device's memory in all, in bytes; 0 for one without its own."""
+        self.queue_limit.set(queue)
+        self.device_memory_limit.set(device_memory_bytes)
 
     def watch_device(self, memory_bytes: Callable[[], int]) -> None:
         """Ask for the device's memory, in bytes, whenever the metrics are read."""

@@ -10,6 +10,7 @@ from models.training.distillation import Distillation
 from models.training.schedule import Schedule
 
 Precision = Literal["fp32", "bf16"]
+OptimizerName = Literal["adamw", "muon"]
 
 BATCH_SIZE: Final = 8
 
@@ -29,10 +30,11 @@ class Hybrid:
 class Recipe:
     """The defaults are DETR's for fine-tuning.
 
-    `steps` of `batch_size` images, over all processes; `learning_rate` is AdamW's peak rate, `backbone_rate` the
-    backbone's; `clip_norm` the greatest norm of a gradient; `ema_decay` that of the averaged weights, which are
-    what is evaluated and served. `model` and `data` are what the person asked for. `stages` is for generated
-    pages alone; `flip` for other data. Raises ValueError for values out of range.
+    `steps` of `batch_size` images, over all processes; `learning_rate` is the peak rate, `backbone_rate` the
+    backbone's; `optimizer` moves the transformer's matrices, AdamW the rest; `clip_norm` the greatest norm of a
+    gradient; `ema_decay` that of the averaged weights, which are what is evaluated and served. `model` and `data`
+    are what the person asked for. `stages` is for generated pages alone; `flip` for other data. Raises ValueError
+    for values out of range.
     """
 
     model: str
@@ -42,6 +44,7 @@ class Recipe:
     learning_rate: float = 1e-4
     backbone_rate: float = 1e-5
     weight_decay: float = 1e-4
+    optimizer: OptimizerName = "adamw"
     clip_norm: float = 0.1
     schedule: Schedule = field(default_factory=Schedule)
     ema_decay: float = 0.999

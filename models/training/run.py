@@ -101,7 +101,7 @@ class Run:
         scalars = losses.scalars()
         means = mean_over_processes(torch.stack([value.detach().float() for value in scalars.values()]))
         values = dict(zip(scalars, means.tolist(), strict=True))
-        values["rate"] = self.state.optimizer.param_groups[0]["lr"]
+        values["rate"] = self.state.optimizers[0].param_groups[0]["lr"]
         values["images_per_second"] = self.state.recipe.batch_size * clock.steps_per_second(self.state.step)
         self.display.report(self.state.step, values)
         self.log.write(self.state.step, values)

@@ -39,14 +39,16 @@ class Trainer:
         """One optimiser step. Raises NotFinite where the model has failed."""
         state, recipe = self.state, self.state.recipe
         factor = recipe.schedule.factor(state.step, recipe.steps)
-        for group in state.optimizer.param_groups:
-            group["lr"] = group["peak"] * factor
+        for optimizer in state.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * factor
         images = [normalise(image.to(self.device, non_blocking=True), state.config) for image in batch.images]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
             losses: HybridLosses = self.model(ImageBatch.from_images(images), batch.targets)
-        state.optimizer.zero_grad(set_to_none=True)
+        state.model.zero_grad(set_to_none=True)
         torch.autograd.backward(losses.total)
         nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip_norm)
-        state.optimizer.step()
+        for optimizer in state.optimizers:
+            optimizer.step()
         state.averaged.update_parameters(state.model.detr)
         return losses

@@ -7,23 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim import AdamW
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.config import DetrConfig
 from models.detr.detr import Detr
 from models.training.hybrid import HybridDetr
+from models.training.optimizers import optimizers
 from models.training.recipe import Recipe
 from models.training.starting_point import StartingPoint, averaged_weights, checkpoint_config
 from models.weights import save_checkpoint
 from models.weights.config_json import config_to_json
 
-BACKBONE = "detr.backbone."
-
 
 class TrainingState:
-    """Model, averaged weights, optimiser, `step` (how many were made), and the `best` average precision so far."""
+    """Model, averaged weights, optimisers, `step` (how many were made), and the `best` average precision so far."""
 
     def __init__(self, start: StartingPoint, recipe: Recipe, device: torch.device) -> None:
         torch.manual_seed(recipe.seed)
@@ -39,7 +37,7 @@ class TrainingState:
         self.model.to(device)
         averaging = get_ema_multi_avg_fn(recipe.ema_decay)  # type: ignore[no-untyped-call]
         self.averaged = AveragedModel(self.model.detr, multi_avg_fn=averaging, use_buffers=True)
-        self.optimizer = AdamW(_groups(self.model, recipe), weight_decay=recipe.weight_decay)
+        self.optimizers = optimizers(self.model, recipe)
 
     def save(self, path: Path) -> None:
         """Write everything that the next step depends on; the file is always the old one or the new one, whole."""
@@ -47,7 +45,7 @@ class TrainingState:
             "step": self.step,
             "model": self.model.state_dict(),
             "averaged": self.averaged.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "random": torch.get_rng_state(),
             "config": config_to_json(self.config),
             "learnt_norms": _learns_norms(self.model),
@@ -66,7 +64,8 @@ class TrainingState:
         """Take over what `save` wrote."""
         self.model.load_state_dict(state["model"])
         self.averaged.load_state_dict(state["averaged"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(kept)
         torch.set_rng_state(state["random"])
         self.step, self.best = state["step"], state["best"]
 
@@ -84,7 +83,7 @@ def read_state(path: Path) -> dict[str, Any]:
     """Read a checkpoint of `TrainingState.save`. Raises ValueError for one of an older kind, or damaged."""
     try:
         state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-        if not {"recipe", "config", "random", "best"} <= state.keys():
+        if not {"recipe", "config", "random", "best", "optimizers"} <= state.keys():
             raise ValueError("it is of an older kind; give it as the model to start from")
     except Exception as error:  # a damaged pickle fails in every way there is
         raise ValueError(f"the run cannot go on with {path}: {error}") from error
@@ -98,17 +97,6 @@ def resting_point(state: dict[str, Any]) -> StartingPoint:
 
 def _learns_norms(model: nn.Module) -> bool:
     return any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
-
-
-def _groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Parameters of the backbone and of the rest, each with the rate at its peak."""
-    backbone: list[Tensor] = []
-    rest: list[Tensor] = []
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            (backbone if name.startswith(BACKBONE) else rest).append(parameter)
-    groups = [(rest, recipe.learning_rate), (backbone, recipe.backbone_rate)]
-    return [{"params": parameters, "lr": rate, "peak": rate} for parameters, rate in groups if parameters]
 
 
 def _sync(folder: Path) -> None:

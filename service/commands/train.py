@@ -40,7 +40,13 @@ def train(
     backbone_rate: Annotated[
         float | None, typer.Option(min=0, help="The backbone's: 1e-5; 3e-4 from scratch.", rich_help_panel=RECIPE)
     ] = None,
-    weight_decay: Annotated[float, typer.Option(min=0, help="AdamW's.", rich_help_panel=RECIPE)] = 1e-4,
+    weight_decay: Annotated[
+        float, typer.Option(min=0, help="Decay of the weights, times the rate.", rich_help_panel=RECIPE)
+    ] = 1e-4,
+    optimizer: Annotated[
+        Literal["adamw", "muon"],
+        typer.Option(help="For the transformer's matrices; the rest has AdamW.", rich_help_panel=RECIPE),
+    ] = "adamw",
     clip: Annotated[
         float | None, typer.Option(help="Greatest norm of a gradient: 0.1; 1 from scratch.", rich_help_panel=RECIPE)
     ] = None,
@@ -137,6 +143,7 @@ def train(
         "learning_rate": learning_rate,
         "backbone_rate": backbone_rate,
         "weight_decay": weight_decay,
+        "optimizer": optimizer,
         "clip_norm": clip,
         "schedule": schedule,
         "warmup_steps": warmup,

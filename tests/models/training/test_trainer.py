@@ -28,9 +28,10 @@ def trained(config, recipe, steps):
     return trainer, [trainer.update(batch).total.item() for _ in range(steps)]
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_loss_falls_on_pages_seen_again_and_again(tiny_config, precision):
-    _, losses = trained(tiny_config, replace(RECIPE, precision=precision, hybrid=Hybrid(8, 2)), 30)
+@pytest.mark.parametrize(("precision", "optimizer"), [("fp32", "adamw"), ("bf16", "adamw"), ("fp32", "muon")])
+def test_the_loss_falls_on_pages_seen_again_and_again(tiny_config, precision, optimizer):
+    recipe = replace(RECIPE, precision=precision, optimizer=optimizer, hybrid=Hybrid(8, 2))
+    _, losses = trained(tiny_config, recipe, 30)
     assert all(math.isfinite(loss) for loss in losses)
     assert losses[-1] < 0.75 * losses[0]
 
@@ -38,12 +39,12 @@ def test_the_loss_falls_on_pages_seen_again_and_again(tiny_config, precision):
 def test_backbone_and_rest_have_rates_of_their_own(tiny_config):
     recipe = replace(RECIPE, backbone_rate=1e-5, steps=3, schedule=Schedule("step"))
     trainer, _ = trained(tiny_config, recipe, 1)
-    rates = {group["lr"]: len(group["params"]) for group in trainer.state.optimizer.param_groups}
+    rates = {group["lr"]: len(group["params"]) for group in trainer.state.optimizers[0].param_groups}
     backbone = sum(1 for _ in trainer.state.model.detr.backbone.parameters())
     assert rates[1e-5] == backbone
     trainer.state.step = 2
     trainer.update(PageStream(STAGES, 2).batch(0))
-    assert [group["lr"] for group in trainer.state.optimizer.param_groups] == pytest.approx([1e-4, 1e-6])
+    assert [group["lr"] for group in trainer.state.optimizers[0].param_groups] == pytest.approx([1e-4, 1e-6])
 
 
 def test_a_frozen_backbone_stays(tiny_config):

@@ -29,10 +29,10 @@ def losses(state, last):
     return found
 
 
-@pytest.mark.parametrize("scratch", [True, False])
-def test_a_run_goes_on_as_if_it_had_not_stopped(tiny_detr, tmp_path, scratch):
+@pytest.mark.parametrize(("scratch", "optimizer"), [(True, "adamw"), (False, "adamw"), (True, "muon")])
+def test_a_run_goes_on_as_if_it_had_not_stopped(tiny_detr, tmp_path, scratch, optimizer):
     start = StartingPoint(tiny_detr.config, None if scratch else tiny_detr.state_dict())
-    plan = recipe(hybrid=Hybrid(8, 2))
+    plan = recipe(hybrid=Hybrid(8, 2), optimizer=optimizer)
     whole = TrainingState(start, plan, CPU)
     expected = losses(whole, 6)
     stopped = TrainingState(start, plan, CPU)
