@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import sys
-import warnings
 from typing import Any
 
 from service.settings import BadSettings, load_settings, unknown_variables
@@ -27,27 +26,15 @@ def serve(**overrides: Any) -> int:
     # The first process of a container ignores SIGTERM unless told otherwise; uvicorn takes over once it runs.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     # After the settings, so that mistakes in them are told at once: torch takes seconds to import.
-    import torch
-
-    from models.detector import load_detector
     from service.app import create_app
-    from service.request_log import configure_logging
+    from service.composition import configure_process, detector_of
     from service.server import build_server
 
-    configure_logging(settings.log_level, settings.log_format)
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # it warns of callers' broken files, and of sizes
+    configure_process(settings)
     for name in unknown_variables(os.environ):
         logger.warning("%s is not a setting", name)
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
     try:
-        detector = load_detector(
-            settings.model,
-            device=settings.device,
-            precision=settings.precision,
-            cache_dir=settings.cache_dir,
-            progress=_DownloadLog(settings.model),
-        )
+        detector = detector_of(settings, _DownloadLog(settings.model))
     except Exception as error:
         logger.error("cannot load the model %s: %s", settings.model, error)
         logger.debug("the reason", exc_info=True)

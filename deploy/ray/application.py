@@ -8,7 +8,6 @@ the service's own batcher; Ray spreads them over replicas, scales these, and rep
 # No annotations as text here: Ray reads that of `build` to make its argument.
 
 import asyncio
-import warnings
 from typing import Any, Final, Self
 
 from fastapi import FastAPI
@@ -63,20 +62,12 @@ class Replica:
 
     def __init__(self, arguments: Arguments) -> None:
         """Load the model. Raises what is wrong with the settings or the model: the deployment fails with it."""
-        import torch
-
-        from models.detector import load_detector
-        from service.request_log import configure_logging
+        from service.composition import configure_process, detector_of
 
         self._arguments = arguments
         self._settings = settings = load_settings()
-        configure_logging(settings.log_level, settings.log_format)
-        warnings.filterwarnings("ignore", module=r"PIL\.")  # it warns of callers' broken files, and of sizes
-        if settings.threads is not None:
-            torch.set_num_threads(settings.threads)
-        self._detector = load_detector(
-            settings.model, device=settings.device, precision=settings.precision, cache_dir=settings.cache_dir
-        )
+        configure_process(settings)
+        self._detector = detector_of(settings)
         self._metrics_port: MetricsPort | None = None
 
     def __serve_build_asgi_app__(self) -> FastAPI:
