@@ -3,7 +3,12 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo serve test check fuzz install clean
+# make loadtest RESULTS=deploy/loadtest/results keeps the figures of a run; without it they are printed alone.
+RESULTS ?=
+keep = $(if $(RESULTS),--output $(RESULTS)/$(1).json)
+SOAK_SECONDS ?= 1800
+
+.PHONY: demo serve test check fuzz soak loadtest deploy-check install clean
 
 install: $(VENV)/installed
 
@@ -30,6 +35,17 @@ check: install  ## style, types and layering
 fuzz: install  ## longer than the tests: a hundred thousand broken images, five hundred calls of every operation
 	$(BIN)/python deploy/loadtest/fuzz_decoding.py --inputs 100000
 	ACT_DETR_FUZZ_EXAMPLES=500 $(BIN)/python -m pytest tests/end_to_end/test_openapi_fuzz.py
+
+soak: install  ## half an hour of mixed traffic: nothing lost, memory and latency flat
+	$(BIN)/python deploy/loadtest/soak.py --seconds $(SOAK_SECONDS) $(call keep,soak)
+
+loadtest: install  ## ten times the load that the service can take; SIGTERM under load; kill -9 under a supervisor
+	$(BIN)/python deploy/loadtest/overload.py $(call keep,overload)
+	$(BIN)/python deploy/loadtest/sigterm.py $(call keep,sigterm)
+	$(BIN)/python deploy/loadtest/restart_after_kill.py $(call keep,restart_after_kill)
+
+deploy-check: install  ## the image, compose, Prometheus, Grafana and Kubernetes, as far as the tools that are here can tell
+	$(BIN)/python -m pytest tests/deploy --ignore=tests/deploy/loadtest
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -92,6 +92,10 @@ class Detector:
         """Bytes allocated on the device; 0 on a CPU."""
         return torch.cuda.memory_allocated(self.device) if self.device.startswith("cuda") else 0
 
+    def memory_limit_bytes(self) -> int:
+        """Bytes that the device has in all; 0 on a CPU, which has none of its own."""
+        return torch.cuda.mem_get_info(self.device)[1] if self.device.startswith("cuda") else 0
+
     def _predict_together(self, images: Sequence[PreparedImage], attention: AttentionConfig) -> list[Prediction]:
         device = torch.device(self.device)
         batch = ImageBatch.from_images([normalised(image, self.config, device, self._dtype) for image in images])

@@ -14,8 +14,12 @@ def row() -> list[Builder[Panel]]:
     return [
         graph(
             "Device memory",
-            "Memory that the model's device has allocated; 0 on a CPU, where the process's memory has it.",
-            [Query(f"act_detr_device_memory_bytes{{{HERE}}}", "{{instance}}")],
+            "Memory that the model's device has allocated, and what it has in all; both 0 on a CPU, where the "
+            "process's memory has it.",
+            [
+                Query(f"act_detr_device_memory_bytes{{{HERE}}}", "{{instance}}"),
+                Query(f"act_detr_device_memory_limit_bytes{{{HERE}}}", "{{instance}}: in all"),
+            ],
             "bytes",
         ),
         graph(

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models.common import StackingMode
 from grafana_foundation_sdk.models.dashboard import Panel
 from panels import Query, density, graph
 from queries import CHOSEN, HERE, buckets, mean, quantiles, rate
-
-QUEUE_LIMIT: Final = 128
-"""The default of ACT_DETR_MAX_QUEUE."""
 
 
 def row() -> list[Builder[Panel]]:
@@ -50,22 +45,33 @@ def row() -> list[Builder[Panel]]:
         ),
         graph(
             "Queue depth",
-            f"Images that wait for the device. At {QUEUE_LIMIT}, the default of ACT_DETR_MAX_QUEUE, more get a 429.",
+            "Images that wait for the device.",
             [Query(f"act_detr_queue_depth{{{HERE}}}", "{{instance}}")],
             "images",
-            steps=[(None, "transparent"), (0.8 * QUEUE_LIMIT, "orange"), (QUEUE_LIMIT, "red")],
+            width=6,
+        ),
+        graph(
+            "Queue, share that is full",
+            "Images that wait for the device, of those that may (ACT_DETR_MAX_QUEUE). When it is full, more get a 429.",
+            [Query(f"act_detr_queue_depth{{{HERE}}} / act_detr_queue_limit{{{HERE}}}", "{{instance}}")],
+            "percentunit",
+            width=6,
+            most=1,
+            steps=[(None, "transparent"), (0.8, "orange"), (1, "red")],
         ),
         graph(
             "Queue wait",
             "How long images wait for the device.",
             quantiles("act_detr_stage_duration_seconds", f'{CHOSEN}, stage="queue"'),
             "s",
+            width=6,
         ),
         graph(
             "In flight",
             "Detection requests under way, from the first byte of the body to the answer.",
             [Query(f"act_detr_inflight_requests{{{HERE}}}", "{{instance}}")],
             "short",
+            width=6,
         ),
         density(
             "Batch size",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -22,15 +22,22 @@ from own_server import OwnServer
 from report import add_traffic_options, circumstances, mix_of, say, show, write, write_records
 from summary import summarize
 from traffic import Call, Phase, schedule
-from watch import Watch
+from watch import Sample, Watch
 
 
 async def watched(
-    target: Target, calls: Sequence[Call], again: Again, every: float = 1.0
+    target: Target,
+    calls: Sequence[Call],
+    again: Again,
+    every: float = 1.0,
+    seen: Callable[[Sample], None] | None = None,
 ) -> tuple[list[Outcome], Watch]:
-    """Make the calls while the service is sampled; return what became of them, and the samples."""
+    """Make the calls while the service is sampled; return what became of them, and the samples.
+
+    `seen` is told of each sample when it is taken.
+    """
     start = now() + 0.1
-    watch = Watch(target, start, every)
+    watch = Watch(target, start, every, seen)
     watching = asyncio.create_task(watch.run())
     try:
         outcomes = await open_loop(target, calls, start=start, again=again)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -72,9 +71,7 @@ async def overload(
         limits["max_queue"],
         limits["max_inflight"],
     )
-    logged = server.log_levels() if server is not None else Counter()
-    errors = None if server is None else sum(logged[name] for name in ("error", "critical", "unreadable"))
-    return seen, judge(seen, told, errors)
+    return seen, judge(seen, told, None if server is None else server.errors_logged())
 
 
 async def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], list[Promise]]:

@@ -72,6 +72,11 @@ class OwnServer:
         """Return how many lines of each level the service has logged."""
         return Counter(str(line["level"]) for line in self.log())
 
+    def errors_logged(self) -> int:
+        """Return how many lines tell of an error, or are not the service's."""
+        levels = self.log_levels()
+        return sum(levels[name] for name in ("error", "critical", "unreadable"))
+
     def taken(self) -> set[str]:
         """Return the ids of the requests that were let in: logged, and not with a refusal."""
         return {str(line["request_id"]) for line in self.log() if line.get("status") not in (None, 429, 503)}

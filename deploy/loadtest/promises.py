@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from callers import Outcome
 from report import Promise
@@ -21,6 +21,18 @@ SLACK_SECONDS: Final = 5.0
 """Of a recovery: noise, on top of the time that the backlog takes."""
 GROWTH: Final = 0.05
 """Of the memory at the middle of the overload, that it may grow by in the second half."""
+
+
+class Seen(Protocol):
+    """What some promises are judged by, whatever the run: all attempts, and the service's own account."""
+
+    @property
+    def outcomes(self) -> Sequence[Outcome]:
+        """Every attempt."""
+
+    @property
+    def samples(self) -> Sequence[Sample]:
+        """What the service said, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +74,18 @@ class Overload:
 def judge(run: Overload, told: dict[str, int] | None, errors_logged: int | None) -> list[Promise]:
     """Judge every promise. `told`: answers by status that the service counted itself; None: others called too."""
     promises = [one_answer_each(run), only_200_and_429(run), in_time(run), told_when(run), bounded(run), no_growth(run)]
-    promises += [alive(run), recovers(run)]
-    if told is not None:
-        promises.append(accounts_agree(run, told))
+    return [*promises, alive(run), recovers(run), *accounts(run, told, errors_logged)]
+
+
+def accounts(run: Seen, told: dict[str, int] | None, errors_logged: int | None) -> list[Promise]:
+    """Judge what the service says itself; nothing of what is None."""
+    promises = [] if told is None else [accounts_agree(run, told)]
     if errors_logged is not None:
         promises.append(Promise("it logs no error", errors_logged == 0, f"{errors_logged} lines"))
     return promises
 
 
-def one_answer_each(run: Overload) -> Promise:
+def one_answer_each(run: Seen) -> Promise:
     """None is cut off, left to hang, refused at the port or answered twice."""
     failures = Counter(one.failure for one in run.outcomes if one.failure)
     seen = f"{len(run.outcomes)} requests, without one answer: {dict(failures) or 0}"
@@ -142,7 +157,7 @@ def no_growth(run: Overload) -> Promise:
     return Promise("memory does not grow", grown <= GROWTH, f"{seen} in the second half of the overload")
 
 
-def alive(run: Overload) -> Promise:
+def alive(run: Seen) -> Promise:
     """A supervisor that asks /livez has no reason to kill it."""
     dead = sum(1 for sample in run.samples if sample.live != 200)
     slowest = max((sample.live_seconds for sample in run.samples), default=math.nan)
@@ -176,7 +191,7 @@ def recovers(run: Overload) -> Promise:
     return Promise("back to normal at once", took is not None and took <= 1.5 * backlog + SLACK_SECONDS, seen)
 
 
-def accounts_agree(run: Overload, told: dict[str, int]) -> Promise:
+def accounts_agree(run: Seen, told: dict[str, int]) -> Promise:
     """The service's own counts are those of its callers."""
     ours = Counter(str(one.status) for one in run.outcomes if one.status)
     return Promise("its metrics count what callers saw", dict(ours) == told, f"callers {dict(ours)}, metrics {told}")

@@ -3,7 +3,8 @@
     python deploy/loadtest/restart_after_kill.py --callers 4 --kills 3
 
 A supervisor as small as can be starts `python -m service` again whenever it ends. Callers send one request after
-another and send again what got no answer. Prints one JSON object; exits with 1 if a request was never answered.
+another and send again what got no answer. Prints one JSON object, and writes it where --output says; exits with 1 if a
+request was never answered.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ import threading
 import time
 from collections import Counter
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import httpx
+from report import write
 
 from service.demo import free_port
 
@@ -142,9 +145,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Kill the service under load, and see it come back.")
     parser.add_argument("--callers", type=int, default=4)
     parser.add_argument("--kills", type=int, default=3)
+    parser.add_argument("--output", type=Path, help="JSON file for the figures")
     options = parser.parse_args()
-    figures = measure(options.callers, options.kills)
-    print(json.dumps({"callers": options.callers, "kills": options.kills, **figures}))
+    figures = {"callers": options.callers, "kills": options.kills, **measure(options.callers, options.kills)}
+    print(json.dumps(figures))
+    write(options.output, figures)
     raise SystemExit(figures["lost"] > 0)
 
 

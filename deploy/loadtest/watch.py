@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -54,14 +54,20 @@ class Slope:
 
 
 class Watch:
-    """Samples a service until it is stopped. `missed` counts the times when /metrics gave no answer."""
+    """Samples a service until it is stopped. `missed` counts the times when /metrics gave no answer.
 
-    def __init__(self, target: Target, start: float, every: float = 1.0) -> None:
+    `seen` is told of each sample.
+    """
+
+    def __init__(
+        self, target: Target, start: float, every: float = 1.0, seen: Callable[[Sample], None] | None = None
+    ) -> None:
         self.samples: list[Sample] = []
         self.missed = 0
         self._target = target
         self._start = start
         self._every = every
+        self._seen = seen
         self._stop = asyncio.Event()
 
     async def run(self) -> None:
@@ -90,7 +96,10 @@ class Watch:
         values = series(metrics.body.decode())
         rss, cpu, depth, inflight = (values.get(name, math.nan) for name in SERIES)
         at, taken = metrics.ended - self._start, metrics.ended - metrics.sent
-        self.samples.append(Sample(at, rss, cpu, depth, inflight, taken, live.status, live.ended - live.sent))
+        sample = Sample(at, rss, cpu, depth, inflight, taken, live.status, live.ended - live.sent)
+        self.samples.append(sample)
+        if self._seen is not None:
+            self._seen(sample)
 
 
 def series(text: str) -> dict[str, float]:

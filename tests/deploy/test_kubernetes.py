@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +21,9 @@ from service.settings import PREFIX, Settings, unknown_variables
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
 OVERLAYS = ["cpu", "gpu"]
-NOT_OF_KUBERNETES = {"ServiceMonitor", "Kustomization", "Component"}
+OPERATORS = {"ServiceMonitor", "PrometheusRule"}
+NOT_OF_KUBERNETES = OPERATORS | {"Kustomization", "Component"}
+OPERATOR = KUBERNETES / "components" / "prometheus-operator"
 PATCHES = {"resources.yaml"}
 Objects = dict[str, dict[str, Any]]
 needs_validator = pytest.mark.skipif(find_spec("kubernetes_validate") is None, reason="pip install kubernetes-validate")
@@ -54,6 +58,11 @@ def base() -> Objects:
 
 
 @pytest.fixture(scope="module")
+def monitor() -> dict[str, Any]:
+    return dict(yaml.safe_load((OPERATOR / "service-monitor.yaml").read_text()))
+
+
+@pytest.fixture(scope="module")
 def pod(base: Objects) -> dict[str, Any]:
     found: dict[str, Any] = base["Deployment"]["spec"]["template"]["spec"]
     return found
@@ -69,7 +78,7 @@ def container(pod: dict[str, Any]) -> dict[str, Any]:
 def render(overlay: str) -> list[dict[str, Any]]:
     """Return all objects of an overlay, as kustomize makes them."""
     if kustomize_version() < (5,):
-        pytest.skip("kubectl 1.27 or newer is not installed")
+        pytest.skip("kubectl 1.27 or newer is not installed: kubernetes.io/docs/tasks/tools")
     command = ["kubectl", "kustomize", str(KUBERNETES / "overlays" / overlay)]
     shown = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert shown.returncode == 0, shown.stderr
@@ -118,7 +127,7 @@ def test_kustomize_makes_one_of_each_in_one_namespace(
     rendered: tuple[str, list[dict[str, Any]]], base: Objects
 ) -> None:
     kinds = sorted(document["kind"] for document in rendered[1])
-    assert kinds == sorted([*(base.keys() - {"Kustomization"}), "ConfigMap"])
+    assert kinds == sorted([*(base.keys() - {"Kustomization"}), "ConfigMap", *OPERATORS])
     spaces = {d["metadata"]["namespace"] for d in rendered[1] if d["kind"] != "Namespace"}
     assert spaces == {base["Namespace"]["metadata"]["name"]}
 
@@ -183,7 +192,7 @@ def test_what_the_service_writes_is_mounted(container: dict[str, Any]) -> None:
     assert mounted == {"/tmp", cache}
 
 
-def test_all_that_selects_pods_selects_these(base: Objects) -> None:
+def test_all_that_selects_pods_selects_these(base: Objects, monitor: dict[str, Any]) -> None:
     labels = base["Deployment"]["spec"]["template"].get("metadata", {}).get("labels", {})
     (added,) = base["Kustomization"]["labels"]
     assert added["includeTemplates"] is True
@@ -193,19 +202,19 @@ def test_all_that_selects_pods_selects_these(base: Objects) -> None:
         base["Service"]["spec"]["selector"],
         base["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"],
         base["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"],
-        base["ServiceMonitor"]["spec"]["selector"]["matchLabels"],
+        monitor["spec"]["selector"]["matchLabels"],
     ]
     for selector in selectors:
         assert selector
         assert selector.items() <= labels.items()
 
 
-def test_ports_go_by_one_name(base: Objects, container: dict[str, Any]) -> None:
+def test_ports_go_by_one_name(base: Objects, container: dict[str, Any], monitor: dict[str, Any]) -> None:
     (port,) = container["ports"]
     assert port == {"name": "http", "containerPort": 8000}
     (offered,) = base["Service"]["spec"]["ports"]
     assert offered["targetPort"] == port["name"]
-    (scraped,) = base["ServiceMonitor"]["spec"]["endpoints"]
+    (scraped,) = monitor["spec"]["endpoints"]
     assert scraped["port"] == offered["name"]
     (rule,) = base["NetworkPolicy"]["spec"]["ingress"]
     assert [allowed["port"] for allowed in rule["ports"]] == [port["name"]]
@@ -214,6 +223,24 @@ def test_ports_go_by_one_name(base: Objects, container: dict[str, Any]) -> None:
 def test_the_jobs_name_is_the_one_that_rules_and_dashboard_know(base: Objects) -> None:
     jobs = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
     assert base["Service"]["metadata"]["name"] in {job["job_name"] for job in jobs}
+
+
+def test_the_prometheus_rule_is_made_of_the_rules_that_prometheus_reads() -> None:
+    command = [sys.executable, KUBERNETES / "prometheus_rule.py"]
+    made = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert made.returncode == 0, made.stderr
+    assert made.stdout == (OPERATOR / "prometheus-rule.yaml").read_text(), "the rules changed: make it anew"
+
+
+def test_every_rule_reaches_the_cluster_as_it_is(
+    rendered: tuple[str, list[dict[str, Any]]], promtool: Callable[..., str], tmp_path: Path
+) -> None:
+    (rule,) = (document for document in rendered[1] if document["kind"] == "PrometheusRule")
+    files = sorted((ROOT / "deploy/prometheus/rules").glob("*.yml"))
+    groups = {group["name"]: group for file in files for group in yaml.safe_load(file.read_text())["groups"]}
+    assert {group["name"]: group for group in rule["spec"]["groups"]} == groups
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump(rule["spec"]))
+    assert "SUCCESS" in promtool("check", "rules", tmp_path / "rules.yml")
 
 
 def test_nothing_goes_out_unless_a_component_lets_it(base: Objects) -> None:

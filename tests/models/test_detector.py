@@ -97,6 +97,7 @@ def test_warm_up_and_check(detector):
     detector.warm_up()
     detector.check()
     assert detector.memory_bytes() == 0
+    assert detector.memory_limit_bytes() == 0
 
 
 def test_bf16_runs_close_to_fp32(tiny_detr, images):

@@ -82,6 +82,9 @@ class FakeDetector:
     def memory_bytes(self) -> int:
         return 1234
 
+    def memory_limit_bytes(self) -> int:
+        return 5678
+
 
 @pytest.fixture
 def detector() -> FakeDetector:

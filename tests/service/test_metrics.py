@@ -24,12 +24,14 @@ FAMILIES = {
     "act_detr_images",
     "act_detr_model",
     "act_detr_device_memory_bytes",
+    "act_detr_device_memory_limit_bytes",
+    "act_detr_queue_limit",
     "act_detr_out_of_memory",
 }
 
 
 def test_every_series_is_there_before_the_first_request(start: Any) -> None:
-    with start() as server:
+    with start(max_queue=17) as server:
         families = {family.name: family for family in server.app.state.metrics.registry.collect()}
         assert set(families) >= FAMILIES
         assert all(families[name].samples for name in FAMILIES)
@@ -39,6 +41,8 @@ def test_every_series_is_there_before_the_first_request(start: Any) -> None:
         assert stages == set(STAGES)
         assert {row.labels["layer"] for row in families["act_detr_clusters"].samples} == set("012345")
         assert server.metric("act_detr_device_memory_bytes") == 1234
+        assert server.metric("act_detr_device_memory_limit_bytes") == 5678
+        assert server.metric("act_detr_queue_limit") == 17
         facts = families["act_detr_model"].samples[0].labels
         assert (facts["name"], facts["device"], facts["precision"]) == ("fake", "cpu", "fp32")
 

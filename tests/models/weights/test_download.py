@@ -2,18 +2,25 @@
 
 import hashlib
 import json
+import os
 import random
 import re
 import socket
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
 
+from models.weights.cache import cached_path
 from models.weights.download import download
 from models.weights.errors import (
     DownloadFailed,
@@ -34,7 +41,11 @@ NO_WAIT = (0.0, 0.0)
 
 @dataclass
 class Behaviour:
-    """What the server does; `cuts[i]` ends the i-th answer after so many bytes."""
+    """What the server does.
+
+    `cuts[i]` ends the i-th answer after so many bytes; `stalls[i]` keeps half of it back for so many seconds, or until
+    `released`.
+    """
 
     content: bytes = CONTENT
     etag: str | None = '"v1"'
@@ -42,10 +53,12 @@ class Behaviour:
     ranges: bool = True
     statuses: list[int] = field(default_factory=list)
     cuts: list[int] = field(default_factory=list)
+    stalls: list[float] = field(default_factory=list)
     claimed_length: int | None = None
     wrong_start: bool = False
     address: str = ""
     requests: list[dict[str, str]] = field(default_factory=list)
+    released: threading.Event = field(default_factory=threading.Event)
 
     @property
     def ranges_asked(self) -> list[str | None]:
@@ -80,7 +93,13 @@ class Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
         self.end_headers()
         body = b.content[first:]
-        self.wfile.write(body[: b.cuts.pop(0)] if b.cuts else body)
+        if b.stalls:
+            half = len(body) // 2
+            self.wfile.write(body[:half])
+            b.released.wait(b.stalls.pop(0))
+            body = body[half:]
+        with suppress(ConnectionError):  # who was kept waiting too long has left
+            self.wfile.write(body[: b.cuts.pop(0)] if b.cuts else body)
 
     def log_message(self, *args: object) -> None:
         pass
@@ -96,6 +115,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Behaviour]:
         thread.start()
         behaviour.address = f"http://127.0.0.1:{http.server_port}/detr"
         yield behaviour
+        behaviour.released.set()
         http.shutdown()
         thread.join()
 
@@ -235,6 +255,18 @@ def test_a_file_that_always_ends_early_is_kept_for_later(server: Behaviour, tmp_
     assert not (tmp_path / FILE).exists()
 
 
+def test_a_server_that_stalls_is_left_and_gone_back_to(
+    server: Behaviour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = sys.modules["models.weights.download"]  # the package's attribute of that name is the function
+    monkeypatch.setattr(module, "TIMEOUT", httpx.Timeout(0.3, connect=10.0))
+    server.stalls = [60.0]
+    with pytest.raises(TruncatedDownload, match="500000 bytes are kept"):
+        fetch(server, tmp_path)
+    assert fetch(server, tmp_path).read_bytes() == CONTENT
+    assert server.ranges_asked == [None, "bytes=500000-"]
+
+
 def test_a_missing_file_is_an_error_at_once(server: Behaviour, tmp_path: Path) -> None:
     server.statuses = [404]
     with pytest.raises(DownloadFailed, match="answered 404"):
@@ -290,6 +322,54 @@ def test_a_disk_that_fills_up_is_named(server: Behaviour, tmp_path: Path) -> Non
         fetch(server, tmp_path, progress=fill_the_disk)
 
 
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Return a function that mounts a file system in memory, with these options, and returns its folder."""
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+
+    def mount(options: str) -> Path:
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode != 0:
+            pytest.skip("mounting is not permitted here: needs root with CAP_SYS_ADMIN")
+        return folder
+
+    yield mount
+    if folder.is_mount():
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_real_disk_that_is_full_is_named_and_what_fits_once_there_is_room(
+    server: Behaviour, mounted: Callable[[str], Path]
+) -> None:
+    cache = mounted("size=512k")
+    server.content, length = CONTENT[:600_000], len(CONTENT)
+    server.claimed_length = 400_000  # what is announced fits, what comes does not
+    (cache / "other").write_bytes(bytes(300_000))
+    with pytest.raises(NoDiskSpace, match=str(cache)):
+        fetch(server, cache)
+    assert not (cache / FILE).exists()
+    subprocess.run(["mount", "-o", "remount,size=2m", str(cache)], check=True)
+    server.content, server.claimed_length = CONTENT, length
+    assert fetch(server, cache).read_bytes() == CONTENT
+
+
+def test_a_read_only_cache_is_named_and_one_that_holds_the_file_serves_it(
+    server: Behaviour, mounted: Callable[[str], Path]
+) -> None:
+    cache = mounted("size=2m")
+    subprocess.run(["mount", "-o", "remount,ro", str(cache)], check=True)
+    with pytest.raises(DownloadFailed, match=r"cannot be written.*Read-only"):
+        fetch(server, cache)
+    assert server.requests == []
+    subprocess.run(["mount", "-o", "remount,rw", str(cache)], check=True)
+    fetch(server, cache)
+    subprocess.run(["mount", "-o", "remount,ro", str(cache)], check=True)
+    found = cached_path("tiny", cache, TABLE)
+    assert found is not None
+    assert found.read_bytes() == CONTENT
+
+
 def test_a_cache_folder_that_cannot_be_is_named(server: Behaviour, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DownloadFailed, match="cannot be written"):
@@ -302,3 +382,58 @@ def test_of_many_who_ask_at_once_one_downloads_and_all_get_the_file(server: Beha
     assert paths == [tmp_path / FILE] * 4
     assert (tmp_path / FILE).read_bytes() == CONTENT
     assert len(server.requests) == 1
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from models.weights.download import download
+from models.weights.published import PublishedCheckpoint
+file, cache, address = sys.argv[1:]
+print("ready", flush=True)
+sys.stdin.readline()
+print(download("tiny", Path(cache), base_url=address, published={"tiny": PublishedCheckpoint("tiny", file, 1)}))
+"""
+"""A process that downloads when it is told to."""
+
+
+@pytest.mark.slow
+def test_of_two_processes_that_start_at_once_one_downloads_and_a_killed_one_leaves_no_lock(
+    server: Behaviour, tmp_path: Path
+) -> None:
+    server.stalls = [60.0]
+    command = [sys.executable, "-c", PROGRAM, FILE, str(tmp_path), server.address]
+    started = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) for _ in range(3)
+    ]
+    try:
+        for process in started:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        first, *others = started
+        tell(first)
+        wait_until(lambda: (tmp_path / f"{FILE}.part").exists() and len(server.requests) == 1)
+        for process in others:
+            tell(process)
+        first.kill()
+        assert [process.communicate(timeout=60)[0] for process in others] == [f"{tmp_path / FILE}\n"] * 2
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
+    assert (tmp_path / FILE).read_bytes() == CONTENT
+    assert len(server.requests) == 2  # of the one that was killed, and of one that went on
+    assert left_behind(tmp_path) == {FILE}
+
+
+def tell(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("go\n")
+    process.stdin.flush()
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)

@@ -39,6 +39,15 @@ def test_a_published_name_is_taken_from_the_cache(tmp_path: Path) -> None:
     assert loaded.state_dict.keys() == {"query_embed.weight"}
 
 
+def test_a_cached_file_that_was_damaged_is_named_and_kept_for_whoever_looks(tmp_path: Path) -> None:
+    path = tmp_path / "detr-r50-dc5-f0fb7ef5.pth"
+    torch.save({"model": {"query_embed.weight": torch.zeros(2000)}}, path)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(CorruptCheckpoint, match=str(path)):
+        resolve("detr-r50-dc5", tmp_path)
+    assert path.exists()
+
+
 def test_a_folder_of_transformers_is_read(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     config = transformers.DetrConfig(
