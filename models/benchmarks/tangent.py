@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -150,10 +150,13 @@ def table(found: Sequence[Measurement]) -> Table:
     return shown
 
 
-def report(found: Sequence[Measurement], detector: Detector, repeats: int) -> dict[str, object]:
-    """Everything measured, and on what, ready for JSON."""
+def report(
+    found: Sequence[Measurement], detector: Detector, repeats: int, before: Mapping[str, str | int]
+) -> dict[str, object]:
+    """Everything measured, and on what, ready for JSON; `before`, the circumstances when it began."""
     return {
         **circumstances(torch.device(detector.device)),
+        "load_average_before": before["load_average"],
         "model": detector.name,
         "precision": detector.precision,
         "layers": detector.config.encoder_layers,
@@ -184,6 +187,7 @@ def main() -> None:
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
     detector = load_detector(arguments.model, device=arguments.device, precision=arguments.precision)
+    before = circumstances(torch.device(detector.device))
     repeats = 3 if arguments.quick else arguments.repeats
     attentions = rivals(arguments.clusters, detector.config.default_act)
     found: list[Measurement] = []
@@ -192,7 +196,7 @@ def main() -> None:
             found += measure(attentions, recorded_layers(detector, tokens), repeats)
     Console(width=140).print(table(found))
     if arguments.output:
-        text = json.dumps(report(found, detector, repeats), indent=2)
+        text = json.dumps(report(found, detector, repeats, before), indent=2)
         arguments.output.write_text(text + "\n", encoding="utf-8")
 
 

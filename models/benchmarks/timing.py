@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shlex
 import statistics
@@ -73,13 +74,14 @@ def _summary(milliseconds: list[float]) -> Timing:
 
 
 def circumstances(device: torch.device) -> dict[str, str | int]:
-    """Card, versions, commit, command, time in UTC: what a number means nothing without."""
+    """Card, versions, commit, command, time in UTC, load: what a number means nothing without."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join([*_program(), *sys.argv[1:]]),
         "commit": _git("rev-parse", "HEAD") + ("+changes" if _git("status", "--porcelain", "-uno") else ""),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "threads": torch.get_num_threads(),
+        "load_average": _load(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "triton": _version("triton"),
@@ -107,6 +109,11 @@ def _processor() -> str:
     lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
+
+
+def _load() -> str:
+    """Processes that wanted a CPU over the last 1, 5 and 15 minutes, these threads among them; empty where unknown."""
+    return " ".join(f"{load:.2f}" for load in os.getloadavg()) if hasattr(os, "getloadavg") else ""
 
 
 def _version(package: str) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor
 from models.attention.exact import ExactAttention
 from models.attention.strategy import Attended
 from models.detector import Detector
+from models.detr.encoder import Encoder
 from models.images import PackedTokens
 
 
@@ -60,11 +61,16 @@ class RecordingAttention:
         return self.exact.multiply_adds(tokens, heads, head_dim, clusters)
 
 
-@torch.inference_mode()
 def attention_inputs(detector: Detector, tokens: PackedTokens) -> list[AttentionInputs]:
     """What every encoder layer attends with when all layers attend exactly, for the tokens of one image."""
+    return encoder_inputs(detector._detr.transformer.encoder, tokens)
+
+
+@torch.inference_mode()
+def encoder_inputs(encoder: Encoder, tokens: PackedTokens) -> list[AttentionInputs]:
+    """The same of an encoder by itself."""
     recording = RecordingAttention()
-    detector._detr.transformer.encoder(tokens, recording)
+    encoder(tokens, recording)
     return recording.layers
 
 

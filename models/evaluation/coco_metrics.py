@@ -76,18 +76,17 @@ def coco_metrics(predictions: Sequence[Detections], truths: Sequence[GroundTruth
     """
     if len(predictions) != len(truths):
         raise ValueError(f"{len(predictions)} predictions do not belong to {len(truths)} images")
-    labels = [image.labels for image in predictions] + [image.labels for image in truths]
-    classes = sorted(set().union(*labels))
-    precision = _precision(_truth_index(truths, classes), _prediction_index(predictions, classes))
+    classes = all_classes(predictions, truths)
+    precision = _precision(truth_index(truths, classes), prediction_index(predictions, classes))
     if (precision < 0).all():
         raise ValueError("there is no ground truth to score against")
     everything = precision[..., 0]
-    by_class = {name: _mean(everything[:, :, place]) for place, name in enumerate(classes)}
-    by_size = {size: _mean(precision[..., place]) for place, size in enumerate(SIZES, 1)}
+    by_class = {name: mean_precision(everything[:, :, place]) for place, name in enumerate(classes)}
+    by_size = {size: mean_precision(precision[..., place]) for place, size in enumerate(SIZES, 1)}
     return CocoMetrics(
-        ap=_mean(everything) or 0.0,
-        ap50=_mean(everything[0]) or 0.0,
-        ap75=_mean(everything[5]) or 0.0,
+        ap=mean_precision(everything) or 0.0,
+        ap50=mean_precision(everything[0]) or 0.0,
+        ap75=mean_precision(everything[5]) or 0.0,
         by_class={name: ap for name, ap in by_class.items() if ap is not None},
         by_size={size: ap for size, ap in by_size.items() if ap is not None},
     )
@@ -113,6 +112,12 @@ def read_coco(path: Path) -> list[CocoImage]:
         raise ValueError(f"{path} is not a COCO annotation file: {error!r}") from error
 
 
+def all_classes(predictions: Sequence[Detections], truths: Sequence[GroundTruth]) -> list[str]:
+    """Names of all that was found or is there, in order of the alphabet."""
+    labels = [image.labels for image in predictions] + [image.labels for image in truths]
+    return sorted(set().union(*labels))
+
+
 def _truth(objects: Sequence[dict[str, Any]], names: dict[int, str]) -> GroundTruth:
     """Ground truth of one image from its annotations."""
     boxes = np.array([annotation["bbox"] for annotation in objects], np.float64).reshape(-1, 4)
@@ -130,7 +135,7 @@ def _area(annotation: dict[str, Any]) -> float:
     return float(annotation.get("area", width * height))
 
 
-def _truth_index(truths: Sequence[GroundTruth], classes: Sequence[str]) -> COCO:
+def truth_index(truths: Sequence[GroundTruth], classes: Sequence[str]) -> COCO:
     """Ground truth as COCO's library wants it."""
     rows = []
     for image, truth in enumerate(truths):
@@ -142,7 +147,7 @@ def _truth_index(truths: Sequence[GroundTruth], classes: Sequence[str]) -> COCO:
     return _index(rows, len(truths), classes)
 
 
-def _prediction_index(predictions: Sequence[Detections], classes: Sequence[str]) -> COCO:
+def prediction_index(predictions: Sequence[Detections], classes: Sequence[str]) -> COCO:
     """Predictions as COCO's library wants them."""
     rows = []
     for image, found in enumerate(predictions):
@@ -186,7 +191,7 @@ def _precision(truth: COCO, predictions: COCO) -> NDArray[np.float64]:
     return precision
 
 
-def _mean(precision: NDArray[np.float64]) -> float | None:
+def mean_precision(precision: NDArray[np.float64]) -> float | None:
     """Mean of the entries that have ground truth; None where none has."""
     known = precision[precision >= 0]
     return float(known.mean()) if known.size else None

@@ -16,6 +16,7 @@ from models.detector import Detector
 from models.evaluation.coco_metrics import CocoMetrics, GroundTruth, coco_metrics
 from models.evaluation.fidelity import Fidelity, ImageFidelity, fidelity
 from models.evaluation.flops import Gflops, exact_gflops, gflops
+from models.evaluation.resampling import resampled_ap
 from models.evaluation.samples import Sample
 from models.evaluation.side_by_side import Answer, compare, side_by_side
 
@@ -38,7 +39,7 @@ class Evaluation:
 
     `tokens` is N; `clusters` C of each encoder layer, mean over its heads, and `cluster_ratio` the mean of C/N (both
     empty where nothing is clustered). `exact_gflops` is what exact attention costs on the same images. `fidelity` is
-    None for exact attention itself.
+    None for exact attention itself. `resampled_ap`: see `models.evaluation.resampling`; as many as were asked for.
     """
 
     attention: AttentionConfig
@@ -51,6 +52,7 @@ class Evaluation:
     exact_gflops: Gflops
     fidelity: Fidelity | None
     speed: Speed
+    resampled_ap: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +69,14 @@ class _Record:
 
 
 def evaluate(
-    detector: Detector, samples: Iterable[Sample], attentions: Sequence[AttentionConfig]
+    detector: Detector, samples: Iterable[Sample], attentions: Sequence[AttentionConfig], resamples: int = 0
 ) -> tuple[Evaluation, ...]:
     """Detect in every sample with every kind of attention, and score all that was found; one entry a kind, in order.
 
     Samples are taken one at a time and let go. The backbone runs once an image; every image starts with another kind
     of attention, so that none is always the first. Exact attention runs in any case: the others are compared with it.
-    Ground truth of classes that the model has not is left out.
+    Ground truth of classes that the model has not is left out. `resamples`: how often AP is found again on images
+    drawn from these, the same ones for every kind.
 
     Raises ValueError for no attention, no samples, or no ground truth of the model's classes.
     """
@@ -95,7 +98,7 @@ def evaluate(
         truths.append(sample.truth.of_classes(detector.labels))
     if not truths:
         raise ValueError("there is nothing to evaluate on")
-    return tuple(_evaluation(detector.config, kind, records[kind], truths) for kind in attentions)
+    return tuple(_evaluation(detector.config, kind, records[kind], truths, resamples) for kind in attentions)
 
 
 def _record(config: DetrConfig, kind: AttentionConfig, answer: Answer, nearness: ImageFidelity | None) -> _Record:
@@ -107,15 +110,20 @@ def _record(config: DetrConfig, kind: AttentionConfig, answer: Answer, nearness:
 
 
 def _evaluation(
-    config: DetrConfig, kind: AttentionConfig, records: Sequence[_Record], truths: Sequence[GroundTruth]
+    config: DetrConfig,
+    kind: AttentionConfig,
+    records: Sequence[_Record],
+    truths: Sequence[GroundTruth],
+    resamples: int,
 ) -> Evaluation:
     clusters = np.array([[np.mean(heads) for heads in record.clusters] for record in records])
     tokens = np.array([record.tokens for record in records])
     compared = [record.fidelity for record in records if record.fidelity is not None]
+    predictions = [record.detections for record in records]
     return Evaluation(
         attention=kind,
         images=len(records),
-        metrics=coco_metrics([record.detections for record in records], truths),
+        metrics=coco_metrics(predictions, truths),
         tokens=float(tokens.mean()),
         clusters=tuple(clusters.mean(0).tolist()),
         cluster_ratio=tuple((clusters / tokens[:, None]).mean(0).tolist()),
@@ -123,6 +131,7 @@ def _evaluation(
         exact_gflops=Gflops.mean([exact_gflops(config, record.tokens) for record in records]),
         fidelity=fidelity(compared) if compared else None,
         speed=_speed(records),
+        resampled_ap=resampled_ap(predictions, truths, resamples) if resamples else (),
     )
 
 

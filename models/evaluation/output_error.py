@@ -14,8 +14,8 @@ from torch import Tensor
 from models.attention.choice import strategy
 from models.attention.exact import ExactAttention
 from models.config import AttentionConfig
-from models.detector import Detector
-from models.evaluation.attention_inputs import AttentionInputs, attention_inputs
+from models.detr.encoder import Encoder
+from models.evaluation.attention_inputs import AttentionInputs, encoder_inputs
 from models.evaluation.fidelity import relative_error
 from models.images import PackedTokens
 
@@ -44,10 +44,10 @@ class OutputError:
 
 
 def output_errors(
-    detector: Detector, images: Iterable[PackedTokens], attentions: Sequence[AttentionConfig]
+    encoder: Encoder, images: Iterable[PackedTokens], attentions: Sequence[AttentionConfig]
 ) -> list[OutputError]:
-    """Measure every attention on the backbone's tokens of images, each packed by itself."""
-    by_image = [_measure(detector, tokens, attentions) for tokens in images]
+    """Measure every attention on the tokens that enter the encoder, each image packed by itself."""
+    by_image = [_measure(encoder, tokens, attentions) for tokens in images]
     return [
         _mean(attention, list(rows)) for attention, rows in zip(attentions, zip(*by_image, strict=True), strict=True)
     ]
@@ -72,17 +72,16 @@ def size_for_error(errors: Sequence[float], sizes: Sequence[float], wanted: floa
 
 
 @torch.inference_mode()
-def _measure(detector: Detector, tokens: PackedTokens, attentions: Sequence[AttentionConfig]) -> list[OutputError]:
-    inputs = attention_inputs(detector, tokens)
+def _measure(encoder: Encoder, tokens: PackedTokens, attentions: Sequence[AttentionConfig]) -> list[OutputError]:
+    inputs = encoder_inputs(encoder, tokens)
     outputs = [ExactAttention()(layer.q, layer.k, layer.v).values for layer in inputs]
-    encoder = detector._detr.transformer.encoder
     encoded = encoder(tokens, ExactAttention()).tokens.values
     return [_against(attention, encoder, tokens, inputs, outputs, encoded) for attention in attentions]
 
 
 def _against(
     attention: AttentionConfig,
-    encoder: torch.nn.Module,
+    encoder: Encoder,
     tokens: PackedTokens,
     inputs: Sequence[AttentionInputs],
     outputs: Sequence[Tensor],

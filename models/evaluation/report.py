@@ -67,7 +67,8 @@ def as_json(
 
 def _row(row: Evaluation) -> dict[str, Any]:
     attention = {"mode": row.attention.mode, **row.attention.options}
-    return {"setting": str(row.attention), **asdict(row), "attention": attention}
+    found = {name: value for name, value in asdict(row).items() if name != "resampled_ap" or value}
+    return {"setting": str(row.attention), **found, "attention": attention}
 
 
 def _precision(evaluations: Sequence[Evaluation]) -> Table:

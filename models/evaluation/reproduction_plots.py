@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from models.config import AttentionConfig
+from models.evaluation.encoder_plots import layer_cluster_figures, published_figures
 from models.evaluation.feature_plots import diversity_figures, redundancy_figures, sharing_figures
 from models.evaluation.output_error import size_for_error
 from models.evaluation.plots import colour, label_lines, line, log_axis, panels, save, styled
@@ -44,11 +45,13 @@ def _figures(output: Path) -> Iterator[tuple[str, Figure]]:
         "sharing": sharing_figures,
         "output-error": output_error_figures,
         "attention-time": attention_time_figures,
+        "published-size": published_figures,
     }
     for name, draw in singles.items():
         part = read_part(output, name)
         if part is not None:
             yield from draw(part)
+    yield from layer_cluster_figures([read_part(output, name) for name in part_names(output, "layer-clusters-")])
 
 
 def tradeoff_settings(part: Mapping[str, Any]) -> list[Setting]:

@@ -24,6 +24,7 @@ class Grid:
     clusters: tuple[int, ...] = (4, 8, 16, 32, 64, 128)
     few_centres: int = 16
     seeds: int = 3
+    kmeans: bool = True
 
     def quick(self) -> Grid:
         """The same kinds, fewer of each."""
@@ -35,6 +36,10 @@ class Grid:
         """For many tokens, where each answer takes long: one seed, fewer of what costs as much as exact attention."""
         return replace(self, rounds=(32, 16), ratios=(0.1, 0.2, 0.35, 0.6), kmeans_ratios=(0.2,), seeds=1)
 
+    def distilled(self) -> Grid:
+        """For many tokens after distillation: ACT and tangent attention where the targets are."""
+        return replace(self, rounds=(16,), ratios=(0.2, 0.6), key_ratios=(), clusters=(4, 8, 16), seeds=1, kmeans=False)
+
 
 def rivals(layers: Sequence[AttentionInputs], grid: Grid) -> tuple[AttentionConfig, ...]:
     """Exact attention, ACT, K-means and tangent attention, each once; `layers` are to find ACT's r on."""
@@ -42,7 +47,7 @@ def rivals(layers: Sequence[AttentionInputs], grid: Grid) -> tuple[AttentionConf
         iter((AttentionConfig.exact(),)),
         act_settings(layers, grid),
         key_aware_act_settings(layers, grid),
-        kmeans_settings(layers[0].tokens, grid),
+        kmeans_settings(layers[0].tokens, grid) if grid.kmeans else (),
         tangent_settings(layers[0].tokens, grid),
     )
     return tuple(dict.fromkeys(attention for kind in kinds for attention in kind))

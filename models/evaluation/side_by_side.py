@@ -14,6 +14,7 @@ from models.config import AttentionConfig
 from models.detections import Detections
 from models.detector import Detector
 from models.detr.detr import Detr, DetrOutput
+from models.detr.encoder import Encoded
 from models.evaluation.fidelity import ImageFidelity, matched_ious, query_drift, relative_error
 from models.images import ImageBatch, PackedTokens
 from models.postprocess import detections
@@ -61,7 +62,11 @@ def backbone(detector: Detector, image: PreparedImage) -> PackedTokens:
 
 def transformer(detr: Detr, tokens: PackedTokens, attention: AttentionStrategy) -> DetrOutput:
     """All that follows the backbone, as in `Detr.forward`."""
-    encoded = detr.transformer.encoder(tokens, attention)
+    return decode(detr, detr.transformer.encoder(tokens, attention))
+
+
+def decode(detr: Detr, encoded: Encoded) -> DetrOutput:
+    """Decoder and heads."""
     decoded = detr.transformer.decoder(detr.query_embed.weight, encoded.tokens)[-1]
     return DetrOutput(detr.class_embed(decoded), detr.bbox_embed(decoded), encoded)
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Final
 
 from models.config import AttentionConfig
 from models.detector import Detector
-from models.evaluation.evaluate import Evaluation, evaluate
+from models.evaluation.evaluate import EXACT, Evaluation, evaluate
+from models.evaluation.resampling import RESAMPLES, chance
 from models.evaluation.rivals import family
 from models.evaluation.samples import Sample
+
+Interval = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,10 @@ class TradeoffRow:
     `cost`: multiply-adds of attention over those of exact attention; `attention_gflops` counts them in giga.
     `clusters` and `cluster_ratio`: C and C/N, mean of layers and heads, 0 where nothing is clustered. `edge_drift` in
     pixels, `encoder_error` relative (both as in `Fidelity`; None for exact attention).
+
+    `lost_interval` and `lost_error`: 95 % interval and standard error, in points of 100, of the AP lost against exact
+    attention, by drawing the images anew in pairs (see `models.evaluation.resampling`). `lost_since`: the interval of
+    what is lost against exact attention of the model before distillation, where there was one.
     """
 
     attention: str
@@ -40,11 +47,17 @@ class TradeoffRow:
     matched_iou: float | None = None
     found_again: float | None = None
     encoder_error: float | None = None
+    lost_interval: Interval | None = None
+    lost_error: float | None = None
+    lost_since: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Means of one setting over its seeds; `lowest_ap` and `highest_ap` are the extremes."""
+    """Means of one setting over its seeds; `lowest_ap` and `highest_ap` are the extremes.
+
+    So are the ends of the intervals: what images leave to chance, not made smaller by several seeds.
+    """
 
     attention: str
     family: str
@@ -58,6 +71,9 @@ class Setting:
     edge_drift: float | None
     matched_iou: float | None
     encoder_error: float | None
+    lost_interval: Interval | None = None
+    lost_error: float | None = None
+    lost_since: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +94,18 @@ TANGENT: Final = Target("tangent attention at a fifth", ("tangent", "tangent, 16
 TANGENT_DISTILLED: Final = replace(TANGENT, claim="tangent attention at a fifth, after MTKD", most_lost=0.1)
 
 
-def tradeoff(detector: Detector, samples: Iterable[Sample], attentions: Sequence[AttentionConfig]) -> list[TradeoffRow]:
-    """Evaluate every kind of attention on the same images."""
-    return [_row(evaluation) for evaluation in evaluate(detector, samples, attentions)]
+def tradeoff(
+    detector: Detector,
+    samples: Iterable[Sample],
+    attentions: Sequence[AttentionConfig],
+    before: Evaluation | None = None,
+) -> list[TradeoffRow]:
+    """Evaluate every kind of attention on the same images.
+
+    `before`: exact attention of the model before distillation on these images, with `RESAMPLES` resamples.
+    """
+    exact, *found = evaluate(detector, samples, (EXACT, *attentions), RESAMPLES)
+    return [_row(evaluation, exact, before) for evaluation in found]
 
 
 def settings(rows: Sequence[TradeoffRow]) -> list[Setting]:
@@ -97,22 +122,41 @@ def lost(found: Sequence[Setting], name: str, cost: float, reference_ap: float |
     Between the two settings on either side of `cost`, linearly; where all settings are cheaper, what the dearest
     loses; None where all are dearer.
     """
-    exact = next(setting.ap for setting in found if setting.family == "exact")
+    reference = next(one.ap for one in found if one.family == "exact") if reference_ap is None else reference_ap
+    return _at_cost(found, name, cost, lambda one: 100 * (reference - one.ap))
+
+
+def lost_interval(found: Sequence[Setting], name: str, cost: float, since: bool = False) -> Interval | None:
+    """The 95 % interval of what `lost` says, its ends found as the loss is; `since`: against before distillation.
+
+    None where the loss is, or where no interval was measured.
+    """
+    own = [(one, one.lost_since if since else one.lost_interval) for one in found if one.family == name]
+    known = {one: ends for one, ends in own if ends is not None}
+    if len(known) < len(own):
+        return None
+    low = _at_cost(list(known), name, cost, lambda one: known[one][0])
+    high = _at_cost(list(known), name, cost, lambda one: known[one][1])
+    return None if low is None or high is None else (low, high)
+
+
+def _at_cost(found: Sequence[Setting], name: str, cost: float, value: Callable[[Setting], float]) -> float | None:
     own = sorted((setting for setting in found if setting.family == name), key=lambda setting: setting.cost)
     below = [setting for setting in own if setting.cost <= cost]
     above = [setting for setting in own if setting.cost > cost]
     if not below:
         return None
-    ap = below[-1].ap
+    near = value(below[-1])
     if above:
         share = (cost - below[-1].cost) / (above[0].cost - below[-1].cost)
-        ap += share * (above[0].ap - ap)
-    return 100 * ((exact if reference_ap is None else reference_ap) - ap)
+        near += share * (value(above[0]) - near)
+    return near
 
 
-def _row(evaluation: Evaluation) -> TradeoffRow:
-    exact = evaluation.exact_gflops.attention
+def _row(evaluation: Evaluation, exact: Evaluation, before: Evaluation | None) -> TradeoffRow:
     near = evaluation.fidelity
+    lost_here = None if near is None else chance(exact.resampled_ap, evaluation.resampled_ap)
+    since = None if before is None else chance(before.resampled_ap, evaluation.resampled_ap)
     return TradeoffRow(
         attention=str(evaluation.attention),
         family=family(evaluation.attention),
@@ -121,7 +165,7 @@ def _row(evaluation: Evaluation) -> TradeoffRow:
         ap=evaluation.metrics.ap,
         ap50=evaluation.metrics.ap50,
         ap75=evaluation.metrics.ap75,
-        cost=evaluation.gflops.attention / exact,
+        cost=evaluation.gflops.attention / evaluation.exact_gflops.attention,
         attention_gflops=evaluation.gflops.attention,
         encoder_gflops=evaluation.gflops.encoder,
         clusters=fmean(evaluation.clusters or (0,)),
@@ -130,6 +174,9 @@ def _row(evaluation: Evaluation) -> TradeoffRow:
         matched_iou=near.matched_iou if near else None,
         found_again=near.found_again if near else None,
         encoder_error=near.encoder_error if near else None,
+        lost_interval=(lost_here.low, lost_here.high) if lost_here else None,
+        lost_error=lost_here.error if lost_here else None,
+        lost_since=(since.low, since.high) if since else None,
     )
 
 
@@ -148,9 +195,17 @@ def _setting(name: str, rows: Sequence[TradeoffRow]) -> Setting:
         edge_drift=_known_mean([row.edge_drift for row in rows]),
         matched_iou=_known_mean([row.matched_iou for row in rows]),
         encoder_error=_known_mean([row.encoder_error for row in rows]),
+        lost_interval=_mean_interval([row.lost_interval for row in rows]),
+        lost_error=_known_mean([row.lost_error for row in rows]),
+        lost_since=_mean_interval([row.lost_since for row in rows]),
     )
 
 
 def _known_mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return fmean(known) if known else None
+
+
+def _mean_interval(intervals: Sequence[Interval | None]) -> Interval | None:
+    known = [interval for interval in intervals if interval is not None]
+    return (fmean(low for low, _ in known), fmean(high for _, high in known)) if known else None

@@ -36,7 +36,8 @@ def reproduce(
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, max=20, help="Hash seeds and K-means starts.")] = 3,
     distilled: Annotated[
-        str | None, typer.Option(help="File or folder of the same model after MTKD: its trade-off beside the first.")
+        str | None,
+        typer.Option(help="File or folder of the same model after MTKD: its trade-off, at many tokens a short one."),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="A few images and settings: minutes, to see that it runs.")
@@ -44,7 +45,8 @@ def reproduce(
     only: Annotated[
         str | None,
         typer.Option(
-            help="Parts whose name begins so: diversity, redundancy, sharing, output-error, tradeoff-352, ..."
+            help="Parts whose name begins so: diversity, redundancy, sharing, output-error, layer-clusters, "
+            "published-size, tradeoff-352, ..."
         ),
     ] = None,
     plots_only: Annotated[

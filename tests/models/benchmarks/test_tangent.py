@@ -51,15 +51,17 @@ def test_rivals_start_with_exact_and_are_all_different() -> None:
 
 def test_writes_what_it_measured_and_on_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output = tmp_path / "tangent.json"
-    arguments = ["--tokens", "60", "--clusters", "4", "--device", "cpu", "--quick", "--output", str(output)]
-    monkeypatch.setattr(sys, "argv", ["tangent", *arguments])
+    arguments = ["--tokens", "60", "--clusters", "4", "--device", "cpu", "--quick", "--threads", "1"]
+    monkeypatch.setattr(sys, "argv", ["tangent", *arguments, "--output", str(output)])
     threads = torch.get_num_threads()
     try:
         benchmark.main()
     finally:
         torch.set_num_threads(threads)
     written = json.loads(output.read_text())
-    assert {"commit", "date", "device", "model", "torch"} <= written.keys()
+    assert {"commit", "date", "device", "model", "torch", "command", "load_average"} <= written.keys()
+    assert written["threads"] == 1
+    assert all(float(load) >= 0 for load in written["load_average_before"].split())
     by_name = {one["attention"]: one for one in written["measurements"]}
     assert by_name["exact"]["time_ratio"] == 1
     assert by_name["tangent:C=4"]["error"] < by_name["kmeans:C=4,metric=key"]["error"]

@@ -20,7 +20,7 @@ def tokens(detector):
 
 def test_errors_fall_as_cost_rises_and_vanish_at_the_limit(detector, tokens):
     kinds = [AttentionConfig.exact(), *(AttentionConfig.act(8, r) for r in (1e-5, 1.0, 8.0))]
-    exact, sharp, middle, wide = output_errors(detector, tokens, kinds)
+    exact, sharp, middle, wide = output_errors(detector._detr.transformer.encoder, tokens, kinds)
     assert exact.encoder == 0
     assert exact.cost == 1
     assert exact.images == 2

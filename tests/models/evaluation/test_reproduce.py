@@ -9,7 +9,8 @@ from models.evaluation.plots import spaced
 from models.evaluation.reproduce import Part, Plan, Resolution, as_text, at_size, digest, part_names, read_part, run
 from models.evaluation.reproduce_parts import parts
 from models.evaluation.reproduction_plots import write_plots
-from models.evaluation.reproduction_tables import markdown, targets, write_tables
+from models.evaluation.reproduction_tables import markdown, targets, verdict, write_tables
+from models.evaluation.tradeoff import TANGENT
 
 MODEL = {"name": "tiny", "sha256": "00"}
 
@@ -79,6 +80,27 @@ def test_a_table_in_markdown():
     assert markdown(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
 
 
+def test_a_verdict_says_whether_chance_might_change_it():
+    assert TANGENT.most_lost == 0.5
+    assert verdict(TANGENT, 0.2, None) == verdict(TANGENT, 0.2, (0.0, 0.4)) == "met"
+    assert verdict(TANGENT, 0.2, (-0.5, 0.9)) == "met, within chance"
+    assert verdict(TANGENT, 0.9, (0.3, 1.5)) == "missed, within chance"
+    assert verdict(TANGENT, 0.9, (0.6, 1.2)) == "missed"
+    assert verdict(TANGENT, None, None) == "dearer at every setting"
+
+
+def test_a_distilled_model_is_measured_shortly_at_many_tokens(tiny_detr):
+    detector = Detector(tiny_detr)
+    plan = Plan(64, pages=50, sizes=(Resolution(64), Resolution(64, dense=True)))
+    by_name = {part.name: part.settings for part in parts(plan, detector, detector, quiet)}
+    own, dense = by_name["tradeoff-64-distilled"], by_name["tradeoff-64-dense-distilled"]
+    assert own["grid"] == by_name["tradeoff-64"]["grid"]
+    assert dense["grid"]["clusters"] == (4, 8, 16)
+    assert dense["grid"]["kmeans"] is False
+    assert dense["images"] == by_name["tradeoff-64-dense"]["images"]
+    assert dense["distilled_sha256"] == digest(detector)
+
+
 @pytest.mark.slow
 def test_every_part_runs_and_is_drawn_from_its_json(tiny_detr, tmp_path):
     detector = Detector(tiny_detr)
@@ -91,6 +113,8 @@ def test_every_part_runs_and_is_drawn_from_its_json(tiny_detr, tmp_path):
         "sharing",
         "output-error",
         "attention-time",
+        "layer-clusters-64",
+        "published-size",
         "tradeoff-64",
         "tradeoff-64-distilled",
     ]
@@ -98,11 +122,14 @@ def test_every_part_runs_and_is_drawn_from_its_json(tiny_detr, tmp_path):
     assert list(part_names(tmp_path, "tradeoff-")) == ["tradeoff-64", "tradeoff-64-distilled"]
     files = write_plots(tmp_path)
     assert {file.name for file in files} >= {"tradeoff-64.svg", "sharing.svg", "redundancy.png", "diversity.svg"}
+    assert {file.name for file in files} >= {"layer-clusters.svg", "published-size.svg"}
     assert all(0 < file.stat().st_size < 400_000 for file in files)
     first = [file.read_bytes() for file in files]
     assert [file.read_bytes() for file in write_plots(tmp_path)] == first
     text = write_tables(tmp_path).read_text()
     assert "| exact | 1 | 100.0% |" in text
     assert "ACT saves 40 % of attention, after MTKD" in text
-    names = [name for name, _, _ in targets(read_part(tmp_path, "tradeoff-64"))]
+    assert "| 4 | by layer |" in text
+    assert "the encoder of detr-r50-dc5 with made weights" in text
+    names = [name for name, *_ in targets(read_part(tmp_path, "tradeoff-64"))]
     assert names == ["ACT, L = 16", "tangent"]

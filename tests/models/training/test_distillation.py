@@ -15,6 +15,7 @@ from models.training.matcher import Target
 
 COARSE = AttentionConfig.act(L=8, r=2.0)
 FINE = AttentionConfig.act(L=32, r=1e-4)
+TANGENT = AttentionConfig.tangent(4)
 TARGETS = [
     Target(torch.tensor([0, 3]), torch.tensor([[0.3, 0.3, 0.4, 0.4], [0.7, 0.6, 0.3, 0.2]])),
     Target(torch.tensor([1]), torch.tensor([[0.5, 0.5, 0.8, 0.3]])),
@@ -37,8 +38,9 @@ def test_one_backbone_pass_serves_both_encoders(tiny_detr):
     assert calls == ["backbone", "encoder", "encoder"]
 
 
-def test_the_gradient_reaches_every_encoder_weight_through_the_clusters_alone(tiny_detr):
-    losses = in_training(tiny_detr, Distillation(COARSE))(batch(), TARGETS)
+@pytest.mark.parametrize("attention", [COARSE, TANGENT, AttentionConfig.tangent(8, centres=2)], ids=str)
+def test_the_gradient_reaches_every_encoder_weight_through_the_clusters_alone(tiny_detr, attention):
+    losses = in_training(tiny_detr, Distillation(attention))(batch(), TARGETS)
     assert losses.distillation is not None
     losses.distillation.backward()
     encoder = dict(tiny_detr.transformer.encoder.named_parameters())
@@ -55,10 +57,11 @@ def test_exact_boxes_are_the_teacher_and_get_no_gradient():
     assert exact.grad is None
 
 
-def test_gradient_through_clusters_by_finite_differences():
+@pytest.mark.parametrize("kind", [AttentionConfig.act(L=2, r=2.0), AttentionConfig.tangent(3)], ids=str)
+def test_gradient_through_clusters_by_finite_differences(kind):
     torch.manual_seed(0)
     q, k, v = (torch.randn(1, 2, 7, 4, dtype=torch.float64, requires_grad=True) for _ in range(3))
-    attention = FullPrecision(strategy(AttentionConfig.act(L=2, r=2.0)))
+    attention = FullPrecision(strategy(kind))
     counts = attention(q, k, v).cluster_counts
     assert counts is not None
     assert (counts < 7).all()
@@ -71,6 +74,16 @@ def test_nothing_is_left_to_distil_where_the_clusters_are_single_queries(tiny_de
     )
     assert fine < 1e-10
     assert coarse > 1e4 * fine
+
+
+def test_a_step_brings_tangent_attention_nearer_to_exact(tiny_detr):
+    model = in_training(tiny_detr, Distillation(TANGENT))
+    optimizer = torch.optim.SGD(tiny_detr.transformer.encoder.parameters(), lr=1e-3)
+    before = model(batch(), TARGETS).distillation
+    before.backward()
+    optimizer.step()
+    with torch.no_grad():
+        assert 0 < model(batch(), TARGETS).distillation < before.item()
 
 
 def test_weight_zero_is_plain_training(tiny_detr):
