@@ -45,7 +45,7 @@ def reproduce(
     only: Annotated[
         str | None,
         typer.Option(
-            help="Parts whose name begins so: diversity, redundancy, sharing, output-error, layer-clusters, "
+            help="One part, or all whose name begins so: diversity, redundancy, sharing, output-error, layer-clusters, "
             "published-size, tradeoff-352, ..."
         ),
     ] = None,
@@ -80,7 +80,8 @@ def reproduce(
         with mistakes(1), _bar() as show:
             chosen = list(parts(plan.quickly() if quick else plan, detector, second, show))
             names = [part.name for part in chosen]
-            chosen = [part for part in chosen if only is None or part.name.startswith(only)]
+            begins = [part for part in chosen if only is None or part.name.startswith(only)]
+            chosen = [part for part in chosen if part.name == only] or begins
             if not chosen:
                 raise ValueError(f"no part's name begins with {only}; there are: {', '.join(names)}")
             done = run(chosen, identity, output, command, show, detector.device)
