@@ -30,7 +30,8 @@ def layer_cluster_figures(parts: Sequence[Mapping[str, Any]]) -> Iterator[tuple[
             ends.append((f"layer {layer}", results["clusters"][-1], errors[-1], depth))
         log_axis(left, "x")
         log_axis(left, "y", percent=True)
-        left.set_title(f"{part['settings']['shortest_side']} pixels: output's error, one layer approximate")
+        size = part["part"].removeprefix("layer-clusters-")
+        left.set_title(f"{size}: output's error, one layer approximate")
         left.set_xlabel("C of that layer")
         label_lines(left, ends)
         for kind, shade in SHADES.items():
