@@ -23,7 +23,7 @@ SHOWN_METRICS = (
     "act_detr_clusters_sum{",
     "act_detr_stage_duration_seconds_sum{",
 )
-QUERIES = ({"attention": "exact"}, {"attention": "act", "L": "16", "r": "2"}, {"attention": "tangent", "C": "16"})
+QUERIES = ({"attention": "exact"}, {"attention": "act"}, {"attention": "tangent", "C": "16"})
 
 
 def main() -> None:
