@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from itertools import compress
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torchvision.ops import batched_nms
 
 from models.config import AttentionConfig
 
@@ -33,16 +34,34 @@ class Detections:
             yield label, score, tuple(box)
 
     def select(
-        self, threshold: float = 0.0, max_detections: int | None = None, labels: Collection[str] | None = None
+        self,
+        threshold: float = 0.0,
+        max_detections: int | None = None,
+        labels: Collection[str] | None = None,
+        nms: float | None = None,
     ) -> Detections:
-        """Those with a score of at least `threshold`, of the named classes alone, at most so many, best first."""
+        """Those with a score of at least `threshold`, of the named classes alone, at most so many, best first.
+
+        `nms` in 0..1: without those whose IoU with a better one of their class that stays is greater.
+        """
         keep = self.scores >= threshold
         if labels is not None:
             keep &= np.fromiter((label in labels for label in self.labels), bool, len(self))
-        kept = np.flatnonzero(keep)[:max_detections]
-        mask = np.zeros(len(self), bool)
-        mask[kept] = True
-        return Detections(self.boxes_xyxy[kept], self.scores[kept], tuple(compress(self.labels, mask)))
+        kept = self._at(np.flatnonzero(keep))
+        if nms is not None:
+            kept = kept._at(kept._distinct(nms))
+        return kept._at(np.arange(len(kept))[:max_detections])
+
+    def _at(self, rows: NDArray[np.int64]) -> Detections:
+        return Detections(self.boxes_xyxy[rows], self.scores[rows], tuple(self.labels[row] for row in rows))
+
+    def _distinct(self, most: float) -> NDArray[np.int64]:
+        """Rows that are left by non-maximum suppression within each class, rising."""
+        classes = {label: at for at, label in enumerate(dict.fromkeys(self.labels))}
+        order = torch.arange(len(self), 0, -1, dtype=torch.float32)  # they are best first: no ties
+        numbers = torch.tensor([classes[label] for label in self.labels], dtype=torch.int64)
+        rows: NDArray[np.int64] = batched_nms(torch.from_numpy(self.boxes_xyxy), order, numbers, most).numpy()
+        return rows
 
 
 @dataclass(frozen=True, slots=True)

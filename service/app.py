@@ -158,6 +158,7 @@ def _defaults(settings: Settings, detector: Detector) -> Defaults:
         settings.c or own.tangent_C,
         settings.threshold,
         settings.max_detections,
+        settings.nms,
         settings.deadline_ms,
         tuple(detector.labels),
     )

@@ -84,6 +84,10 @@ def detect(
     clusters: Annotated[int | None, typer.Option("-C", min=1, max=4096, help="Tangent attention's clusters.")] = None,
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Least score.")] = 0.5,
     max_detections: Annotated[int, typer.Option(min=1, help="Most detections of an image.")] = 100,
+    nms: Annotated[
+        float | None,
+        typer.Option(min=0.01, max=1, help="Drop what overlaps a better one of its class by a greater IoU."),
+    ] = None,
     labels: Annotated[str | None, typer.Option(help="Classes to keep, comma-separated.")] = None,
     save: Annotated[Path | None, typer.Option(help="Folder for images with their boxes drawn.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a file, a line each.")] = False,
@@ -98,7 +102,7 @@ def detect(
     detector = _load(model, device, cache_dir)
     try:
         options = {"L": rounds, "r": width, "C": clusters, "labels": [labels] if labels else []}
-        shown = {"threshold": threshold, "max_detections": max_detections}
+        shown = {"threshold": threshold, "max_detections": max_detections, "nms": nms}
         query = DetectQuery(attention=attention, **options).model_copy(update=shown)
         wanted = wish(query, _defaults(detector), 0.0)
     except (ServiceError, ValueError) as error:
@@ -170,7 +174,7 @@ def _defaults(detector: Detector) -> Defaults:
     from service.wishes import Defaults
 
     config = detector.config
-    return Defaults("exact", config.act_L, config.act_r, config.tangent_C, 0.5, 100, 1.0, tuple(detector.labels))
+    return Defaults("exact", config.act_L, config.act_r, config.tangent_C, 0.5, 100, None, 1.0, tuple(detector.labels))
 
 
 def _detect_file(detector: Detector, file: Path, wanted: Any, save: Path | None) -> tuple[Prediction, Detections]:
@@ -182,7 +186,7 @@ def _detect_file(detector: Detector, file: Path, wanted: Any, save: Path | None)
     prepared = detector.preprocess(image)
     config = wanted.attention or auto_attention(detector.tokens(prepared), wanted.large)
     prediction = detector.predict([prepared], config)[0]
-    detections = prediction.detections.select(wanted.threshold, wanted.max_detections, wanted.labels)
+    detections = prediction.detections.select(wanted.threshold, wanted.max_detections, wanted.labels, wanted.nms)
     if save is not None:
         save.mkdir(parents=True, exist_ok=True)
         (save / f"{file.name}.png").write_bytes(draw_detections(image, detections, tuple(detector.labels)))

@@ -30,13 +30,14 @@ T = TypeVar("T")
 class Wish:
     """What a caller wants of its image. `attention` None: `large` or exact, by the image's tokens (auto).
 
-    `labels` None keeps all classes. `deadline` is on the service's clock.
+    `labels` None keeps all classes, `nms` None what overlaps. `deadline` is on the service's clock.
     """
 
     attention: AttentionConfig | None
     large: AttentionConfig
     threshold: float
     max_detections: int
+    nms: float | None
     labels: frozenset[str] | None
     deadline: float
 
@@ -95,7 +96,7 @@ class Pipeline:
         watch.seconds |= {"queue": completed.queue_seconds, "inference": completed.inference_seconds}
         prediction = completed.result
         with watch.stage("postprocess"):
-            detections = prediction.detections.select(wish.threshold, wish.max_detections, wish.labels)
+            detections = prediction.detections.select(wish.threshold, wish.max_detections, wish.labels, wish.nms)
         self._metrics.observe_stages(watch.seconds, config.mode)
         self._metrics.observe_prediction(prediction, detections.labels)
         width, height = prepared.original_width, prepared.original_height

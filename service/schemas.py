@@ -62,6 +62,13 @@ class DetectQuery(BaseModel):
     )
     threshold: float | None = Field(None, ge=0, le=1, allow_inf_nan=False, description="Least score of a detection.")
     max_detections: int | None = Field(None, ge=1, le=1_000_000, description="Most detections, best first.")
+    nms: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Drop a detection whose IoU with a better one of its class is greater; 1 drops none.",
+    )
     labels: list[str] = Field(
         [], description="Names of the classes to keep, comma-separated or repeated. Default: all."
     )
@@ -237,6 +244,7 @@ class ModelCard(BaseModel):
     default_attention: AttentionDefaults
     default_threshold: float
     default_max_detections: int
+    default_nms: float | None
     default_deadline_ms: float
     input_size: InputSize
     limits: Limits

@@ -76,6 +76,14 @@ class Settings(BaseSettings):
     )
     threshold: float = Field(0.5, ge=0, le=1, description="Least score of a detection, for requests that do not say.")
     max_detections: int = Field(100, ge=1, description="Most detections of an image, unless a request says.")
+    nms: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        allow_inf_nan=False,
+        json_schema_extra={"shown_default": "none is dropped"},
+        description="Drop a detection whose IoU with a better one of its class is greater, unless a request says.",
+    )
     api_key: str = Field(
         "",
         repr=False,

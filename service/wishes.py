@@ -27,6 +27,7 @@ class Defaults:
     C: int
     threshold: float
     max_detections: int
+    nms: float | None
     deadline_ms: float
     labels: tuple[str, ...]
 
@@ -56,6 +57,7 @@ def wish(query: DetectQuery, defaults: Defaults, arrival: float) -> Wish:
         large=defaults.large,
         threshold=defaults.threshold if query.threshold is None else query.threshold,
         max_detections=defaults.max_detections if most is None else most,
+        nms=defaults.nms if query.nms is None else query.nms,
         labels=_labels(query.labels, defaults.labels),
         deadline=arrival + deadline_ms / 1e3,
     )

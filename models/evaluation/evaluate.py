@@ -69,14 +69,18 @@ class _Record:
 
 
 def evaluate(
-    detector: Detector, samples: Iterable[Sample], attentions: Sequence[AttentionConfig], resamples: int = 0
+    detector: Detector,
+    samples: Iterable[Sample],
+    attentions: Sequence[AttentionConfig],
+    resamples: int = 0,
+    nms: float | None = None,
 ) -> tuple[Evaluation, ...]:
     """Detect in every sample with every kind of attention, and score all that was found; one entry a kind, in order.
 
     Samples are taken one at a time and let go. The backbone runs once an image; every image starts with another kind
     of attention, so that none is always the first. Exact attention runs in any case: the others are compared with it.
     Ground truth of classes that the model has not is left out. `resamples`: how often AP is found again on images
-    drawn from these, the same ones for every kind.
+    drawn from these, the same ones for every kind. `nms`: see `Detections.select`; fidelity is of all queries.
 
     Raises ValueError for no attention, no samples, or no ground truth of the model's classes.
     """
@@ -94,19 +98,22 @@ def evaluate(
         height, width = sample.image.shape[:2]
         for kind, answer in answers.items():
             nearness = None if kind == EXACT else compare(answers[EXACT], answer, height, width)
-            records[kind].append(_record(detector.config, kind, answer, nearness))
+            records[kind].append(_record(detector.config, kind, answer, nearness, nms))
         truths.append(sample.truth.of_classes(detector.labels))
     if not truths:
         raise ValueError("there is nothing to evaluate on")
     return tuple(_evaluation(detector.config, kind, records[kind], truths, resamples) for kind in attentions)
 
 
-def _record(config: DetrConfig, kind: AttentionConfig, answer: Answer, nearness: ImageFidelity | None) -> _Record:
+def _record(
+    config: DetrConfig, kind: AttentionConfig, answer: Answer, nearness: ImageFidelity | None, nms: float | None
+) -> _Record:
     (tokens,) = answer.output.encoded.tokens.lengths
     clusters = answer.clusters
     by_layer = [sum(heads) for heads in clusters] or [0] * config.encoder_layers
     cost = gflops(config, strategy(kind), tokens, by_layer)
-    return _Record(answer.detections, tokens, clusters, cost, nearness, answer.backbone_ms, answer.transformer_ms)
+    found = answer.detections.select(nms=nms)
+    return _Record(found, tokens, clusters, cost, nearness, answer.backbone_ms, answer.transformer_ms)
 
 
 def _evaluation(

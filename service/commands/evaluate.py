@@ -44,6 +44,10 @@ def evaluate(
         str | None,
         typer.Option(metavar="SHORT[:LONG]", help="Pixels of the resized image's sides, instead of the model's own."),
     ] = None,
+    nms: Annotated[
+        float | None,
+        typer.Option(min=0.01, max=1, help="Score without what overlaps a better one of its class by a greater IoU."),
+    ] = None,
     device: Annotated[str, typer.Option(envvar="ACT_DETR_DEVICE", help="auto, cpu, cuda or cuda:N.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; 1 makes timings steadier.")] = None,
     output: Annotated[
@@ -78,7 +82,7 @@ def evaluate(
         _tell_unknown(unknown_classes(samples.classes, detector.labels), len(samples.classes))
     kinds = kinds or [AttentionConfig.exact(), detector.config.default_act]
     with mistakes(1), _bar(len(samples)) as progress:
-        evaluations = run(detector, _counted(samples, progress), kinds)
+        evaluations = run(detector, _counted(samples, progress), kinds, nms=nms)
     out = Console(width=max(err.width, WIDEST))  # a number cut short is worse than a line that wraps
     for table in tables(evaluations):
         out.print(table)

@@ -11,6 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
+import torch
+from torchvision.ops import box_iou
 
 from models import load_detector
 from models.training.pages import render_page
@@ -75,3 +77,20 @@ def test_a_page_has_sensible_boxes_with_exact_attention_and_act(server: Any, ima
             box = row["box"]
             assert 0 <= box["xmin"] < box["xmax"] <= width
             assert 0 <= box["ymin"] < box["ymax"] <= height
+
+
+def test_nms_leaves_no_two_of_a_class_that_overlap_more(server: Any) -> None:
+    page = rendered(9)
+
+    def found(query: str) -> list[dict[str, Any]]:
+        answer = server.client.post(f"/detect?threshold=0&{query}", content=page)
+        return list(answer.raise_for_status().json()["detections"])
+
+    everything, kept = found("nms=1"), found("nms=0.5")
+    assert everything == found("")
+    assert 0 < len(kept) < len(everything)
+    assert [row for row in everything if row in kept] == kept
+    for label in {row["label"] for row in kept}:
+        corners = [list(row["box"].values()) for row in kept if row["label"] == label]
+        boxes = torch.tensor(corners, dtype=torch.float64)
+        assert box_iou(boxes, boxes).triu(1).max() < 0.5 + 1e-3  # the answer's corners are rounded

@@ -26,3 +26,31 @@ def test_threshold_is_inclusive(three):
 def test_at_most_so_many(three):
     assert three.select(max_detections=1).labels == ("a",)
     assert len(three.select(max_detections=0)) == 0
+
+
+def overlapping():
+    """Two of one class with an IoU of 0.8; one where the first is, of another class; one far away."""
+    boxes = np.array([[0, 0, 8, 10], [0, 0, 10, 10], [0, 0, 8, 10], [20, 20, 30, 30]], np.float32)
+    return Detections(boxes, np.array([0.9, 0.8, 0.7, 0.6], np.float32), ("a", "a", "b", "a"))
+
+
+def test_nms_drops_what_overlaps_a_better_one_of_its_class():
+    assert list(overlapping().select(nms=0.79)) == [list(overlapping())[row] for row in (0, 2, 3)]
+    assert len(overlapping().select(nms=0.81)) == 4
+    assert len(overlapping().select()) == 4
+
+
+def test_nms_drops_before_the_most_are_counted_and_after_the_threshold():
+    assert overlapping().select(max_detections=2, nms=0.5).labels == ("a", "b")
+    assert overlapping().select(threshold=0.65, nms=0.5).labels == ("a", "b")
+
+
+def test_equal_scores_are_told_apart_by_their_order():
+    boxes = np.array([[0, 0, 10, 10], [1, 0, 10, 10]], np.float32)
+    twins = Detections(boxes, np.array([0.5, 0.5], np.float32), ("a", "a"))
+    assert twins.select(nms=0.5).boxes_xyxy.tolist() == [[0, 0, 10, 10]]
+
+
+def test_nms_of_nothing_is_nothing():
+    nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), ())
+    assert len(nothing.select(nms=0.5)) == 0

@@ -123,6 +123,9 @@ def test_threshold_labels_and_most_detections(service: Any, png: bytes) -> None:
         ("threshold=NaN", "threshold"),
         ("max_detections=0", "max_detections"),
         ("max_detections=99999999999999999999", "max_detections"),
+        ("nms=0", "nms"),
+        ("nms=1.01", "nms"),
+        ("nms=nan", "nms"),
         ("deadline_ms=0", "deadline_ms"),
         ("deadline_ms=-5", "deadline_ms"),
         ("deadline_ms=Infinity", "deadline_ms"),
@@ -380,4 +383,5 @@ def test_openapi_documents_bodies_and_errors(service: Any) -> None:
     assert "Problem" in document["components"]["schemas"]
     assert json.dumps(document).count("HTTPValidationError") == 0
     names = {parameter["name"] for parameter in detect["parameters"] if parameter["in"] == "query"}
-    assert names == {"attention", "L", "r", "C", "centres", "threshold", "max_detections", "labels", "deadline_ms"}
+    options = {"L", "r", "C", "centres"}
+    assert names == {"attention", *options, "threshold", "max_detections", "nms", "labels", "deadline_ms"}
