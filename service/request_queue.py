@@ -36,6 +36,10 @@ class QueueObserver(Protocol):
         """Count a job that was refused or dropped because its deadline had passed."""
 
 
+_CAUTION: Final = 1.25
+"""What is accepted shall be answered: the next images may be slower than the last few, that the wait is judged by."""
+
+
 class Pace:
     """How long an image takes: recent batches, the latest weighing most, time over images."""
 
@@ -110,8 +114,9 @@ class RequestQueue(Generic[Item, Answer]):
                 raise DeadlinePassed
             if self.full:
                 raise QueueFull(self.wait)
-            if job.deadline is not None and self._waiting and now + self.wait > job.deadline:
-                raise QueueFull(now + self.wait - job.deadline, "More waits for the device than the deadline allows.")
+            begins = now + _CAUTION * self.wait
+            if job.deadline is not None and self._waiting and begins > job.deadline:
+                raise QueueFull(begins - job.deadline, "More waits for the device than the deadline allows.")
             self._waiting[job] = None
             self._observer.on_queue_depth(len(self._waiting))
             self._changed.notify()

@@ -118,10 +118,10 @@ class TestAdmission:
         bench.queue.record(images=1, seconds=2.0)
         for item in range(3):
             bench.put(item)
-        bench.put(3, deadline=bench.clock() + 6.5)
+        bench.put(3, deadline=bench.clock() + 7.6)  # 6 s of work, and a quarter for caution
         with pytest.raises(QueueFull, match="deadline allows") as refused:
-            bench.put(4, deadline=bench.clock() + 6.5)
-        assert refused.value.retry_after == 2  # 8 s of work less 6.5, up
+            bench.put(4, deadline=bench.clock() + 7.6)
+        assert refused.value.retry_after == 3  # 8 s of work and a quarter, less 7.6, up
         assert bench.queue.depth == 4
 
     @pytest.mark.parametrize("max_queue", [0, -1])
