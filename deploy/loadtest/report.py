@@ -49,23 +49,25 @@ def mix_of(arguments: argparse.Namespace) -> Mix:
 
 
 async def circumstances(target: Target) -> dict[str, Any]:
-    """What the figures mean nothing without: date, commit, command, processor and its load, the model served."""
+    """What the figures mean nothing without: those of `here`, the settings, the model served."""
+    card = json.loads((await exchange(target, "GET", "/model", patience=30)).body)
+    served = {name: card[name] for name in ("name", "version", "device", "precision", "default_deadline_ms", "limits")}
+    settings = {name: value for name, value in os.environ.items() if name.startswith("ACT_DETR_") and "KEY" not in name}
+    return {**here(), "settings": settings, "served": served}
+
+
+def here() -> dict[str, Any]:
+    """Date, commit, command, processor and its load."""
     import torch
 
     from models.benchmarks.timing import circumstances as of_process
 
-    card = json.loads((await exchange(target, "GET", "/model", patience=30)).body)
     ours = {name: value for name, value in of_process(torch.device("cpu")).items() if name not in ("triton", "cuda")}
-    served = {name: card[name] for name in ("name", "version", "device", "precision", "default_deadline_ms", "limits")}
-    command = shlex.join(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]])
-    settings = {name: value for name, value in os.environ.items() if name.startswith("ACT_DETR_") and "KEY" not in name}
     return {
         **ours,
-        "command": command,
+        "command": shlex.join(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]]),
         "cpus": len(os.sched_getaffinity(0)),
         "load_average_before": [round(value, 2) for value in os.getloadavg()],
-        "settings": settings,
-        "served": served,
     }
 
 

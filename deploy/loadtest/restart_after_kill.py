@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from report import write
+from report import here, write
 
 from service.demo import free_port
 
@@ -147,9 +147,10 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=3)
     parser.add_argument("--output", type=Path, help="JSON file for the figures")
     options = parser.parse_args()
+    facts = here()
     figures = {"callers": options.callers, "kills": options.kills, **measure(options.callers, options.kills)}
     print(json.dumps(figures))
-    write(options.output, figures)
+    write(options.output, {"circumstances": facts, **figures})
     raise SystemExit(figures["lost"] > 0)
 
 
