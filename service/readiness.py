@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 from service.errors import Draining, NotReady, QueueFull, ServiceError, WorkerDead
 from service.metrics import Metrics
+from service.request_queue import CAUTION
 from service.request_record import now
 
 logger = logging.getLogger(__name__)
@@ -109,19 +110,25 @@ class Admission:
         self._line = line
         self._limit = limit
         self._metrics = metrics
+        self._reading = 0
         self.inflight = 0
 
     @contextmanager
-    def admit(self) -> Iterator[None]:
-        """Hold a place while the request is under way. Raises Draining, NotReady, WorkerDead or QueueFull."""
+    def admit(self, deadline: float) -> Iterator[None]:
+        """Hold a place while the request is under way. Raises Draining, NotReady, WorkerDead or QueueFull.
+
+        `deadline` is on the service's clock. What it leaves no time for is refused before its body is read: to read
+        and decode what will be refused takes time from what is answered.
+        """
         refusal = self._readiness.refusal()
         if refusal is not None:
             raise refusal
         if self._line.full:
             raise QueueFull(self._line.wait)
         if self.inflight >= self._limit:
-            wait = max(self._line.wait, self.inflight * self._line.seconds_per_image)
-            raise QueueFull(wait, "Too many requests are under way.")
+            raise QueueFull(self.wait, "Too many requests are under way.")
+        if self.wait > 0 and now() + CAUTION * self.wait > deadline:
+            raise QueueFull(self.wait, "More is under way than the deadline allows.")
         self.inflight += 1
         self._metrics.inflight.set(self.inflight)
         try:
@@ -129,3 +136,17 @@ class Admission:
         finally:
             self.inflight -= 1
             self._metrics.inflight.set(self.inflight)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Leave a request out of the wait as long as its body arrives: a slow sender keeps nobody from the device."""
+        self._reading += 1
+        try:
+            yield
+        finally:
+            self._reading -= 1
+
+    @property
+    def wait(self) -> float:
+        """Seconds, about, until all that is under way is done: what waits for the device, or for a thread before it."""
+        return max(self._line.wait, (self.inflight - self._reading) * self._line.seconds_per_image)

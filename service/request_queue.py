@@ -36,7 +36,7 @@ class QueueObserver(Protocol):
         """Count a job that was refused or dropped because its deadline had passed."""
 
 
-_CAUTION: Final = 1.25
+CAUTION: Final = 1.25
 """What is accepted shall be answered: the next images may be slower than the last few, that the wait is judged by."""
 
 
@@ -114,7 +114,7 @@ class RequestQueue(Generic[Item, Answer]):
                 raise DeadlinePassed
             if self.full:
                 raise QueueFull(self.wait)
-            begins = now + _CAUTION * self.wait
+            begins = now + CAUTION * self.wait
             if job.deadline is not None and self._waiting and begins > job.deadline:
                 raise QueueFull(begins - job.deadline, "More waits for the device than the deadline allows.")
             self._waiting[job] = None

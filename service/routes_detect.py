@@ -126,8 +126,9 @@ async def detect(request: Request, wish: WishOfQuery) -> Response:
     admission: Admission = state.admission
     pipeline: Pipeline = state.pipeline
     _note_attention(record, wish)
-    with admission.admit():
-        data = await _timed_read(request, state.body_limits)
+    with admission.admit(wish.deadline):
+        with admission.reading():
+            data = await _timed_read(request, state.body_limits)
         outcome = await while_connected(request, pipeline.detect(data, wish))
         _note_outcome(record, outcome)
         if not _wants_png(request):
@@ -149,8 +150,9 @@ async def detect_batch(request: Request, wish: WishOfQuery) -> Response:
     state, record = request.app.state, _record(request)
     admission: Admission = state.admission
     _note_attention(record, wish)
-    with admission.admit():
-        images = await _timed_read_batch(request, state.body_limits)
+    with admission.admit(wish.deadline):
+        with admission.reading():
+            images = await _timed_read_batch(request, state.body_limits)
         record.images = len(images)
 
         async def one(data: bytes) -> DetectionResult | FailedImage:
