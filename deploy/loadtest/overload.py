@@ -19,7 +19,7 @@ from exchange import Target, exchange
 from open_loop import add_service_options, service, watched
 from own_server import OwnServer
 from promises import AFTER, BEFORE, OVERLOAD, SLACK_SECONDS, Overload, figures, judge
-from report import Promise, add_traffic_options, circumstances, mix_of, say, show, write, write_records
+from report import Promise, add_traffic_options, circumstances, finish, mix_of, say, show, write_records
 from traffic import Mix, Phase, schedule
 from watch import answered
 
@@ -96,8 +96,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_traffic_options(parser)
     arguments = parser.parse_args(argv)
     found, promises = asyncio.run(run(arguments))
-    write(arguments.output, found)
-    raise SystemExit(0 if all(promise.holds for promise in promises) else 1)
+    finish(arguments.output, found, promises)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from callers import Outcome
 from exchange import Target, exchange
@@ -119,6 +119,12 @@ def write(path: Path | None, figures: Mapping[str, Any]) -> None:
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def finish(path: Path | None, figures: Mapping[str, Any], promises: Sequence[Promise]) -> NoReturn:
+    """Write the figures, and leave with 1 when a promise was broken."""
+    write(path, figures)
+    raise SystemExit(0 if all(promise.holds for promise in promises) else 1)
 
 
 def write_records(path: Path | None, outcomes: Sequence[Outcome]) -> None:

@@ -20,7 +20,7 @@ from callers import Outcome, open_loop
 from exchange import CUT, REFUSED, now
 from overload import capacity
 from own_server import OwnServer
-from report import Promise, add_traffic_options, circumstances, mix_of, say, show, write
+from report import Promise, add_traffic_options, circumstances, finish, mix_of, say, show
 from summary import summarize
 from traffic import Phase, schedule
 
@@ -136,8 +136,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_traffic_options(parser)
     arguments = parser.parse_args(argv)
     found, promises = asyncio.run(run(arguments))
-    write(arguments.output, found)
-    raise SystemExit(0 if all(promise.holds for promise in promises) else 1)
+    finish(arguments.output, found, promises)
 
 
 if __name__ == "__main__":

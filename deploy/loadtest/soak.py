@@ -26,7 +26,7 @@ from open_loop import add_service_options, service, watched
 from overload import CALM, capacity
 from own_server import OwnServer
 from promises import GROWTH, accounts, alive, one_answer_each
-from report import Promise, add_traffic_options, circumstances, mix_of, say, show, write, write_records
+from report import Promise, add_traffic_options, circumstances, finish, mix_of, say, show, write_records
 from summary import Summary, percentile, summarize
 from traffic import Call, Phase, schedule
 from trend import BLOCKS, Trend, trend
@@ -208,8 +208,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_traffic_options(parser)
     arguments = parser.parse_args(argv)
     found, promises = asyncio.run(run(arguments))
-    write(arguments.output, found)
-    raise SystemExit(0 if all(promise.holds for promise in promises) else 1)
+    finish(arguments.output, found, promises)
 
 
 if __name__ == "__main__":
