@@ -54,6 +54,7 @@ async function loadModel() {
   $("width").value = card.default_attention.r;
   $("cluster-count").value = card.default_attention.C;
   $("threshold").value = card.default_threshold;
+  $("overlap").value = card.default_nms ?? 1;
   showControls();
 }
 
@@ -64,6 +65,7 @@ function attention() {
 function showControls() {
   $("rounds-shown").textContent = $("rounds").value;
   $("threshold-shown").textContent = Number($("threshold").value).toFixed(2);
+  $("overlap-shown").textContent = $("overlap").value === "1" ? "any" : Number($("overlap").value).toFixed(2);
   $("clusters-shown").textContent = $("cluster-count").value;
   for (const mode of ["act", "tangent"])
     for (const row of document.querySelectorAll("." + mode)) row.hidden = attention() !== mode;
@@ -73,7 +75,7 @@ async function detect() {
   if (!picture) return;
   if (running) running.abort();
   const mine = running = new AbortController();
-  const query = new URLSearchParams({ attention: attention(), threshold: $("threshold").value });
+  const query = new URLSearchParams({ attention: attention(), threshold: $("threshold").value, nms: $("overlap").value });
   if (attention() === "act") {
     query.set("L", $("rounds").value);
     query.set("r", $("width").value);

@@ -59,6 +59,17 @@ def test_an_image_gets_boxes_times_and_clusters(opened: Any) -> None:
     assert "of exact" in opened.inner_text("#encoder")
 
 
+def test_less_overlap_leaves_fewer_boxes(opened: Any) -> None:
+    opened.set_input_files("#file", sample())
+    opened.wait_for_selector("#result:not([hidden])")
+    before = opened.locator("#list li").count()
+    with opened.expect_response(lambda response: "nms=0.05" in response.url):
+        opened.locator("#overlap").fill("0.05")
+        opened.locator("#overlap").dispatch_event("change")
+    opened.wait_for_function("before => document.querySelectorAll('#list li').length < before", arg=before)
+    assert opened.inner_text("#overlap-shown") == "0.05"
+
+
 def test_what_is_no_image_is_explained(opened: Any, tmp_path: Any) -> None:
     text = tmp_path / "page.jpg"
     text.write_text("this is no image")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from models.config import BackboneConfig, pages_small
+from models.config import DetrConfig
 from models.detr.detr import Detr
 from models.weights import save_checkpoint
 
@@ -60,23 +60,10 @@ def outcome() -> Callable[..., Outcome]:
 
 
 @pytest.fixture(scope="session")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the path of a checkpoint of a small model with random weights."""
-    config = replace(
-        pages_small(),
-        name="small-random",
-        backbone=BackboneConfig("basic", (1, 1, 1), width=8),
-        hidden_dim=32,
-        heads=2,
-        encoder_layers=1,
-        decoder_layers=1,
-        feedforward_dim=32,
-        queries=5,
-        shortest_side=48,
-        longest_side=64,
-    )
-    path = tmp_path_factory.mktemp("checkpoint") / "small-random.safetensors"
-    save_checkpoint(path, Detr(config).state_dict(), config)
+def small(tiny_config: DetrConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the path of a checkpoint of the tiny model with random weights."""
+    path = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
+    save_checkpoint(path, Detr(tiny_config).state_dict(), tiny_config)
     return path
 
 

@@ -32,7 +32,7 @@ def test_overload_is_refused_and_nothing_is_lost(
     during = figures["phases"]["overload"]
     assert during["by_status"].get("429", 0) > 0
     assert set(during["by_status"]) == {"200", "429"}
-    assert figures["circumstances"]["served"]["name"] == "small-random"
+    assert figures["circumstances"]["served"]["name"] == "tiny"
     table = tmp_path / "results"
     table.mkdir()
     (table / "overload.json").write_text(json.dumps(figures))
