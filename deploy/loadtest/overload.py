@@ -14,7 +14,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from callers import as_told, closed_loop
+from callers import as_told
+from capacity import CALM, add_capacity_options, capacity
 from exchange import Target, exchange
 from open_loop import add_service_options, service, watched
 from own_server import OwnServer
@@ -22,18 +23,6 @@ from promises import AFTER, BEFORE, OVERLOAD, SLACK_SECONDS, Overload, figures, 
 from report import Promise, add_traffic_options, circumstances, finish, mix_of, say, show, write_records
 from traffic import Mix, Phase, schedule
 from watch import answered
-
-CALM = 0.3
-"""Share of the capacity that is asked for before and after."""
-
-
-async def capacity(target: Target, mix: Mix, callers: int, seconds: float, seed: int) -> float:
-    """Return the calls a second that so many callers, who wait for their answers, get done."""
-    await closed_loop(target, mix, callers=callers, seconds=min(3.0, seconds), seed=seed + 1)  # warms up
-    done = [one for one in await closed_loop(target, mix, callers=callers, seconds=seconds, seed=seed) if one.accepted]
-    if not done:
-        raise SystemExit("the service accepted nothing while its capacity was measured")
-    return len(done) / seconds
 
 
 def after_seconds(arguments: argparse.Namespace, can: float, max_inflight: int) -> float:
@@ -90,8 +79,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--factor", type=float, default=10.0, help="times the capacity")
     parser.add_argument("--seconds", type=float, default=120.0, help="of overload")
     parser.add_argument("--calm-seconds", type=float, default=15.0, help="before, and after once all is done")
-    parser.add_argument("--capacity-seconds", type=float, default=10.0, help="for finding the capacity")
-    parser.add_argument("--callers", type=int, default=8, help="at once, for finding the capacity")
+    add_capacity_options(parser)
     add_service_options(parser)
     add_traffic_options(parser)
     arguments = parser.parse_args(argv)

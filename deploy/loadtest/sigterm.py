@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from callers import Outcome, open_loop
+from capacity import add_capacity_options, capacity
 from exchange import CUT, REFUSED, now
-from overload import capacity
 from own_server import OwnServer
 from report import Promise, add_traffic_options, circumstances, finish, mix_of, say, show
 from summary import summarize
@@ -131,8 +131,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--factor", type=float, default=2.0, help="times the capacity")
     parser.add_argument("--seconds", type=float, default=10.0, help="of load; the signal comes halfway")
-    parser.add_argument("--capacity-seconds", type=float, default=10.0, help="for finding the capacity")
-    parser.add_argument("--callers", type=int, default=8, help="at once, for finding the capacity")
+    add_capacity_options(parser)
     add_traffic_options(parser)
     arguments = parser.parse_args(argv)
     found, promises = asyncio.run(run(arguments))

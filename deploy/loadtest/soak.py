@@ -21,9 +21,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from callers import Outcome, as_told
+from capacity import CALM, add_capacity_options, capacity
 from exchange import Target
 from open_loop import add_service_options, service, watched
-from overload import CALM, capacity
 from own_server import OwnServer
 from promises import GROWTH, accounts, alive, one_answer_each
 from report import Promise, add_traffic_options, circumstances, finish, mix_of, say, show, write_records
@@ -202,8 +202,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=1800.0, help="of traffic, the warm-up with it")
     parser.add_argument("--share", type=float, default=CALM, help="of the capacity that is asked for")
-    parser.add_argument("--capacity-seconds", type=float, default=30.0, help="for finding the capacity")
-    parser.add_argument("--callers", type=int, default=8, help="at once, for finding the capacity")
+    add_capacity_options(parser, 30.0)
     add_service_options(parser)
     add_traffic_options(parser)
     arguments = parser.parse_args(argv)
