@@ -21,7 +21,7 @@ timeout --signal=TERM --kill-after=60 "$((minutes * 60))" "$python" -m service.c
     --data pages --model pages-small --output "$folder" --device "${DEVICE:-cuda}" --precision bf16 --hybrid --no-flip \
     --stages "${STAGES:-2000:256-304,6000:304-368}" --batch-size "${BATCH:-64}" --workers "${WORKERS:-14}" \
     --optimizer "${OPTIMIZER:-muon}" --learning-rate "${RATE:-4e-4}" --backbone-rate "${RATE:-4e-4}" \
-    --schedule cosine --warmup 200 --clip 1 --ema 0.999 \
+    --schedule wsd --warmup 200 --clip 1 --ema 0.999 \
     --save-every 200 --eval-every 1000 --eval-images 100 || status=$?
 # 124: the time was up. The run saved its checkpoint on SIGTERM.
 [ "$status" -eq 124 ] && status=0

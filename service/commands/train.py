@@ -51,9 +51,11 @@ def train(
         float | None, typer.Option(help="Greatest norm of a gradient: 0.1; 1 from scratch.", rich_help_panel=RECIPE)
     ] = None,
     schedule: Annotated[
-        Literal["step", "cosine"] | None,
+        Literal["step", "cosine", "wsd"] | None,
         typer.Option(
-            help="A tenth of the rate after two thirds (DETR's), or a cosine (from scratch).", rich_help_panel=RECIPE
+            help="A tenth of the rate after two thirds (DETR's), a cosine (from scratch), or the peak until it falls "
+            "along a line in the last 35 % (wsd).",
+            rich_help_panel=RECIPE,
         ),
     ] = None,
     warmup: Annotated[

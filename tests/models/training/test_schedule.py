@@ -12,6 +12,15 @@ def test_cosine_warms_up_peaks_and_falls_to_its_floor():
     assert factors[150] == pytest.approx(schedule.floor)
 
 
+def test_wsd_warms_up_stays_and_falls_along_a_line_to_its_floor():
+    schedule = Schedule("wsd", warmup_steps=4, floor=0.1, decay=0.5)
+    factors = [schedule.factor(step, 20) for step in range(21)]
+    assert factors[:4] == [0.25, 0.5, 0.75, 1]
+    assert factors[4:11] == [1] * 7
+    assert factors[10:] == pytest.approx([1 - 0.09 * step for step in range(11)])
+    assert schedule.factor(50, 20) == pytest.approx(0.1)
+
+
 def test_step_is_a_tenth_in_the_last_third():
     factors = [Schedule("step").factor(step, 9) for step in range(9)]
     assert factors == [1] * 6 + [0.1] * 3
