@@ -162,7 +162,8 @@ class DetrConfig:
     unless the longest would then exceed `longest_side`. `mean` and `std` normalise RGB in 0..1.
     `norm_between_decoder_layers` is what transformers computes for its `auxiliary_loss`. `act_L` and `act_r` are
     the ACT setting for callers that choose none: the published one, or what a model's evaluation recommends;
-    `tangent_C` is the same for tangent attention.
+    `tangent_C` is the same for tangent attention. `nms`, above 0 and at most 1, is what `Detections.select` should be
+    given unless a caller says; None where the model gives every object one box.
     """
 
     name: str
@@ -179,6 +180,7 @@ class DetrConfig:
     act_L: int = 32
     act_r: float = 8.0
     tangent_C: int = 32
+    nms: float | None = None
     shortest_side: int = 800
     longest_side: int = 1333
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
@@ -189,6 +191,8 @@ class DetrConfig:
             raise ValueError(f"hidden_dim {self.hidden_dim} does not divide into {self.heads} heads")
         if self.hidden_dim % 4:
             raise ValueError(f"hidden_dim {self.hidden_dim} must divide by 4: sines and cosines of two axes")
+        if self.nms is not None and not 0 < self.nms <= 1:
+            raise ValueError(f"nms {self.nms} must be above 0 and at most 1")
 
     @property
     def default_act(self) -> AttentionConfig:
@@ -230,6 +234,7 @@ def pages_small() -> DetrConfig:
         act_L=16,
         act_r=1.0,
         tangent_C=16,
+        nms=0.7,
         shortest_side=352,
         longest_side=640,
     )

@@ -158,7 +158,7 @@ def _defaults(settings: Settings, detector: Detector) -> Defaults:
         settings.c or own.tangent_C,
         settings.threshold,
         settings.max_detections,
-        settings.nms,
+        own.nms if settings.nms is None else settings.nms,
         settings.deadline_ms,
         tuple(detector.labels),
     )

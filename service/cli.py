@@ -86,7 +86,12 @@ def detect(
     max_detections: Annotated[int, typer.Option(min=1, help="Most detections of an image.")] = 100,
     nms: Annotated[
         float | None,
-        typer.Option(min=0.01, max=1, help="Drop what overlaps a better one of its class by a greater IoU."),
+        typer.Option(
+            min=0.01,
+            max=1,
+            show_default="the model's own",
+            help="Drop what overlaps a better one of its class by a greater IoU; 1 drops none.",
+        ),
     ] = None,
     labels: Annotated[str | None, typer.Option(help="Classes to keep, comma-separated.")] = None,
     save: Annotated[Path | None, typer.Option(help="Folder for images with their boxes drawn.")] = None,
@@ -173,8 +178,8 @@ def _load(model: str, device: str, cache_dir: Path | None) -> Detector:
 def _defaults(detector: Detector) -> Defaults:
     from service.wishes import Defaults
 
-    config = detector.config
-    return Defaults("exact", config.act_L, config.act_r, config.tangent_C, 0.5, 100, None, 1.0, tuple(detector.labels))
+    own, labels = detector.config, tuple(detector.labels)
+    return Defaults("exact", own.act_L, own.act_r, own.tangent_C, 0.5, 100, own.nms, 1.0, labels)
 
 
 def _detect_file(detector: Detector, file: Path, wanted: Any, save: Path | None) -> tuple[Prediction, Detections]:

@@ -53,9 +53,9 @@ def show(console: Console, client: httpx.Client) -> None:
         answer.raise_for_status()
         print_answer(console, answer.json())
     headers = {"content-type": "image/jpeg", "accept": "image/png"}
-    drawn = client.post("/detect", params=QUERIES[1] | {"nms": "0.7"}, content=page, headers=headers)
+    drawn = client.post("/detect", params=QUERIES[1], content=page, headers=headers)
     PICTURE.write_bytes(drawn.raise_for_status().content)
-    console.print(f"The page with ACT's boxes, after nms=0.7: [bold]{PICTURE}[/]\n")
+    console.print(f"The page with ACT's boxes: [bold]{PICTURE}[/]\n")
     metrics = client.get("/metrics").raise_for_status().text.splitlines()
     console.print("[bold]From /metrics[/]")
     for line in metrics:

@@ -85,7 +85,7 @@ async def model(request: Request) -> ModelCard:
         default_attention=AttentionDefaults(mode=defaults.attention, L=defaults.L, r=defaults.r, C=defaults.C),
         default_threshold=settings.threshold,
         default_max_detections=settings.max_detections,
-        default_nms=settings.nms,
+        default_nms=defaults.nms,
         default_deadline_ms=settings.deadline_ms,
         input_size=InputSize(shortest_side=detector.config.shortest_side, longest_side=detector.config.longest_side),
         limits=Limits(**{name: getattr(settings, name) for name in Limits.model_fields}),

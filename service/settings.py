@@ -81,8 +81,9 @@ class Settings(BaseSettings):
         gt=0,
         le=1,
         allow_inf_nan=False,
-        json_schema_extra={"shown_default": "none is dropped"},
-        description="Drop a detection whose IoU with a better one of its class is greater, unless a request says.",
+        json_schema_extra={"shown_default": "the model's own"},
+        description="Drop a detection whose IoU with a better one of its class is greater, unless a request says; "
+        "1 drops none.",
     )
     api_key: str = Field(
         "",

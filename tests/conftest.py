@@ -38,6 +38,7 @@ def tiny_config() -> DetrConfig:
         decoder_layers=2,
         feedforward_dim=64,
         queries=9,
+        nms=None,
         shortest_side=64,
         longest_side=128,
     )

@@ -27,6 +27,7 @@ def small_detr() -> Detr:
         decoder_layers=1,
         feedforward_dim=64,
         queries=12,
+        nms=None,
         shortest_side=96,
         longest_side=160,
     )

@@ -43,6 +43,14 @@ def test_model_card(service: Any) -> None:
     assert card["input_size"] == {"shortest_side": 352, "longest_side": 640}
     assert card["limits"]["max_pixels"] == 50_000_000
     assert (card["name"], card["device"], card["precision"], card["parameters"]) == ("fake", "cpu", "fp32", 7)
+    assert card["default_nms"] == 0.7
+
+
+def test_a_setting_comes_before_what_the_model_recommends(start: Any) -> None:
+    with start(nms=1.0, l=9, c=5) as server:
+        card = server.client.get("/model").json()
+    assert card["default_nms"] == 1.0
+    assert card["default_attention"] == {"mode": "exact", "L": 9, "r": 8.0, "C": 5}
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])

@@ -32,6 +32,7 @@ def test_small_models_are_recognised_up_to_what_weights_cannot_say() -> None:
         act_L=32,
         act_r=8.0,
         tangent_C=32,
+        nms=None,
     )
     assert config_from_state_dict(state_of(pages_small()), "pages-small") == expected
 
