@@ -6,7 +6,6 @@ import os
 import platform
 import shlex
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+
+from models.benchmarks.source_tree import commit
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def circumstances(device: torch.device) -> dict[str, str | int]:
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join([*_program(), *sys.argv[1:]]),
-        "commit": _git("rev-parse", "HEAD") + ("+changes" if _git("status", "--porcelain", "-uno") else ""),
+        "commit": commit(Path(__file__).parent),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "threads": torch.get_num_threads(),
         "load_average": _load(),
@@ -93,15 +94,6 @@ def _program() -> list[str]:
     """`python -m module`, or the name of an installed script."""
     spec = sys.modules["__main__"].__spec__
     return ["python", "-m", spec.name] if spec else [Path(sys.argv[0]).name]
-
-
-def _git(*arguments: str) -> str:
-    """What git says about this source tree; empty where it is none."""
-    command = ["git", "-C", str(Path(__file__).parent), *arguments]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
-    except (OSError, subprocess.CalledProcessError):
-        return ""
 
 
 def _processor() -> str:
