@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Final
 
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 Rgb = tuple[int, int, int]
+Box = tuple[float, float, float, float]
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 # Distinct in hue and lightness, each readable under white or black letters.
 PALETTE: Final[tuple[Rgb, ...]] = (
@@ -36,43 +39,65 @@ def class_color(label: str, labels: tuple[str, ...] = ()) -> Rgb:
 
 def draw_detections(
     image: NDArray[np.uint8],
-    detections: Iterable[tuple[str, float, tuple[float, float, float, float]]],
+    detections: Iterable[tuple[str, float, Box]],
     labels: tuple[str, ...] = (),
 ) -> bytes:
     """Return a PNG of the RGB image [H, W, 3] with a box and a tag (class, score) for each detection.
 
-    A detection is (label, score, (xmin, ymin, xmax, ymax) in pixels); best first: the best lies on top.
+    A detection is (label, score, (xmin, ymin, xmax, ymax) in pixels); best first: the best lies on top, and the others'
+    tags make room for its tag.
     """
     canvas = Image.fromarray(image)
     pen = ImageDraw.Draw(canvas)
     side = min(canvas.size)
     line = max(1, min(8, round(side / 250)))
-    font = ImageFont.load_default(size=max(10, min(40, round(side / 36))))
-    for label, score, (xmin, ymin, xmax, ymax) in reversed(list(detections)):
+    font = ImageFont.load_default(size=max(10, min(32, round(side / 48))))
+    found = list(detections)
+    for label, _, (xmin, ymin, xmax, ymax) in reversed(found):
+        pen.rectangle((xmin, ymin, max(xmin, xmax), max(ymin, ymax)), outline=class_color(label, labels), width=line)
+    tags: list[_Tag] = []
+    for label, score, box in found:
+        tags.append(_tag(f"{label} {score:.2f}", font, box, tags, canvas.size))
+    for (label, _, _), tag in reversed(list(zip(found, tags, strict=True))):
         color = class_color(label, labels)
-        pen.rectangle((xmin, ymin, max(xmin, xmax), max(ymin, ymax)), outline=color, width=line)
-        _draw_tag(pen, canvas.size, (xmin, ymin), f"{label} {score:.2f}", font, color)
+        pen.rectangle(tag.box, fill=color)
+        pen.text(tag.origin, tag.text, font=font, fill=_ink(color))
     png = BytesIO()
     canvas.save(png, "PNG", compress_level=3)
     return png.getvalue()
 
 
-def _draw_tag(
-    pen: ImageDraw.ImageDraw,
-    size: tuple[int, int],
-    corner: tuple[float, float],
-    text: str,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-    color: Rgb,
-) -> None:
-    """Write the text on a filled tag above the corner, or inside the box where there is no room above."""
-    left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
-    pad = max(2, round((bottom - top) / 4))
+@dataclass(frozen=True, slots=True)
+class _Tag:
+    """A text in a filled box; `origin` is where the text is drawn from."""
+
+    text: str
+    box: Box
+    origin: tuple[float, float]
+
+
+def _tag(text: str, font: Font, box: Box, taken: Iterable[_Tag], canvas: tuple[int, int]) -> _Tag:
+    """A tag at the place around its box that hides least of the tags before it.
+
+    Above the box before below it, outside before inside, left before right.
+    """
+    left, top, right, bottom = font.getbbox(text)
+    pad = max(1, round((bottom - top) / 5))
     width, height = right - left + 2 * pad, bottom - top + 2 * pad
-    x = max(0, min(corner[0], size[0] - width))
-    y = corner[1] - height if corner[1] >= height else corner[1]
-    pen.rectangle((x, y, x + width, y + height), fill=color)
-    pen.text((x + pad - left, y + pad - top), text, font=font, fill=_ink(color))
+    xmin, ymin, xmax, ymax = box
+    rows = [y for y in (ymin - height, ymax, ymin) if 0 <= y <= canvas[1] - height] or [ymin]
+    columns = [max(0.0, min(x, canvas[0] - width)) for x in (xmin, xmax - width)]
+    places = [(x, y, x + width, y + height) for y in rows for x in columns]
+    others = [tag.box for tag in taken]
+    place = min(places, key=lambda place: sum(_overlap(place, other) for other in others))
+    return _Tag(text, place, (place[0] + pad - left, place[1] + pad - top))
+
+
+def _overlap(a: Box, b: Box) -> float:
+    """Area in square pixels that two boxes share."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    return max(0.0, width) * max(0.0, height)
 
 
 def _ink(color: Rgb) -> Rgb:
