@@ -101,7 +101,8 @@ class HybridDetr(nn.Module):
         one = set_loss(logits[:, :, :own], boxes[:, :, :own], targets)
         if self.distillation is None:
             return HybridLosses(one, many, dense)
-        distance = self.distillation.loss(self.approximate_boxes(tokens, self.distillation), boxes[:, :, :own])
+        approximate = self.approximate_boxes(tokens, self.distillation)
+        distance = self.distillation.loss(approximate, boxes[:, :, :own], logits[:, :, :own])
         return HybridLosses(one, many, dense, distance, self.distillation.weight)
 
     def decode(self, memory: PackedTokens) -> Tensor:

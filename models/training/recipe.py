@@ -76,6 +76,7 @@ class Recipe:
             "distil": distillation and str(distillation.attention),
             "distil_weight": distillation and distillation.weight,
             "distil_layers": distillation and distillation.layers,
+            "distil_distance": distillation and distillation.distance,
             "stages": self.stages and str(self.stages),
         }
 

@@ -91,9 +91,16 @@ def train(
         str | None,
         typer.Option(help="Attention that shall agree with exact attention: act:L=16,r=2.", rich_help_panel=RECIPE),
     ] = None,
+    distil_distance: Annotated[
+        Literal["squared", "overlap"],
+        typer.Option(
+            help="How far its boxes are from exact attention's: the paper's, or ours.", rich_help_panel=RECIPE
+        ),
+    ] = "squared",
     distil_weight: Annotated[
-        float, typer.Option(min=0, help="Weight of its boxes' squared distance.", rich_help_panel=RECIPE)
-    ] = 20.0,
+        float | None,
+        typer.Option(min=0, help="Weight of that distance: 20 if squared, else 1.", rich_help_panel=RECIPE),
+    ] = None,
     distil_layers: Annotated[
         Literal["all", "last"], typer.Option(help="Decoder layers whose boxes are distilled.", rich_help_panel=RECIPE)
     ] = "all",
@@ -131,7 +138,7 @@ def train(
     torchrun --nproc-per-node 2 --no-python act-detr train ...
     """
     from models.config import AttentionConfig
-    from models.training.distillation import Distillation
+    from models.training.distillation import WEIGHTS, Distillation
     from models.training.matcher import NotFinite
     from models.training.planning import Length, plan
     from models.training.processes import chosen_device
@@ -157,7 +164,10 @@ def train(
     }
     try:
         if distil is not None:
-            changes["distillation"] = Distillation(AttentionConfig.parse(distil), distil_weight, distil_layers)
+            weight = WEIGHTS[distil_distance] if distil_weight is None else distil_weight
+            changes["distillation"] = Distillation(
+                AttentionConfig.parse(distil), weight, distil_layers, distil_distance
+            )
         recipe = plan(model, data, Length(steps, epochs, stages), changes)
         if hybrid is not None:
             recipe = replace(recipe, hybrid=Hybrid() if hybrid else None)

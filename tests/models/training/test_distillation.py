@@ -9,7 +9,7 @@ from models.attention.choice import strategy
 from models.config import AttentionConfig
 from models.detr.detr import Detr
 from models.images import ImageBatch
-from models.training.distillation import Distillation, FullPrecision, box_distance
+from models.training.distillation import Distillation, FullPrecision, box_distance, overlap_distance
 from models.training.hybrid import HybridDetr
 from models.training.matcher import Target
 
@@ -24,6 +24,10 @@ TARGETS = [
 
 def batch() -> ImageBatch:
     return ImageBatch.from_images(list(torch.randn(2, 3, 64, 48, generator=torch.Generator().manual_seed(1))))
+
+
+def overlap_in_full(boxes: torch.Tensor, exact: torch.Tensor) -> torch.Tensor:
+    return overlap_distance(boxes, exact, torch.ones(boxes.shape[:3]))
 
 
 def in_training(detr: Detr, distillation: Distillation | None) -> HybridDetr:
@@ -121,9 +125,42 @@ def test_the_weight_means_the_same_for_any_number_of_layers_images_and_queries(a
 
 def test_last_layer_alone():
     boxes, exact = torch.rand(3, 2, 4, 4), torch.rand(3, 2, 4, 4)
-    last = Distillation(COARSE, layers="last").loss(boxes, exact)
+    logits = torch.randn(3, 2, 4, 6)
+    last = Distillation(COARSE, layers="last").loss(boxes, exact, logits)
     torch.testing.assert_close(last, box_distance(boxes[2:], exact[2:]))
-    assert Distillation(COARSE).loss(boxes, exact) != last
+    assert Distillation(COARSE).loss(boxes, exact, logits) != last
+    overlap = Distillation(COARSE, layers="last", distance="overlap").loss(boxes, exact, logits)
+    sure = 1 - logits[2:].softmax(-1)[..., -1]
+    torch.testing.assert_close(overlap, overlap_distance(boxes[2:], exact[2:], sure))
+
+
+def test_overlap_worked_by_hand():
+    # The same box for a sure query; for one that is half sure a box moved by its width: L1 0.2, GIoU 0 - 0.
+    exact = torch.tensor([[[[0.2, 0.2, 0.2, 0.2], [0.2, 0.5, 0.2, 0.2]]]], requires_grad=True)
+    boxes = torch.tensor([[[[0.2, 0.2, 0.2, 0.2], [0.4, 0.5, 0.2, 0.2]]]], requires_grad=True)
+    confidence = torch.tensor([[[1.0, 0.5]]], requires_grad=True)
+    distance = overlap_distance(boxes, exact, confidence)
+    assert distance.item() == pytest.approx(0.5 * (5 * 0.2 + 2 * 1) / 1.5, abs=1e-5)
+    distance.backward()
+    assert boxes.grad is not None
+    assert exact.grad is None
+    assert confidence.grad is None
+
+
+def test_overlap_sees_a_thin_box_that_squares_do_not():
+    exact = torch.tensor([[[[0.5, 0.5, 0.4, 0.01], [0.5, 0.5, 0.4, 0.4]]]])
+    moved = exact + torch.tensor([0.0, 0.005, 0.0, 0.0])
+    thin, thick = (
+        [distance(moved[:, :, [place]], exact[:, :, [place]]).item() for distance in (box_distance, overlap_in_full)]
+        for place in (0, 1)
+    )
+    assert thin[0] == pytest.approx(thick[0])
+    assert thin[1] > 10 * thick[1]
+
+
+def test_empty_pages_have_no_distance():
+    boxes, exact = torch.rand(1, 1, 3, 4), torch.rand(1, 1, 3, 4)
+    assert overlap_distance(boxes, exact, torch.zeros(1, 1, 3)).item() == 0
 
 
 def test_clusters_are_those_of_serving_under_reduced_precision():

@@ -39,7 +39,8 @@ def test_options_reach_the_run(tmp_path: Path) -> None:
     result = run(
         *("--data", "pages", "--model", "pages-small", "--output", tmp_path, "--stages", "1:64-64"),
         *("--batch-size", 1, "--learning-rate", 2e-4, "--clip", 0.5, "--ema", 0.9, "--schedule", "cosine", "--seed", 3),
-        *("--distil", "act:L=16,r=2", "--distil-weight", 7, "--distil-layers", "last", "--eval-every", 0),
+        *("--distil", "act:L=16,r=2", "--distil-weight", 7, "--distil-layers", "last"),
+        *("--distil-distance", "overlap", "--eval-every", 0),
         *(
             "--device",
             "cpu",
@@ -72,6 +73,7 @@ def test_options_reach_the_run(tmp_path: Path) -> None:
         "distil": "act:L=16,r=2",
         "distil_weight": 7.0,
         "distil_layers": "last",
+        "distil_distance": "overlap",
         "freeze_backbone": True,
         "precision": "bf16",
         "stages": "1:64-64",
