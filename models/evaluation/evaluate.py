@@ -13,6 +13,7 @@ from models.attention.choice import strategy
 from models.config import AttentionConfig, DetrConfig
 from models.detections import Detections
 from models.detector import Detector
+from models.evaluation.answers import Answers, answers
 from models.evaluation.coco_metrics import CocoMetrics, GroundTruth, coco_metrics
 from models.evaluation.fidelity import Fidelity, ImageFidelity, fidelity
 from models.evaluation.flops import Gflops, exact_gflops, gflops
@@ -37,6 +38,7 @@ class Speed:
 class Evaluation:
     """How one kind of attention did: precision, and means over the images.
 
+    `answers` is what a caller gets who leaves the service's least score as it is.
     `tokens` is N; `clusters` C of each encoder layer, mean over its heads, and `cluster_ratio` the mean of C/N (both
     empty where nothing is clustered). `exact_gflops` is what exact attention costs on the same images. `fidelity` is
     None for exact attention itself. `resampled_ap`: see `models.evaluation.resampling`; as many as were asked for.
@@ -45,6 +47,7 @@ class Evaluation:
     attention: AttentionConfig
     images: int
     metrics: CocoMetrics
+    answers: Answers
     tokens: float
     clusters: tuple[float, ...]
     cluster_ratio: tuple[float, ...]
@@ -131,6 +134,7 @@ def _evaluation(
         attention=kind,
         images=len(records),
         metrics=coco_metrics(predictions, truths),
+        answers=answers(predictions, truths),
         tokens=float(tokens.mean()),
         clusters=tuple(clusters.mean(0).tolist()),
         cluster_ratio=tuple((clusters / tokens[:, None]).mean(0).tolist()),

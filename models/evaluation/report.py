@@ -23,8 +23,9 @@ MOST_CLASSES: Final = 10
 
 
 def tables(evaluations: Sequence[Evaluation]) -> Iterator[Table]:
-    """Precision, cost, clusters and nearness to exact attention, the last two where there are any: a row a kind."""
+    """Precision, answers, cost, clusters and nearness to exact, the last two where there are any: a row a kind."""
     yield _precision(evaluations)
+    yield _answers(evaluations)
     yield _cost(evaluations)
     if any(row.clusters for row in evaluations):
         yield _clusters(evaluations)
@@ -82,6 +83,15 @@ def _precision(evaluations: Sequence[Evaluation]) -> Table:
         by_class = [metrics.by_class.get(name) for name in shown]
         values = (metrics.ap, metrics.ap50, metrics.ap75, *by_size, *by_class)
         table.add_row(str(row.attention), *(_number(value, 3) for value in values))
+    return table
+
+
+def _answers(evaluations: Sequence[Evaluation]) -> Table:
+    table = Table("attention", "of them right", "objects found", "an image")
+    table.title = f"detections of score {evaluations[0].answers.threshold:g} and more, IoU 0.5"
+    for row in evaluations:
+        given = row.answers
+        table.add_row(str(row.attention), f"{given.precision:.3f}", f"{given.recall:.3f}", f"{given.per_image:.1f}")
     return table
 
 
