@@ -234,7 +234,7 @@ def pages_small() -> DetrConfig:
         act_L=16,
         act_r=1.0,
         tangent_C=16,
-        nms=0.7,
+        nms=0.4,
         shortest_side=352,
         longest_side=640,
     )
