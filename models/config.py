@@ -154,6 +154,34 @@ RESNET101_DC5: Final = BackboneConfig("bottleneck", (3, 4, 23, 3), dilation=True
 
 
 @dataclass(frozen=True, slots=True)
+class BoxRefinementConfig:
+    """How sides of boxes are moved to where the image has them (`models.detr.box_refinement`).
+
+    `reaches` has an entry a stage: how far a side may move either way, as a share of the box's extent in that
+    direction and, on top, in pixels of the resized image. Features are read in `bins` places across a side and
+    `bins_along` along it, from `fine_channels` at half the image's resolution and `coarse_channels` at a quarter.
+    `hidden_dim` is the width of a stage. Boxes of queries whose probability of an object is below `least_score` stay as
+    they are. Raises ValueError for values that make no refinement.
+    """
+
+    reaches: tuple[tuple[float, float], ...] = ((0.25, 4.0), (0.1, 2.0))
+    bins: int = 24
+    bins_along: int = 4
+    fine_channels: int = 16
+    coarse_channels: int = 32
+    hidden_dim: int = 64
+    least_score: float = 0.02
+
+    def __post_init__(self) -> None:
+        if not self.reaches or any(share < 0 or pixels <= 0 for share, pixels in self.reaches):
+            raise ValueError(f"reaches {self.reaches} must be one a stage, of a share from 0 and pixels above 0")
+        if self.bins < 2 or min(self.bins_along, self.fine_channels, self.coarse_channels, self.hidden_dim) < 1:
+            raise ValueError("a box refinement needs at least two bins across a side, and one of all else")
+        if not 0 <= self.least_score <= 1:
+            raise ValueError(f"least_score {self.least_score} must be in 0..1")
+
+
+@dataclass(frozen=True, slots=True)
 class DetrConfig:
     """Everything that fixes a DETR's shapes and what its outputs mean.
 
@@ -163,7 +191,8 @@ class DetrConfig:
     `norm_between_decoder_layers` is what transformers computes for its `auxiliary_loss`. `act_L` and `act_r` are
     the ACT setting for callers that choose none: the published one, or what a model's evaluation recommends;
     `tangent_C` is the same for tangent attention. `nms`, above 0 and at most 1, is what `Detections.select` should be
-    given unless a caller says; None where the model gives every object one box.
+    given unless a caller says; None where the model gives every object one box. `box_refinement` is None for a plain
+    DETR.
     """
 
     name: str
@@ -181,6 +210,7 @@ class DetrConfig:
     act_r: float = 8.0
     tangent_C: int = 32
     nms: float | None = None
+    box_refinement: BoxRefinementConfig | None = None
     shortest_side: int = 800
     longest_side: int = 1333
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
@@ -234,7 +264,8 @@ def pages_small() -> DetrConfig:
         act_L=16,
         act_r=1.0,
         tangent_C=16,
-        nms=0.4,
+        nms=0.7,
+        box_refinement=BoxRefinementConfig(),
         shortest_side=352,
         longest_side=640,
     )

@@ -81,6 +81,7 @@ async def model(request: Request) -> ModelCard:
         device=detector.device,
         precision=detector.precision,
         parameters=detector.parameters,
+        box_refinement=detector.config.box_refinement is not None,
         attention_modes=["exact", "act", "tangent", "auto"],
         default_attention=AttentionDefaults(mode=defaults.attention, L=defaults.L, r=defaults.r, C=defaults.C),
         default_threshold=settings.threshold,

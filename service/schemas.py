@@ -232,7 +232,10 @@ class Limits(BaseModel):
 
 
 class ModelCard(BaseModel):
-    """The model that is served, its classes, and what requests get by default."""
+    """The model that is served, its classes, and what requests get by default.
+
+    `box_refinement`: whether it looks again, at fine features, for the sides of the boxes that its DETR found.
+    """
 
     name: str
     version: str
@@ -240,6 +243,7 @@ class ModelCard(BaseModel):
     device: str
     precision: str
     parameters: int
+    box_refinement: bool
     attention_modes: list[AttentionChoice]
     default_attention: AttentionDefaults
     default_threshold: float

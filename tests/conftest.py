@@ -39,6 +39,7 @@ def tiny_config() -> DetrConfig:
         feedforward_dim=64,
         queries=9,
         nms=None,
+        box_refinement=None,
         shortest_side=64,
         longest_side=128,
     )

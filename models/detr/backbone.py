@@ -51,13 +51,17 @@ class ResNetBody(nn.Module):
                 channels = out
             self.add_module(f"layer{stage + 1}", nn.Sequential(*layer))
 
-    def forward(self, images: Tensor) -> Tensor:
-        """[b, 3, h, w] to the last stage's [b, channels, ceil(h / stride), ceil(w / stride)]."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """[b, 3, h, w] to what the stem makes of it, at stride 2, and every stage.
+
+        The first stage's map has stride 4; the last one's is [b, channels, ceil(h / stride), ceil(w / stride)].
+        """
+        maps = [self.relu(self.bn1(self.conv1(images)))]
+        x = self.maxpool(maps[0])
         for stage in range(self.stages):
             x = self.get_submodule(f"layer{stage + 1}")(x)
-        features: Tensor = x
-        return features
+            maps.append(x)
+        return tuple(maps)
 
 
 class Backbone(nn.Module):
@@ -67,10 +71,10 @@ class Backbone(nn.Module):
         super().__init__()
         self.body = ResNetBody(config, norm)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """[b, 3, h, w] to [b, channels, ceil(h / stride), ceil(w / stride)]."""
-        features: Tensor = self.body(images.contiguous(memory_format=torch.channels_last))
-        return features
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """[b, 3, h, w] to the maps of stem and stages, the last [b, channels, ceil(h / stride), ceil(w / stride)]."""
+        maps: tuple[Tensor, ...] = self.body(images.contiguous(memory_format=torch.channels_last))
+        return maps
 
 
 def fold_batch_norms(module: nn.Module) -> None:

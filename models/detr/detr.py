@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -9,8 +10,10 @@ from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from models.attention.strategy import AttentionStrategy
+from models.boxes import cxcywh_to_xyxy, scale_to_pixels, xyxy_to_cxcywh
 from models.config import DetrConfig
 from models.detr.backbone import Backbone, NormLayer
+from models.detr.box_refinement import BoxRefinement, Pyramid
 from models.detr.decoder import Decoder
 from models.detr.encoder import Encoded, Encoder
 from models.detr.heads import BoxHead
@@ -23,12 +26,34 @@ class DetrOutput:
     """What the model says of B images.
 
     `logits` [B, Q, classes + 1], the last being no-object; `boxes_cxcywh` [B, Q, 4] in 0..1, relative to each
-    image; `encoded` the encoder's tokens and cluster counts.
+    image; `encoded` the encoder's tokens and cluster counts; `refined` how many boxes of each image were refined.
     """
 
     logits: Tensor
     boxes_cxcywh: Tensor
     encoded: Encoded
+    refined: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What the backbone makes of B images, whatever attention comes after it.
+
+    `tokens` for the encoder, in the order the images came in; for the box refinement, if any, a `pyramid` of every
+    stack of the batch, and in `order` each image's place, counted through the stacks.
+    """
+
+    tokens: PackedTokens
+    pyramids: tuple[Pyramid, ...]
+    order: tuple[int, ...]
+
+    def by_pyramid(self) -> Iterator[tuple[Pyramid, list[int]]]:
+        """Yield every pyramid and which of the images that came in it is of, in its own order."""
+        came = sorted(range(len(self.order)), key=self.order.__getitem__)
+        for pyramid in self.pyramids:
+            images = len(pyramid.fine)
+            yield pyramid, came[:images]
+            came = came[images:]
 
 
 class Transformer(nn.Module):
@@ -59,12 +84,30 @@ class Detr(nn.Module):
         self.query_embed = nn.Embedding(config.queries, config.hidden_dim)
         self.input_proj = nn.Conv2d(config.backbone.channels, config.hidden_dim, 1)
         self.backbone = nn.Sequential(Backbone(config.backbone, norm))
+        self.box_refinement = BoxRefinement(config) if config.box_refinement else None
 
     def forward(self, batch: ImageBatch, attention: AttentionStrategy) -> DetrOutput:
         """Detect in images of any sizes; answers come in the order the images came in."""
-        encoded = self.encode(batch, attention)
+        features = self.features(batch)
+        return self.decode(features, self.transformer.encoder(features.tokens, attention))
+
+    def decode(self, features: Features, encoded: Encoded) -> DetrOutput:
+        """All that follows the encoder: decoder, heads and, if the model has one, the box refinement."""
         decoded = self.transformer.decoder(self.query_embed.weight, encoded.tokens)[-1]
-        return DetrOutput(self.class_embed(decoded), self.bbox_embed(decoded), encoded)
+        logits, boxes = self.class_embed(decoded), self.bbox_embed(decoded)
+        if self.box_refinement is None:
+            return DetrOutput(logits, boxes, encoded, (0,) * len(logits))
+        hopeful = 1 - logits.float().softmax(-1)[..., -1] >= self.box_refinement.least_score
+        refined = boxes.float()
+        for pyramid, images in features.by_pyramid():
+            places = torch.tensor(images, device=hopeful.device)
+            rows, queries = hopeful[places].nonzero(as_tuple=True)
+            chosen = places[rows], queries
+            start = scale_to_pixels(cxcywh_to_xyxy(refined[chosen]), pyramid.height, pyramid.width)
+            *_, last = self.box_refinement(decoded[chosen], start, rows, pyramid)
+            relative = last.boxes_xyxy / start.new_tensor((pyramid.width, pyramid.height) * 2)
+            refined[chosen] = xyxy_to_cxcywh(relative)
+        return DetrOutput(logits, refined, encoded, tuple(hopeful.sum(1).tolist()))
 
     def encode(self, batch: ImageBatch, attention: AttentionStrategy) -> Encoded:
         """Backbone and encoder: images to packed tokens, in the order the images came in."""
@@ -73,15 +116,23 @@ class Detr(nn.Module):
 
     def tokens(self, batch: ImageBatch) -> PackedTokens:
         """The backbone's feature maps, projected to the hidden width, row by row, image after image."""
-        by_stack = []
+        return self.features(batch, pyramids=False).tokens
+
+    def features(self, batch: ImageBatch, pyramids: bool = True) -> Features:
+        """All that the backbone has to say: one pass serves any number of encoder passes."""
+        by_stack, found = [], []
         for images in batch.stacks:
-            features = self.input_proj(self.backbone(images))
+            maps = self.backbone(images)
+            features = self.input_proj(maps[-1])
             height, width = features.shape[-2:]
             positions = sine_positions(height, width, self.config.hidden_dim, features.device, features.dtype)
             by_stack += [(values, positions) for values in features.flatten(2).transpose(1, 2)]
+            if self.box_refinement is not None and pyramids:
+                found.append(self.box_refinement.pyramid(maps, *images.shape[-2:]))
         images_in_order = [by_stack[place] for place in batch.order]
-        return PackedTokens(
+        tokens = PackedTokens(
             torch.cat([values for values, _ in images_in_order]),
             torch.cat([positions for _, positions in images_in_order]),
             tuple(len(values) for values, _ in images_in_order),
         )
+        return Features(tokens, tuple(found), batch.order)

@@ -64,6 +64,7 @@ class _Record:
 
     detections: Detections
     tokens: int
+    refined: int
     clusters: list[list[int]]
     gflops: Gflops
     fidelity: ImageFidelity | None
@@ -114,9 +115,10 @@ def _record(
     (tokens,) = answer.output.encoded.tokens.lengths
     clusters = answer.clusters
     by_layer = [sum(heads) for heads in clusters] or [0] * config.encoder_layers
-    cost = gflops(config, strategy(kind), tokens, by_layer)
+    (refined,) = answer.output.refined
+    cost = gflops(config, strategy(kind), tokens, by_layer, refined)
     found = answer.detections.select(nms=nms)
-    return _Record(found, tokens, clusters, cost, nearness, answer.backbone_ms, answer.transformer_ms)
+    return _Record(found, tokens, refined, clusters, cost, nearness, answer.backbone_ms, answer.transformer_ms)
 
 
 def _evaluation(
@@ -139,7 +141,7 @@ def _evaluation(
         clusters=tuple(clusters.mean(0).tolist()),
         cluster_ratio=tuple((clusters / tokens[:, None]).mean(0).tolist()),
         gflops=Gflops.mean([record.gflops for record in records]),
-        exact_gflops=Gflops.mean([exact_gflops(config, record.tokens) for record in records]),
+        exact_gflops=Gflops.mean([exact_gflops(config, record.tokens, record.refined) for record in records]),
         fidelity=fidelity(compared) if compared else None,
         speed=_speed(records),
         resampled_ap=resampled_ap(predictions, truths, resamples) if resamples else (),

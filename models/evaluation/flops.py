@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from models.attention.exact import ExactAttention
 from models.attention.strategy import AttentionStrategy
 from models.config import DetrConfig
+from models.detr.box_refinement import refinement_multiply_adds
 from models.detr.multiply_adds import encoder_multiply_adds
 from models.preprocess import resized
 
@@ -17,7 +18,8 @@ class Gflops:
     """Giga multiply-adds, which papers on DETR call GFLOPs, each part inside the next.
 
     `attention`: the encoder's attention without its projections, which is what a strategy changes. `encoder`: with
-    projections and feed-forward. `total`: with input projection, decoder and heads, everything but the backbone.
+    projections and feed-forward. `total`: with input projection, decoder, heads and box refinement, everything but the
+    backbone.
     """
 
     attention: float
@@ -31,8 +33,16 @@ class Gflops:
         return cls(*(sum(getattr(part, name) for part in parts) / len(parts) for name in names))
 
 
-def gflops(config: DetrConfig, attention: AttentionStrategy, tokens: int, clusters_by_layer: Sequence[int]) -> Gflops:
+def gflops(
+    config: DetrConfig,
+    attention: AttentionStrategy,
+    tokens: int,
+    clusters_by_layer: Sequence[int],
+    refined: int | None = None,
+) -> Gflops:
     """Cost of one image of `tokens` tokens; `clusters_by_layer` sums the clusters of each encoder layer's heads.
+
+    `refined` is how many boxes were refined, where the model does that; None: the most there are, every query's.
 
     Matrix products alone are counted: norms, biases, softmax, and the mean and broadcast of clusters are not. Of the
     heads, those of the last decoder layer, which is what runs outside training.
@@ -41,13 +51,15 @@ def gflops(config: DetrConfig, attention: AttentionStrategy, tokens: int, cluste
         attention.multiply_adds(tokens, config.heads, config.head_dim, clusters) for clusters in clusters_by_layer
     )
     encoder = encoder_multiply_adds(config, attention, tokens, list(clusters_by_layer))
+    boxes = config.queries if refined is None else refined
     rest = input_projection(config, tokens) + decoder(config, tokens) + heads(config)
+    rest += refinement_multiply_adds(config, tokens, boxes)
     return Gflops(attended / 1e9, encoder / 1e9, (encoder + rest) / 1e9)
 
 
-def exact_gflops(config: DetrConfig, tokens: int) -> Gflops:
-    """Cost of one image with exact attention."""
-    return gflops(config, ExactAttention(), tokens, [0] * config.encoder_layers)
+def exact_gflops(config: DetrConfig, tokens: int, refined: int | None = None) -> Gflops:
+    """Cost of one image with exact attention; `refined` as in `gflops`."""
+    return gflops(config, ExactAttention(), tokens, [0] * config.encoder_layers, refined)
 
 
 def input_projection(config: DetrConfig, tokens: int) -> int:

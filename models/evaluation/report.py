@@ -55,6 +55,7 @@ def as_json(
             "precision": detector.precision,
             "shortest_side": config.shortest_side,
             "longest_side": config.longest_side,
+            "box_refinement": config.box_refinement is not None,
         },
         "data": {
             **samples.described(),

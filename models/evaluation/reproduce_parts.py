@@ -21,6 +21,7 @@ from models.evaluation.diversity import diversity
 from models.evaluation.encoder_parts import encoder_parts
 from models.evaluation.evaluate import EXACT, evaluate
 from models.evaluation.part_images import calibration, counted, described, samples_at
+from models.evaluation.plain_boxes import plain_boxes
 from models.evaluation.redundancy import STEPS, map_distances, redundancy
 from models.evaluation.reproduce import Part, Plan, Progress, Resolution, at_resolution, digest
 from models.evaluation.resampling import RESAMPLES
@@ -35,11 +36,17 @@ SHARING_SEEDS: Final = 16
 
 
 def parts(plan: Plan, detector: Detector, distilled: Detector | None, progress: Progress) -> Iterator[Part]:
-    """All parts of a plan, cheap ones first; `distilled` adds the trade-off of a second model, short at many tokens."""
+    """All parts of a plan, cheap ones first; `distilled` adds the trade-off of a second model, short at many tokens.
+
+    A model with box refinement is measured without it too, at the first size.
+    """
     yield _diversity(plan, detector)
     yield _redundancy(plan, detector)
     yield _sharing(plan, detector)
     yield from encoder_parts(plan, detector, progress)
+    if detector.config.box_refinement is not None:
+        size = plan.tradeoff_sizes[0]
+        yield _tradeoff(f"tradeoff-{size}-plain", plan, size, plain_boxes(detector), progress)
     for size in plan.tradeoff_sizes:
         yield _tradeoff(f"tradeoff-{size}", plan, size, detector, progress)
         if distilled is not None:
@@ -67,6 +74,8 @@ def _tradeoff(
     settings = {**described(detector, samples), "images": count, "grid": asdict(grid), "resamples": RESAMPLES}
     if size.dense:
         settings["dense"] = True
+    if detector.config.box_refinement is not None:
+        settings["box_refinement"] = True
     if before is not None:
         settings["distilled_sha256"] = digest(model)
     return Part(name, settings, measure)

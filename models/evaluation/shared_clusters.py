@@ -17,7 +17,7 @@ from models.evaluation.fidelity import ImageFidelity, fidelity
 from models.evaluation.layer_clusters import Errors, encode, predicted_error, shared, tangents
 from models.evaluation.resampling import Chance, chance, resampled_ap
 from models.evaluation.samples import Sample
-from models.evaluation.side_by_side import Answer, backbone, compare, decode
+from models.evaluation.side_by_side import Answer, compare, features
 from models.postprocess import detections
 
 UNIFORM = "one C for all"
@@ -143,10 +143,12 @@ def _look(
 def _answers(detector: Detector, sample: Sample, choices: Sequence[Sequence[int]]) -> list[Answer]:
     """What the model says with exact attention, then with each choice of clusters."""
     image = detector.preprocess(sample.image)
-    tokens = backbone(detector, image)
+    seen = features(detector, image)
     encoder = detector._detr.transformer.encoder
     exact: list[AttentionStrategy] = [ExactAttention()] * len(encoder.layers)
-    outputs = [decode(detector._detr, encode(encoder, tokens, kind)) for kind in (exact, *map(tangents, choices))]
+    outputs = [
+        detector._detr.decode(seen, encode(encoder, seen.tokens, kind)) for kind in (exact, *map(tangents, choices))
+    ]
     labels = detector.config.labels
     return [
         Answer(out, detections(out.logits[0].cpu(), out.boxes_cxcywh[0].cpu(), image, labels), 0, 0) for out in outputs

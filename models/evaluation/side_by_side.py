@@ -8,13 +8,11 @@ from dataclasses import dataclass
 import torch
 
 from models.attention.choice import strategy
-from models.attention.strategy import AttentionStrategy
 from models.benchmarks.timing import clock
 from models.config import AttentionConfig
 from models.detections import Detections
 from models.detector import Detector
-from models.detr.detr import Detr, DetrOutput
-from models.detr.encoder import Encoded
+from models.detr.detr import DetrOutput, Features
 from models.evaluation.fidelity import ImageFidelity, matched_ious, query_drift, relative_error
 from models.images import ImageBatch, PackedTokens
 from models.postprocess import detections
@@ -26,7 +24,7 @@ class Answer:
     """What the model says of one image with one kind of attention.
 
     `output` is of a batch of this image alone. `backbone_ms` was measured once for all kinds, `transformer_ms`
-    (encoder, decoder, heads, postprocessing) by itself: their sum is what `Detector.predict` takes.
+    (encoder, decoder, heads, box refinement, postprocessing) by itself: their sum is what `Detector.predict` takes.
     """
 
     output: DetrOutput
@@ -49,26 +47,20 @@ def side_by_side(
     """Detect with each kind of attention, in the order given; the detections are those of `Detector.predict`."""
     now = clock(torch.device(detector.device))
     began = now()
-    tokens = backbone(detector, image)
+    seen = features(detector, image)
     backbone_ms = (now() - began) * 1e3
-    return {attention: _answer(detector, image, tokens, attention, backbone_ms, now) for attention in attentions}
+    return {attention: _answer(detector, image, seen, attention, backbone_ms, now) for attention in attentions}
+
+
+def features(detector: Detector, image: PreparedImage) -> Features:
+    """Normalise one image and run the backbone."""
+    pixels = normalised(image, detector.config, torch.device(detector.device), detector._dtype)
+    return detector._detr.features(ImageBatch.from_images([pixels]))
 
 
 def backbone(detector: Detector, image: PreparedImage) -> PackedTokens:
     """Normalise one image and make its encoder tokens."""
-    pixels = normalised(image, detector.config, torch.device(detector.device), detector._dtype)
-    return detector._detr.tokens(ImageBatch.from_images([pixels]))
-
-
-def transformer(detr: Detr, tokens: PackedTokens, attention: AttentionStrategy) -> DetrOutput:
-    """All that follows the backbone, as in `Detr.forward`."""
-    return decode(detr, detr.transformer.encoder(tokens, attention))
-
-
-def decode(detr: Detr, encoded: Encoded) -> DetrOutput:
-    """Decoder and heads."""
-    decoded = detr.transformer.decoder(detr.query_embed.weight, encoded.tokens)[-1]
-    return DetrOutput(detr.class_embed(decoded), detr.bbox_embed(decoded), encoded)
+    return features(detector, image).tokens
 
 
 def compare(exact: Answer, other: Answer, height: int, width: int) -> ImageFidelity:
@@ -84,12 +76,13 @@ def compare(exact: Answer, other: Answer, height: int, width: int) -> ImageFidel
 def _answer(
     detector: Detector,
     image: PreparedImage,
-    tokens: PackedTokens,
+    seen: Features,
     attention: AttentionConfig,
     backbone_ms: float,
     now: Callable[[], float],
 ) -> Answer:
     began = now()
-    output = transformer(detector._detr, tokens, strategy(attention))
+    detr = detector._detr
+    output = detr.decode(seen, detr.transformer.encoder(seen.tokens, strategy(attention)))
     found = detections(output.logits[0].cpu(), output.boxes_cxcywh[0].cpu(), image, detector.config.labels)
     return Answer(output, found, backbone_ms, (now() - began) * 1e3)

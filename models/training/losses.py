@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import torch
 from torch import Tensor
@@ -19,6 +19,17 @@ CLASS_WEIGHT: Final = 1.0
 L1_WEIGHT: Final = 5.0
 GIOU_WEIGHT: Final = 2.0
 BACKGROUND_WEIGHT: Final = 0.5  # tokens beside every object are about as many as those in one
+
+
+class Losses(Protocol):
+    """What a step of any kind of training comes to."""
+
+    @property
+    def total(self) -> Tensor:
+        """The scalar that is minimised."""
+
+    def scalars(self) -> dict[str, Tensor]:
+        """Everything worth a curve, by name."""
 
 
 @dataclass(frozen=True, slots=True)

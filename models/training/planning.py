@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from models.training.curriculum import Curriculum, Stage
-from models.training.recipe import BATCH_SIZE, PAGE_STAGES, Recipe, from_nothing
+from models.training.recipe import BATCH_SIZE, PAGE_STAGES, Recipe, for_refinement, from_nothing
 from models.training.schedule import Schedule
 from models.training.starting_point import SCRATCH
 from models.training.training_data import PAGES, image_count
@@ -32,16 +32,21 @@ class Length:
             raise ValueError("give one of steps, epochs and stages")
 
 
-def plan(model: str, data: str, length: Length, changes: Mapping[str, Any]) -> Recipe:
+def plan(model: str, data: str, length: Length, changes: Mapping[str, Any], refine_boxes: bool = False) -> Recipe:
     """A recipe: DETR's for fine-tuning or the embedded model's from nothing, with a person's `changes` by field.
+
+    `refine_boxes`: the embedded model's for its box refinement.
 
     `schedule` changes the shape of the learning rate's fall, `warmup_steps` its rise. What is None stays as it
     is. Raises ValueError for what does not fit together, OSError and ValueError for data that cannot be used.
     """
     scratch = model.endswith(SCRATCH)
+    if scratch and refine_boxes:
+        raise ValueError("a model without weights has no boxes to refine: train it first")
     stages = _stages(data, length, scratch)
     steps = stages.steps if stages else _steps(data, length, changes.get("batch_size") or BATCH_SIZE)
-    base = from_nothing(model, data, steps) if scratch else Recipe(model, data, steps)
+    make = from_nothing if scratch else for_refinement if refine_boxes else Recipe
+    base = make(model, data, steps)
     given = {name: value for name, value in changes.items() if value is not None}
     schedule = _schedule(base.schedule, given.pop("schedule", None), given.pop("warmup_steps", None))
     return replace(base, stages=stages, schedule=schedule, **given)

@@ -33,8 +33,8 @@ class Recipe:
     `steps` of `batch_size` images, over all processes; `learning_rate` is the peak rate, `backbone_rate` the
     backbone's; `optimizer` moves the transformer's matrices, AdamW the rest; `clip_norm` the greatest norm of a
     gradient; `ema_decay` that of the averaged weights, which are what is evaluated and served. `model` and `data`
-    are what the person asked for. `stages` is for generated pages alone; `flip` for other data. Raises ValueError
-    for values out of range.
+    are what the person asked for. `refine_boxes`: the box refinement learns, and nothing else. `stages` is for
+    generated pages alone; `flip` for other data. Raises ValueError for values out of range.
     """
 
     model: str
@@ -52,6 +52,7 @@ class Recipe:
     freeze_backbone: bool = False
     hybrid: Hybrid | None = None
     distillation: Distillation | None = None
+    refine_boxes: bool = False
     stages: Curriculum | None = None
     flip: bool = True
     seed: int = 0
@@ -63,6 +64,8 @@ class Recipe:
             raise ValueError(f"the averaged weights' decay must be at least 0 and below 1, not {self.ema_decay}")
         if min(self.learning_rate, self.backbone_rate, self.weight_decay) < 0 or self.clip_norm <= 0:
             raise ValueError("rates and weight decay must not be negative, and gradients be clipped at above 0")
+        if self.refine_boxes and (self.hybrid or self.distillation):
+            raise ValueError("the box refinement learns by itself: train or distil the model first, then refine")
 
     def settings(self) -> dict[str, Any]:
         """Every setting by name, as plain values."""
@@ -93,6 +96,20 @@ def from_nothing(model: str, data: str, steps: int) -> Recipe:
         schedule=Schedule("cosine", warmup_steps=400),
         ema_decay=0.998,
         hybrid=Hybrid(),
+    )
+
+
+def for_refinement(model: str, data: str, steps: int) -> Recipe:
+    """How the embedded model's box refinement was made."""
+    return Recipe(
+        model,
+        data,
+        steps,
+        learning_rate=1.5e-3,
+        clip_norm=1.0,
+        schedule=Schedule("wsd", warmup_steps=30),
+        ema_decay=0.998,
+        refine_boxes=True,
     )
 
 

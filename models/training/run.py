@@ -11,8 +11,8 @@ import torch
 
 from models.config import AttentionConfig
 from models.training.display import Display
-from models.training.hybrid import HybridLosses
 from models.training.interruption import Interruption
+from models.training.losses import Losses
 from models.training.processes import any_process, mean_over_processes, rank
 from models.training.run_log import RunLog
 from models.training.trainer import Trainer
@@ -96,7 +96,7 @@ class Run:
         step = self.state.step
         return every > 0 and (step % every == 0 or step == self.state.recipe.steps)
 
-    def report(self, losses: HybridLosses, clock: StepClock) -> None:
+    def report(self, losses: Losses, clock: StepClock) -> None:
         """Show and log the losses of the last step, of all processes."""
         scalars = losses.scalars()
         means = mean_over_processes(torch.stack([value.detach().float() for value in scalars.values()]))

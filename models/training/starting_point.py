@@ -11,9 +11,11 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from models.config import DetrConfig, named_config, pages_small
+from models.config import BoxRefinementConfig, DetrConfig, named_config, pages_small
+from models.detr.box_refinement import BoxRefinement
 from models.detr.detr import Detr
 from models.training.hybrid import HybridDetr
+from models.training.refinement import RefinementTraining
 from models.weights import load_strict, resolve
 from models.weights.config_json import config_from_json
 from models.weights.download import Progress
@@ -38,7 +40,7 @@ class StartingPoint:
         """A model without its weights yet. Batch norms learn when training from nothing, else they are frozen."""
         return Detr(self.config, nn.BatchNorm2d) if self.weights is None else Detr(self.config)
 
-    def fill(self, model: HybridDetr) -> None:
+    def fill(self, model: HybridDetr | RefinementTraining) -> None:
         """Copy the weights into a model, and the parts for training that fit it."""
         if self.weights is not None:
             load_strict(model.detr, self.weights)
@@ -86,6 +88,15 @@ def relabelled(start: StartingPoint, labels: Sequence[str]) -> StartingPoint:
     return StartingPoint(config, start.weights | head, parts)
 
 
+def with_box_refinement(start: StartingPoint) -> StartingPoint:
+    """The same with a box refinement that leaves every side where it is; unchanged where there is one."""
+    if start.weights is None or start.config.box_refinement is not None:
+        return start
+    config = replace(start.config, box_refinement=BoxRefinementConfig())
+    fresh = {f"box_refinement.{key}": value for key, value in BoxRefinement(config).state_dict().items()}
+    return StartingPoint(config, start.weights | fresh)
+
+
 def averaged_weights(state: dict[str, Any]) -> dict[str, Tensor]:
     """The averaged model of a training checkpoint, by published names."""
     averaged: dict[str, Tensor] = state["averaged"]
@@ -94,7 +105,7 @@ def averaged_weights(state: dict[str, Any]) -> dict[str, Tensor]:
 
 def checkpoint_config(state: dict[str, Any]) -> DetrConfig:
     """The configuration in a training checkpoint; the first ones had none, and were all of the page detector."""
-    return config_from_json(state["config"]) if "config" in state else pages_small()
+    return config_from_json(state["config"]) if "config" in state else replace(pages_small(), box_refinement=None)
 
 
 def _training_parts(model: dict[str, Tensor]) -> dict[str, Tensor]:

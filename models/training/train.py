@@ -13,7 +13,7 @@ from models.training.interruption import interruptible
 from models.training.processes import joined
 from models.training.recipe import Recipe, conflicts
 from models.training.run import CHECKPOINT, Run, Surroundings
-from models.training.starting_point import StartingPoint, relabelled, starting_point
+from models.training.starting_point import StartingPoint, relabelled, starting_point, with_box_refinement
 from models.training.training_data import class_names
 from models.training.training_state import TrainingState, read_state, resting_point
 
@@ -44,6 +44,8 @@ def prepare(recipe: Recipe, surroundings: Surroundings, device: torch.device) ->
     fitted = relabelled(start, labels)
     remarks = [f"starting from {recipe.model}", *head_remarks(start, fitted)]
     own_name = surroundings.name or (start.config.name if fitted is start else surroundings.output.resolve().name)
+    if recipe.refine_boxes:
+        fitted = with_box_refinement(fitted)
     config = served_config(fitted.config, own_name, recipe)
     return TrainingState(replace(fitted, config=config), recipe, device), remarks
 

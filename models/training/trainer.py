@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from models.images import ImageBatch
 from models.preprocess import normalise
 from models.training.batches import BatchStream, TrainingBatch
-from models.training.hybrid import HybridLosses
+from models.training.losses import Losses
 from models.training.processes import ranks
 from models.training.training_state import TrainingState
 
@@ -28,14 +28,14 @@ class Trainer:
             self.model = DistributedDataParallel(state.model, device_ids=own)
         self.model.train()
 
-    def steps(self, stream: BatchStream, workers: int) -> Iterator[HybridLosses]:
+    def steps(self, stream: BatchStream, workers: int) -> Iterator[Losses]:
         """Train to the end of the recipe, and yield this process's losses after every step."""
         for batch in stream.loader(self.state.step, self.state.recipe.steps, workers):
             losses = self.update(batch)
             self.state.step += 1
             yield losses
 
-    def update(self, batch: TrainingBatch) -> HybridLosses:
+    def update(self, batch: TrainingBatch) -> Losses:
         """One optimiser step. Raises NotFinite where the model has failed."""
         state, recipe = self.state, self.state.recipe
         factor = recipe.schedule.factor(state.step, recipe.steps)
@@ -44,7 +44,7 @@ class Trainer:
                 group["lr"] = group["peak"] * factor
         images = [normalise(image.to(self.device, non_blocking=True), state.config) for image in batch.images]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-            losses: HybridLosses = self.model(ImageBatch.from_images(images), batch.targets)
+            losses: Losses = self.model(ImageBatch.from_images(images), batch.targets)
         state.model.zero_grad(set_to_none=True)
         torch.autograd.backward(losses.total)
         nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip_norm)

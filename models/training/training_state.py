@@ -15,6 +15,7 @@ from models.detr.detr import Detr
 from models.training.hybrid import HybridDetr
 from models.training.optimizers import optimizers
 from models.training.recipe import Recipe
+from models.training.refinement import RefinementTraining
 from models.training.starting_point import StartingPoint, averaged_weights, checkpoint_config
 from models.weights import save_checkpoint
 from models.weights.config_json import config_to_json
@@ -29,12 +30,7 @@ class TrainingState:
         self.recipe = recipe
         self.step = 0
         self.best: float | None = None
-        hybrid = recipe.hybrid
-        extra, repeats = (hybrid.extra_queries, hybrid.repeats) if hybrid else (0, 1)
-        self.model = HybridDetr(start.detr(), extra, repeats, hybrid is not None, recipe.distillation)
-        start.fill(self.model)
-        self.model.detr.backbone.requires_grad_(not recipe.freeze_backbone)
-        self.model.to(device)
+        self.model = training_model(start, recipe).to(device)
         averaging = get_ema_multi_avg_fn(recipe.ema_decay)  # type: ignore[no-untyped-call]
         self.averaged = AveragedModel(self.model.detr, multi_avg_fn=averaging, use_buffers=True)
         self.optimizers = optimizers(self.model, recipe)
@@ -77,6 +73,22 @@ class TrainingState:
     def export(self, path: Path) -> None:
         """Write the averaged model as it is served."""
         save_checkpoint(path, self.averaged_detr().state_dict(), self.config)
+
+
+def training_model(start: StartingPoint, recipe: Recipe) -> HybridDetr | RefinementTraining:
+    """The model with the losses that a recipe asks for, on the CPU; what it should not learn is frozen."""
+    if recipe.refine_boxes:
+        refinement = RefinementTraining(start.detr())
+        start.fill(refinement)
+        return refinement
+    hybrid = recipe.hybrid
+    extra, repeats = (hybrid.extra_queries, hybrid.repeats) if hybrid else (0, 1)
+    model = HybridDetr(start.detr(), extra, repeats, hybrid is not None, recipe.distillation)
+    start.fill(model)
+    model.detr.backbone.requires_grad_(not recipe.freeze_backbone)
+    if model.detr.box_refinement is not None:
+        model.detr.box_refinement.requires_grad_(False)
+    return model
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -48,6 +48,9 @@ def evaluate(
         float | None,
         typer.Option(min=0.01, max=1, help="Score without what overlaps a better one of its class by a greater IoU."),
     ] = None,
+    plain_boxes: Annotated[
+        bool, typer.Option("--plain-boxes", help="Without the model's box refinement: what the DETR itself says.")
+    ] = False,
     device: Annotated[str, typer.Option(envvar="ACT_DETR_DEVICE", help="auto, cpu, cuda or cuda:N.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; 1 makes timings steadier.")] = None,
     output: Annotated[
@@ -65,6 +68,7 @@ def evaluate(
     try:
         from models.evaluation.data_folder import open_samples, unknown_classes
         from models.evaluation.evaluate import evaluate as run
+        from models.evaluation.plain_boxes import plain_boxes as plain
         from models.evaluation.report import as_json, tables
     except ModuleNotFoundError as error:
         fail(f"evaluation needs {error.name}: pip install 'act-detr[train]'", 1)
@@ -79,6 +83,8 @@ def evaluate(
         samples = open_samples(data, annotations, limit)
     detector = _load(model, device, cache_dir, sides)
     with mistakes(2):
+        if plain_boxes:
+            detector = plain(detector)
         _tell_unknown(unknown_classes(samples.classes, detector.labels), len(samples.classes))
     kinds = kinds or [AttentionConfig.exact(), detector.config.default_act]
     with mistakes(1), _bar(len(samples)) as progress:

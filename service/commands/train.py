@@ -84,6 +84,14 @@ def train(
             rich_help_panel=RECIPE,
         ),
     ] = None,
+    refine_boxes: Annotated[
+        bool,
+        typer.Option(
+            "--refine-boxes",
+            help="Train the box refinement alone, which a model without one is given; everything else stays.",
+            rich_help_panel=RECIPE,
+        ),
+    ] = False,
     seed: Annotated[
         int, typer.Option(min=0, help="Of new weights and of the data's order.", rich_help_panel=RECIPE)
     ] = 0,
@@ -132,7 +140,7 @@ def train(
         typer.Option(envvar="ACT_DETR_CACHE_DIR", help="Folder of downloaded checkpoints.", rich_help_panel=MACHINE),
     ] = None,
 ) -> None:
-    """Train a DETR from nothing, fine-tune one on your labels, or distil ACT into it (MTKD).
+    """Train a DETR from nothing, fine-tune one on your labels, distil ACT into it (MTKD), or refine its boxes.
 
     Stopped or killed at any moment, the same command goes on. For several GPUs or processes:
     torchrun --nproc-per-node 2 --no-python act-detr train ...
@@ -168,7 +176,7 @@ def train(
             changes["distillation"] = Distillation(
                 AttentionConfig.parse(distil), weight, distil_layers, distil_distance
             )
-        recipe = plan(model, data, Length(steps, epochs, stages), changes)
+        recipe = plan(model, data, Length(steps, epochs, stages), changes, refine_boxes)
         if hybrid is not None:
             recipe = replace(recipe, hybrid=Hybrid() if hybrid else None)
         surroundings = Surroundings(

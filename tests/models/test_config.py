@@ -1,6 +1,14 @@
 import pytest
 
-from models.config import AttentionConfig, BackboneConfig, DetrConfig, coco_labels, named_config, pages_small
+from models.config import (
+    AttentionConfig,
+    BackboneConfig,
+    BoxRefinementConfig,
+    DetrConfig,
+    coco_labels,
+    named_config,
+    pages_small,
+)
 
 
 @pytest.mark.parametrize(
@@ -95,3 +103,19 @@ def test_shapes_that_do_not_fit_are_refused():
         DetrConfig("x", ("a",), backbone, hidden_dim=30, heads=4)
     with pytest.raises(ValueError, match="divide by 4"):
         DetrConfig("x", ("a",), backbone, hidden_dim=30, heads=2)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"reaches": ()},
+        {"reaches": ((0.1, 0.0),)},
+        {"reaches": ((-0.1, 2.0),)},
+        {"bins": 1},
+        {"bins_along": 0},
+        {"least_score": 1.1},
+    ],
+)
+def test_what_makes_no_box_refinement(wrong):
+    with pytest.raises(ValueError, match="reaches|bins|least_score"):
+        BoxRefinementConfig(**wrong)

@@ -43,7 +43,8 @@ def test_model_card(service: Any) -> None:
     assert card["input_size"] == {"shortest_side": 352, "longest_side": 640}
     assert card["limits"]["max_pixels"] == 50_000_000
     assert (card["name"], card["device"], card["precision"], card["parameters"]) == ("fake", "cpu", "fp32", 7)
-    assert card["default_nms"] == 0.4
+    assert card["default_nms"] == 0.7
+    assert card["box_refinement"] is True
 
 
 def test_a_setting_comes_before_what_the_model_recommends(start: Any) -> None:

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from models.attention.act import ActAttention
 from models.attention.exact import ExactAttention
-from models.config import named_config
+from models.config import BackboneConfig, BoxRefinementConfig, named_config
 from models.detr.detr import Detr
 from models.evaluation.flops import Gflops, exact_gflops, gflops, image_tokens, mean_exact_gflops
 from models.images import ImageBatch
@@ -42,13 +42,28 @@ def test_tiny_model_costs_what_pytorch_counts(tiny_detr, height, width):
 @pytest.mark.parametrize("name", ["detr-r50-dc5", "pages-small"])
 @pytest.mark.parametrize(("height", "width"), [(800, 1066), (480, 352)])
 def test_real_models_cost_what_pytorch_counts(name, height, width):
-    config = named_config(name)
-    with torch.device("meta"):  # shapes alone
+    config = replace(named_config(name), box_refinement=None)
+    with torch.device("meta"):  # shapes alone, which cannot say how many boxes are refined
         detr = Detr(config).eval()
     measured, output = counted(detr, height, width, ExactAttention())
     (tokens,) = output.encoded.tokens.lengths
     assert tokens == -(-height // 16) * -(-width // 16)
     assert exact_gflops(config, tokens).total == pytest.approx(measured, rel=1e-12)
+
+
+@pytest.mark.parametrize(("least_score", "boxes"), [(0.0, 9), (1.0, 0)])
+def test_box_refinement_costs_what_pytorch_counts(tiny_detr, least_score, boxes):
+    backbone = BackboneConfig("basic", (1, 1, 1), width=8)
+    refinement = BoxRefinementConfig(least_score=least_score)
+    config = replace(tiny_detr.config, backbone=backbone, box_refinement=refinement)
+    torch.manual_seed(0)
+    measured, output = counted(Detr(config).eval(), 96, 64, ExactAttention())
+    (tokens,), (refined,) = output.encoded.tokens.lengths, output.refined
+    assert refined == boxes
+    assert exact_gflops(config, tokens, refined).total == pytest.approx(measured, rel=1e-12)
+    most = exact_gflops(config, tokens)
+    assert most.total >= measured
+    assert most.encoder == exact_gflops(replace(config, box_refinement=None), tokens).encoder
 
 
 def test_act_costs_what_pytorch_counts(tiny_detr):

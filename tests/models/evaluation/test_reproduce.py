@@ -2,9 +2,11 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 
-from models.config import AttentionConfig
+from models.config import AttentionConfig, BoxRefinementConfig
 from models.detector import Detector
+from models.detr.detr import Detr
 from models.evaluation.plots import spaced
 from models.evaluation.reproduce import Part, Plan, Resolution, as_text, at_size, digest, part_names, read_part, run
 from models.evaluation.reproduce_parts import parts
@@ -102,8 +104,9 @@ def test_a_distilled_model_is_measured_shortly_at_many_tokens(tiny_detr):
 
 
 @pytest.mark.slow
-def test_every_part_runs_and_is_drawn_from_its_json(tiny_detr, tmp_path):
-    detector = Detector(tiny_detr)
+def test_every_part_runs_and_is_drawn_from_its_json(tiny_config, tmp_path):
+    torch.manual_seed(0)
+    detector = Detector(Detr(replace(tiny_config, box_refinement=BoxRefinementConfig())))
     plan = Plan(64, pages=2, sizes=(Resolution(64), Resolution(96))).quickly()
     chosen = list(parts(plan, detector, detector, quiet))
     done = run(chosen, MODEL, tmp_path, "act-detr reproduce --quick", quiet)
@@ -115,11 +118,14 @@ def test_every_part_runs_and_is_drawn_from_its_json(tiny_detr, tmp_path):
         "attention-time",
         "layer-clusters-64",
         "published-size",
+        "tradeoff-64-plain",
         "tradeoff-64",
         "tradeoff-64-distilled",
     ]
     assert run(parts(plan, detector, detector, quiet), MODEL, tmp_path, "", quiet) == []
-    assert list(part_names(tmp_path, "tradeoff-")) == ["tradeoff-64", "tradeoff-64-distilled"]
+    assert sorted(part_names(tmp_path, "tradeoff-")) == ["tradeoff-64", "tradeoff-64-distilled", "tradeoff-64-plain"]
+    assert read_part(tmp_path, "tradeoff-64")["settings"]["box_refinement"] is True
+    assert "box_refinement" not in read_part(tmp_path, "tradeoff-64-plain")["settings"]
     files = write_plots(tmp_path)
     assert {file.name for file in files} >= {"tradeoff-64.svg", "sharing.svg", "redundancy.png", "diversity.svg"}
     assert {file.name for file in files} >= {"layer-clusters.svg", "published-size.svg"}

@@ -3,7 +3,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from models.config import RESNET101_DC5, DetrConfig, named_config, pages_small
+from models.config import RESNET101_DC5, BoxRefinementConfig, DetrConfig, named_config, pages_small
 from models.weights.config_json import config_from_json, config_to_json
 
 NAMES = ["pages-small", "detr-r50", "detr-r50-dc5", "detr-r101", "detr-r101-dc5"]
@@ -36,6 +36,7 @@ def test_every_field_survives() -> None:
         act_r=2.5,
         tangent_C=9,
         nms=0.4,
+        box_refinement=BoxRefinementConfig(((0.5, 1.0),), 2, 3, 4, 5, 6, 0.7),
         shortest_side=5,
         longest_side=6,
         mean=(0.1, 0.2, 0.3),

@@ -15,7 +15,7 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from models.config import DetrConfig, coco_labels, named_config
+from models.config import BoxRefinementConfig, DetrConfig, coco_labels, named_config
 from models.detr.detr import Detr
 from models.weights import save_checkpoint
 from service.commands.evaluate import evaluate
@@ -65,6 +65,33 @@ def coco(tmp_path: Path) -> Path:
 
 def run(*arguments: object) -> Any:
     return runner.invoke(app, [str(argument) for argument in arguments])
+
+
+def test_boxes_as_the_detr_itself_gives_them(coco: Path, tmp_path: Path, tiny_config: DetrConfig) -> None:
+    config = replace(tiny_config, labels=coco_labels(), box_refinement=BoxRefinementConfig())
+    torch.manual_seed(0)
+    detr = Detr(config)
+    assert detr.box_refinement is not None
+    for stage in detr.box_refinement.stages:
+        torch.nn.init.normal_(stage.place.weight)
+    path, reports = tmp_path / "refining.safetensors", []
+    save_checkpoint(path, detr.state_dict(), config)
+    for options in ((), ("--plain-boxes",)):
+        output = tmp_path / "out.json"
+        result = run("--data", coco, "--model", path, "--attention", "exact", "--output", output, *options)
+        assert result.exit_code == 0, result.output
+        reports.append(json.loads(output.read_text()))
+    refined, plain = reports
+    assert (refined["model"]["box_refinement"], plain["model"]["box_refinement"]) == (True, False)
+    costs = [report["evaluations"][0]["gflops"] for report in reports]
+    assert costs[0]["encoder"] == costs[1]["encoder"]
+    assert costs[0]["total"] > costs[1]["total"]
+
+
+def test_plain_boxes_of_a_model_without_refinement_are_a_mistake(coco: Path, model: Path) -> None:
+    result = run("--data", coco, "--model", model, "--plain-boxes")
+    assert result.exit_code == 2
+    assert "tiny has no box refinement to leave out" in result.stderr
 
 
 def test_a_coco_folder_is_evaluated_end_to_end(coco: Path, model: Path, tmp_path: Path) -> None:
