@@ -117,5 +117,5 @@ def test_shapes_that_do_not_fit_are_refused():
     ],
 )
 def test_what_makes_no_box_refinement(wrong):
-    with pytest.raises(ValueError, match="reaches|bins|least_score"):
+    with pytest.raises(ValueError, match=r"reaches|bins|least_score"):
         BoxRefinementConfig(**wrong)

@@ -44,3 +44,12 @@ def test_what_does_not_fit_together_is_refused(data, length, complaint):
 def test_two_lengths_are_refused():
     with pytest.raises(ValueError, match="one of"):
         Length(steps=1, epochs=1)
+
+
+def test_box_refinement_has_rates_of_its_own():
+    recipe = plan("pages-small", "pages", Length(steps=20), {"learning_rate": None}, refine_boxes=True)
+    assert (recipe.refine_boxes, recipe.learning_rate, recipe.clip_norm) == (True, 1.5e-3, 1.0)
+    assert recipe.schedule == Schedule("wsd", warmup_steps=30)
+    assert plan("pages-small", "pages", Length(steps=20), {"learning_rate": 1e-4}, True).learning_rate == 1e-4
+    with pytest.raises(ValueError, match="no boxes to refine"):
+        plan("pages-small:scratch", "pages", Length(steps=20), {}, refine_boxes=True)

@@ -6,7 +6,7 @@ import torch
 from models.config import AttentionConfig
 from models.training.curriculum import Curriculum
 from models.training.distillation import Distillation
-from models.training.recipe import Hybrid, Recipe, conflicts
+from models.training.recipe import Hybrid, Recipe, conflicts, for_refinement
 from models.training.schedule import Schedule
 
 RECIPE = Recipe("pages-small", "pages", 10)
@@ -44,3 +44,12 @@ def test_settings_are_plain_values_that_a_checkpoint_can_hold(tmp_path):
 def test_values_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError, match=r"must|needs"):
         replace(RECIPE, **wrong)
+
+
+def test_the_box_refinement_learns_by_itself():
+    refining = for_refinement("pages-small", "pages", 10)
+    assert refining.refine_boxes
+    assert "refine_boxes was False, not True" in conflicts(refining, RECIPE.settings())
+    for other in ({"hybrid": Hybrid()}, {"distillation": Distillation(AttentionConfig.act(16, 2.0))}):
+        with pytest.raises(ValueError, match="learns by itself"):
+            replace(refining, **other)

@@ -2,13 +2,15 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
-from models.config import PAGE_LABELS, pages_small
+from models.config import PAGE_LABELS, BoxRefinementConfig, pages_small
+from models.detector import Detector
 from models.training.hybrid import HybridDetr
-from models.training.starting_point import StartingPoint, relabelled, starting_point
-from models.weights import UnknownModel, save_checkpoint
+from models.training.starting_point import StartingPoint, relabelled, starting_point, with_box_refinement
+from models.weights import UnknownModel, load_strict, save_checkpoint
 
 
 @pytest.fixture
@@ -50,16 +52,17 @@ def test_from_nothing_learns_norms_and_fine_tuning_does_not(start):
 
 def test_a_checkpoint_of_the_first_kind_brings_its_averages_and_its_training_parts(tmp_path):
     torch.manual_seed(0)
-    learnt = HybridDetr(StartingPoint(pages_small(), None).detr(), 6, 2, dense=True)
+    plain = replace(pages_small(), box_refinement=None)  # the first ones had none
+    learnt = HybridDetr(StartingPoint(plain, None).detr(), 6, 2, dense=True)
     averaged = {f"module.{key}": value + 1 for key, value in learnt.detr.state_dict().items()}
     path = tmp_path / "checkpoint.pt"
     torch.save({"step": 3, "model": learnt.state_dict(), "averaged": averaged, "optimizer": {}}, path)
-    model = HybridDetr(StartingPoint(pages_small(), {}).detr(), 6, 2, dense=True)
+    model = HybridDetr(StartingPoint(plain, {}).detr(), 6, 2, dense=True)
     starting_point(str(path)).fill(model)
     assert torch.equal(model.detr.query_embed.weight, learnt.detr.query_embed.weight + 1)
     assert torch.equal(model.extra_embed.weight, learnt.extra_embed.weight)
     assert torch.equal(model.dense_head.class_embed.weight, learnt.dense_head.class_embed.weight)
-    other = HybridDetr(StartingPoint(pages_small(), {}).detr(), 9, 2, dense=False)
+    other = HybridDetr(StartingPoint(plain, {}).detr(), 9, 2, dense=False)
     starting_point(str(path)).fill(other)  # parts that do not fit stay as they are
 
 
@@ -75,3 +78,16 @@ def test_unknown_models_are_named():
         starting_point("nothing-here")
     with pytest.raises(KeyError, match="nothing-here"):
         starting_point("nothing-here:scratch")
+
+
+def test_a_model_is_given_a_box_refinement_that_moves_nothing(tiny_detr):
+    plain = StartingPoint(tiny_detr.config, tiny_detr.state_dict())
+    refining = with_box_refinement(plain)
+    assert refining.config == replace(tiny_detr.config, box_refinement=BoxRefinementConfig())
+    assert {key for key in refining.weights if key not in plain.weights} > {"box_refinement.fine.weight"}
+    assert with_box_refinement(refining) is refining
+    detr = refining.detr().eval()
+    load_strict(detr, refining.weights)
+    image = np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)
+    with_it, without = (Detector(model).detect(image).detections for model in (detr, tiny_detr))
+    assert np.allclose(with_it.boxes_xyxy, without.boxes_xyxy, atol=1e-3)

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from models.config import AttentionConfig, pages_small
+from models.config import AttentionConfig, BoxRefinementConfig, pages_small
 from models.detector import load_detector
 from models.training.curriculum import Curriculum
 from models.training.distillation import Distillation
 from models.training.pages_dataset import write_pages
-from models.training.recipe import Hybrid, Recipe
+from models.training.recipe import Hybrid, Recipe, for_refinement
 from models.training.run import BEST, CHECKPOINT, MODEL, Surroundings
 from models.training.train import train
 from models.weights import resolve, save_checkpoint
@@ -158,3 +158,19 @@ def test_pages_small_is_named_after_itself(tmp_path):
     recipe = Recipe("pages-small", "pages", 1, batch_size=1, stages=Curriculum.parse("1:64-64"))
     assert train(recipe, surroundings(tmp_path))
     assert resolve(str(tmp_path / MODEL)).config == pages_small()
+
+
+def test_a_trained_model_is_given_a_box_refinement_of_its_own(tiny_file, tmp_path):
+    recipe = for_refinement(str(tiny_file), "pages", 2)
+    recipe = replace(recipe, batch_size=2, stages=Curriculum.parse("2:64-64"))
+    assert train(recipe, surroundings(tmp_path / "run"))
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2]
+    assert {"total", "iou/given", "iou/stage 1", "iou/stage 2"} < rows[0].keys()
+    made, before = resolve(str(tmp_path / "run" / MODEL)), resolve(str(tiny_file))
+    assert made.config == replace(before.config, box_refinement=BoxRefinementConfig())
+    assert all(torch.equal(made.state_dict[key], value) for key, value in before.state_dict.items())
+    assert train(recipe, surroundings(tmp_path / "run"))  # is at its end already
+    again = replace(recipe, model=str(tmp_path / "run" / MODEL))
+    assert train(again, surroundings(tmp_path / "again"))
+    assert resolve(str(tmp_path / "again" / MODEL)).config == made.config

@@ -7,7 +7,7 @@ from models.training.curriculum import Curriculum
 from models.training.export import export
 from models.training.page_stream import PageStream
 from models.training.recipe import Hybrid, Recipe
-from models.training.starting_point import StartingPoint, starting_point
+from models.training.starting_point import StartingPoint, starting_point, with_box_refinement
 from models.training.trainer import Trainer
 from models.training.training_state import TrainingState, read_state, resting_point
 from models.weights import resolve
@@ -46,6 +46,32 @@ def test_a_run_goes_on_as_if_it_had_not_stopped(tiny_detr, tmp_path, scratch, op
     assert losses(resumed, 6) == expected[3:]
     ours, theirs = resumed.averaged.state_dict(), whole.averaged.state_dict()
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def test_refining_goes_on_as_if_it_had_not_stopped(tiny_detr, tmp_path):
+    start = with_box_refinement(StartingPoint(tiny_detr.config, tiny_detr.state_dict()))
+    plan = recipe(refine_boxes=True, learning_rate=1e-3)
+    expected = losses(TrainingState(start, plan, CPU), 6)
+    stopped = TrainingState(start, plan, CPU)
+    losses(stopped, 3)
+    stopped.save(tmp_path / "checkpoint.pt")
+    torch.manual_seed(99)  # what is drawn, which attention and what noise, must come from the checkpoint
+    saved = read_state(tmp_path / "checkpoint.pt")
+    resumed = TrainingState(resting_point(saved), plan, CPU)
+    resumed.load(saved)
+    assert losses(resumed, 6) == expected[3:]
+    assert len(set(expected)) == 6
+
+
+def test_other_training_leaves_the_box_refinement_alone(tiny_detr):
+    start = with_box_refinement(StartingPoint(tiny_detr.config, tiny_detr.state_dict()))
+    state = TrainingState(start, recipe(), CPU)
+    before = {name: value.clone() for name, value in state.model.detr.state_dict().items()}
+    losses(state, 2)
+    after = state.model.detr.state_dict()
+    kept = {name for name in before if torch.equal(before[name], after[name])}
+    assert kept >= {name for name in before if name.startswith("box_refinement.")}
+    assert "query_embed.weight" not in kept
 
 
 def test_nothing_but_the_checkpoint_is_left_in_the_folder(tiny_config, tmp_path):

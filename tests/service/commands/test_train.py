@@ -31,6 +31,7 @@ def test_help_explains_every_option() -> None:
         "--eval-every",
         "--workers",
         "--no-flip",
+        "--refine-boxes",
     ):
         assert option in text
 
@@ -94,6 +95,8 @@ def test_options_reach_the_run(tmp_path: Path) -> None:
         (("--steps", 1, "--distil", "exact"), 2, "needs no distillation"),
         (("--steps", 1, "--distil", "act:Q=1"), 2, "is not an option of act"),
         (("--steps", 1, "--ema", 1), 2, "decay"),
+        (("--steps", 1, "--refine-boxes", "--distil", "act"), 2, "learns by itself"),
+        (("--steps", 1, "--refine-boxes", "--model", "pages-small:scratch"), 2, "no boxes to refine"),
         (("--steps", 1, "--device", "cuda:99"), 2, "cuda:99 is not there"),
         (("--steps", 1, "--model", "nothing-here"), 1, "nothing-here"),
         (("--steps", 1, "--model", "nothing-here:scratch"), 2, "nothing-here"),
