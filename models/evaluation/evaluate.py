@@ -17,6 +17,7 @@ from models.evaluation.answers import Answers, answers
 from models.evaluation.coco_metrics import CocoMetrics, GroundTruth, coco_metrics
 from models.evaluation.fidelity import Fidelity, ImageFidelity, fidelity
 from models.evaluation.flops import Gflops, exact_gflops, gflops
+from models.evaluation.localization import localized
 from models.evaluation.resampling import resampled_ap
 from models.evaluation.samples import Sample
 from models.evaluation.side_by_side import Answer, compare, side_by_side
@@ -38,7 +39,8 @@ class Speed:
 class Evaluation:
     """How one kind of attention did: precision, and means over the images.
 
-    `answers` is what a caller gets who leaves the service's least score as it is.
+    `localized_ap` is what AP would be if every box were right: see `localized`. `answers` is what a caller gets who
+    leaves the service's least score as it is.
     `tokens` is N; `clusters` C of each encoder layer, mean over its heads, and `cluster_ratio` the mean of C/N (both
     empty where nothing is clustered). `exact_gflops` is what exact attention costs on the same images. `fidelity` is
     None for exact attention itself. `resampled_ap`: see `models.evaluation.resampling`; as many as were asked for.
@@ -47,6 +49,7 @@ class Evaluation:
     attention: AttentionConfig
     images: int
     metrics: CocoMetrics
+    localized_ap: float
     answers: Answers
     tokens: float
     clusters: tuple[float, ...]
@@ -136,6 +139,7 @@ def _evaluation(
         attention=kind,
         images=len(records),
         metrics=coco_metrics(predictions, truths),
+        localized_ap=coco_metrics(localized(predictions, truths), truths).ap,
         answers=answers(predictions, truths),
         tokens=float(tokens.mean()),
         clusters=tuple(clusters.mean(0).tolist()),

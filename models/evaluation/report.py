@@ -76,13 +76,15 @@ def _row(row: Evaluation) -> dict[str, Any]:
 def _precision(evaluations: Sequence[Evaluation]) -> Table:
     classes = sorted({name for row in evaluations for name in row.metrics.by_class})
     shown = classes if len(classes) <= MOST_CLASSES else []
-    table = Table("attention", "AP", "AP50", "AP75", *(f"AP_{size[0].upper()}" for size in SIZES), *shown)
+    table = Table(
+        "attention", "AP", "AP50", "AP75", *(f"AP_{size[0].upper()}" for size in SIZES), "boxes right", *shown
+    )
     table.title = f"precision on {evaluations[0].images} images, {len(classes)} classes"
     for row in evaluations:
         metrics = row.metrics
         by_size = [metrics.by_size.get(size) for size in SIZES]
         by_class = [metrics.by_class.get(name) for name in shown]
-        values = (metrics.ap, metrics.ap50, metrics.ap75, *by_size, *by_class)
+        values = (metrics.ap, metrics.ap50, metrics.ap75, *by_size, row.localized_ap, *by_class)
         table.add_row(str(row.attention), *(_number(value, 3) for value in values))
     return table
 
