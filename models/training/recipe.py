@@ -116,6 +116,7 @@ def for_refinement(model: str, data: str, steps: int) -> Recipe:
 def conflicts(recipe: Recipe, started: dict[str, Any]) -> list[str]:
     """Say which settings a run that goes on would change, by the settings that it was started with."""
     wanted = recipe.settings()
+    started = {"refine_boxes": False} | started  # runs begun before there was a box refinement go on
     return [
         f"{name} was {started.get(name)}, not {value}"
         for name, value in wanted.items()

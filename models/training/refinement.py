@@ -17,6 +17,7 @@ from models.config import AttentionConfig, DetrConfig
 from models.detr.box_refinement import BoxRefinement, Refined
 from models.detr.detr import Detr, Features
 from models.images import ImageBatch
+from models.training.distillation import FullPrecision
 from models.training.losses import full_precision
 from models.training.matcher import Target
 from models.training.processes import shared_count
@@ -76,9 +77,9 @@ class RefinementTraining(nn.Module):
         self.rough = rough_attentions(detr.config)
 
     def forward(self, batch: ImageBatch, targets: Sequence[Target]) -> RefinementLosses:
-        """Loss of B images of any sizes: a mean over boxes, of whichever process."""
+        """Loss of B images of any sizes: the weighted mean over boxes, of whichever process."""
         features = self.detr.features(batch)
-        encoded = self.detr.transformer.encoder(features.tokens, strategy(self.attention()))
+        encoded = self.detr.transformer.encoder(features.tokens, FullPrecision(strategy(self.attention())))
         decoded = self.detr.transformer.decoder(self.detr.query_embed.weight, encoded.tokens)[-1]
         sums = []
         with torch.autocast(decoded.device.type, enabled=False):  # a box in bfloat16 is a pixel off
@@ -96,7 +97,7 @@ class RefinementTraining(nn.Module):
         return cast("BoxRefinement", self.detr.box_refinement)
 
     def attention(self) -> AttentionConfig:
-        """Draw the attention of a step, the same for all processes."""
+        """Draw the attention of a step."""
         if not self.rough or torch.rand(()) < 0.5:
             return AttentionConfig.exact()
         return self.rough[int(torch.randint(len(self.rough), ()))]
@@ -106,14 +107,16 @@ class RefinementTraining(nn.Module):
 
         Every query that is refined when serving takes the object that its box overlaps most, however many do.
         """
-        logits, boxes = self.detr.class_embed(decoded), self.detr.bbox_embed(decoded)
+        with torch.autocast(decoded.device.type, enabled=False):
+            logits, boxes = self.detr.class_embed(decoded), self.detr.bbox_embed(decoded)
         hope = 1 - logits.softmax(-1)[..., -1]
         for place, (pyramid, images) in enumerate(features.by_pyramid()):
             parts = []
             for row, image in enumerate(images):
                 start = scale_to_pixels(cxcywh_to_xyxy(boxes[image]), pyramid.height, pyramid.width)
                 sides = (start[:, 2:] - start[:, :2]).repeat(1, 2)
-                start = start + torch.randn_like(start) * sides * NOISE * torch.rand((), device=start.device)
+                noise = NOISE * torch.rand(()) * torch.randn(start.shape)  # a checkpoint keeps the CPU's random state
+                start = start + noise.to(start) * sides
                 found = cxcywh_to_xyxy(targets[image].boxes_cxcywh.to(start))
                 found = torch.cat((found, found.new_zeros(1, 4)))  # a page may have none
                 iou, nearest = box_iou(start, scale_to_pixels(found, pyramid.height, pyramid.width)).max(1)

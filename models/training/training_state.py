@@ -76,8 +76,13 @@ class TrainingState:
 
 
 def training_model(start: StartingPoint, recipe: Recipe) -> HybridDetr | RefinementTraining:
-    """The model with the losses that a recipe asks for, on the CPU; what it should not learn is frozen."""
+    """The model with the losses that a recipe asks for, on the CPU; what it should not learn is frozen.
+
+    Raises ValueError for a box refinement of a model without weights.
+    """
     if recipe.refine_boxes:
+        if start.weights is None:
+            raise ValueError("a model without weights has no boxes to refine: train it first")
         refinement = RefinementTraining(start.detr())
         start.fill(refinement)
         return refinement

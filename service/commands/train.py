@@ -35,7 +35,8 @@ def train(
         int, typer.Option(min=1, help="Images a step, of all processes together.", rich_help_panel=RECIPE)
     ] = 8,
     learning_rate: Annotated[
-        float | None, typer.Option(min=0, help="Peak rate: 1e-4; 3e-4 from scratch.", rich_help_panel=RECIPE)
+        float | None,
+        typer.Option(min=0, help="Peak rate: 1e-4; 3e-4 from scratch; 1.5e-3 to refine.", rich_help_panel=RECIPE),
     ] = None,
     backbone_rate: Annotated[
         float | None, typer.Option(min=0, help="The backbone's: 1e-5; 3e-4 from scratch.", rich_help_panel=RECIPE)
@@ -48,7 +49,7 @@ def train(
         typer.Option(help="For the transformer's matrices; the rest has AdamW.", rich_help_panel=RECIPE),
     ] = "adamw",
     clip: Annotated[
-        float | None, typer.Option(help="Greatest norm of a gradient: 0.1; 1 from scratch.", rich_help_panel=RECIPE)
+        float | None, typer.Option(help="Greatest norm of a gradient: 0.1; else 1.", rich_help_panel=RECIPE)
     ] = None,
     schedule: Annotated[
         Literal["step", "cosine", "wsd"] | None,

@@ -53,3 +53,9 @@ def test_the_box_refinement_learns_by_itself():
     for other in ({"hybrid": Hybrid()}, {"distillation": Distillation(AttentionConfig.act(16, 2.0))}):
         with pytest.raises(ValueError, match="learns by itself"):
             replace(refining, **other)
+
+
+def test_a_run_from_before_there_was_a_box_refinement_goes_on():
+    started = {name: value for name, value in RECIPE.settings().items() if name != "refine_boxes"}
+    assert conflicts(RECIPE, started) == []
+    assert conflicts(for_refinement("pages-small", "pages", 10), started) != []

@@ -16,10 +16,11 @@ from models.config import AttentionConfig, BoxRefinementConfig, pages_small
 from models.detector import load_detector
 from models.training.curriculum import Curriculum
 from models.training.distillation import Distillation
+from models.training.interruption import Interruption
 from models.training.pages_dataset import write_pages
 from models.training.recipe import Hybrid, Recipe, for_refinement
-from models.training.run import BEST, CHECKPOINT, MODEL, Surroundings
-from models.training.train import train
+from models.training.run import BEST, CHECKPOINT, MODEL, Run, Surroundings
+from models.training.train import prepare, train
 from models.weights import resolve, save_checkpoint
 
 SCRIPT = "import typer; from service.commands.train import train; typer.run(train)"
@@ -174,3 +175,28 @@ def test_a_trained_model_is_given_a_box_refinement_of_its_own(tiny_file, tmp_pat
     again = replace(recipe, model=str(tmp_path / "run" / MODEL))
     assert train(again, surroundings(tmp_path / "again"))
     assert resolve(str(tmp_path / "again" / MODEL)).config == made.config
+
+
+def test_a_run_that_refines_goes_on_after_a_stop(tiny_file, tmp_path):
+    stages = Curriculum.parse("5:64-80")
+    recipe = replace(for_refinement(str(tiny_file), "pages", 5), batch_size=2, stages=stages)
+    whole, stopped = (surroundings(tmp_path / name) for name in ("whole", "stopped"))
+    assert train(recipe, whole)
+    for _ in range(2):  # each makes one step, then stops
+        asked = Interruption()
+        asked.wanted = True
+        stopped.output.mkdir(exist_ok=True)
+        assert not Run(prepare(recipe, stopped, torch.device("cpu"))[0], stopped, torch.device("cpu")).to_the_end(
+            asked, []
+        )
+        torch.manual_seed(99)
+    assert train(recipe, stopped)
+    rows = [
+        [json.loads(line) for line in (own.output / "metrics.jsonl").read_text().splitlines()]
+        for own in (whole, stopped)
+    ]
+    totals, others = ([(row["step"], row["total"], row["iou/stage 2"]) for row in own] for own in rows)
+    assert totals == others
+    assert len({total for _, total, _ in totals}) == 5
+    ours, theirs = (resolve(str(own.output / MODEL)).state_dict for own in (stopped, whole))
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)

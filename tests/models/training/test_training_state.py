@@ -63,6 +63,11 @@ def test_refining_goes_on_as_if_it_had_not_stopped(tiny_detr, tmp_path):
     assert len(set(expected)) == 6
 
 
+def test_what_was_never_trained_has_no_boxes_to_refine(tiny_config):
+    with pytest.raises(ValueError, match="no boxes to refine"):
+        TrainingState(StartingPoint(tiny_config, None), recipe(refine_boxes=True), CPU)
+
+
 def test_other_training_leaves_the_box_refinement_alone(tiny_detr):
     start = with_box_refinement(StartingPoint(tiny_detr.config, tiny_detr.state_dict()))
     state = TrainingState(start, recipe(), CPU)
