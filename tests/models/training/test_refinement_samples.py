@@ -110,7 +110,8 @@ def test_boxes_that_are_no_object_or_not_refined_when_serving_do_not_learn(detr,
 
 def test_a_step_takes_the_attention_that_was_drawn(one_box):
     seen = []
-    one_box.detr.transformer.encoder.register_forward_pre_hook(lambda _, given: seen.append(type(given[1].attention).__name__))
+    encoder = one_box.detr.transformer.encoder
+    encoder.register_forward_pre_hook(lambda _, given: seen.append(type(given[1].attention).__name__))
     torch.manual_seed(0)
     for _ in range(16):
         one_box(images_of((64, 48)), [target(GIVEN)])
