@@ -78,7 +78,7 @@ CMD ["serve"]
 ARG VERSION=""
 ARG REVISION=""
 LABEL org.opencontainers.image.title="act-detr" \
-      org.opencontainers.image.description="Object detection service: a DETR whose encoder runs exact attention or ACT" \
+      org.opencontainers.image.description="Object detection service: a DETR whose encoder runs exact, ACT or tangent attention" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="act-detr",
-    help="Detect objects with a DETR whose encoder runs exact attention or ACT.",
+    help="Detect objects with a DETR whose encoder runs exact, ACT or tangent attention.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

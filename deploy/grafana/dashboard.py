@@ -77,7 +77,7 @@ def build() -> Dashboard:
     board = (
         dashboard.Dashboard("act-detr")
         .uid("act-detr")
-        .description("Object detection with exact attention or ACT: latency, load, clusters, resources.")
+        .description("Object detection with exact, ACT or tangent attention: latency, load, clusters, resources.")
         .tags(["act-detr"])
         .timezone("browser")
         .tooltip(DashboardCursorSync.CROSSHAIR)

@@ -158,7 +158,7 @@ def _times(output: Path) -> Iterator[str]:
     if part is None:
         return
     results, machine = part["results"], part["circumstances"]
-    yield f"## Time of attention in all layers, {results['threads']} threads, {machine['device']}"
+    yield f"## Time of attention in all layers, threads: {results['threads']}, {machine['device']}"
     yield markdown(
         ["N", "attention", "ms, median", "of exact's"],
         [
