@@ -33,8 +33,8 @@ from service.wishes import Defaults
 logger = logging.getLogger(__name__)
 
 _DESCRIPTION = """Detects objects in images with a DETR whose encoder runs exact attention, ACT (adaptive
-clustering) or tangent attention, chosen per request. Errors are `application/problem+json`; every answer has an `x-request-id` and
-a `Server-Timing` header."""
+clustering) or tangent attention, chosen per request. Errors are `application/problem+json`; every answer has
+an `x-request-id` and a `Server-Timing` header."""
 
 
 def create_app(settings: Settings, detector: Detector) -> FastAPI:
