@@ -91,7 +91,7 @@ class AttentionReport:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A detector's answer for one image: every query's best class, best first, and the encoder's report."""
+    """A detector's answer for one image: queries' best classes, best first, and the encoder's report."""
 
     detections: Detections
     attention: AttentionReport

@@ -48,24 +48,36 @@ class Detector:
         self._detr = detr.eval().requires_grad_(False).to(torch.device(device), self._dtype)
         self._detr.backbone.to(memory_format=torch.channels_last)
 
-    def detect(self, image: NDArray[np.uint8], attention: AttentionConfig | None = None) -> Prediction:
-        """Detect in one uint8 RGB image [H, W, 3]; exact attention unless told otherwise."""
-        return self.predict([self.preprocess(image)], attention or AttentionConfig.exact())[0]
+    def detect(
+        self, image: NDArray[np.uint8], attention: AttentionConfig | None = None, threshold: float = 0.0
+    ) -> Prediction:
+        """Detect in one uint8 RGB image [H, W, 3]; exact attention unless told otherwise.
+
+        `threshold` in 0..1: see `predict`.
+        """
+        return self.predict([self.preprocess(image)], attention or AttentionConfig.exact(), [threshold])[0]
 
     def preprocess(self, image: NDArray[np.uint8]) -> PreparedImage:
         """Resize one uint8 RGB image [H, W, 3]. Raises ValueError for anything else."""
         return prepare(image, self.config)
 
     @torch.inference_mode()
-    def predict(self, images: Sequence[PreparedImage], attention: AttentionConfig) -> list[Prediction]:
+    def predict(
+        self, images: Sequence[PreparedImage], attention: AttentionConfig, thresholds: Sequence[float] | None = None
+    ) -> list[Prediction]:
         """Detect in images of any sizes, in order. What one image gets does not depend on the others.
+
+        `thresholds` has an entry an image, in 0..1: detections of a lower score are left out, and what a box
+        refinement would have cost for them is saved. Without, there is one for every query.
 
         On a CPU the images run one after another: a batch would be no faster there, and its matrix products
         would round differently with every batch size. So an image's answer is the same bit for bit.
 
         Raises DeviceOutOfMemory.
         """
-        batches = [images] if self.device.startswith("cuda") else [[image] for image in images]
+        least = [0.0] * len(images) if thresholds is None else thresholds
+        asked = list(zip(images, least, strict=True))
+        batches = [asked] if asked and self.device.startswith("cuda") else [[one] for one in asked]
         try:
             return [prediction for batch in batches for prediction in self._predict_together(batch, attention)]
         except torch.OutOfMemoryError as error:
@@ -96,15 +108,19 @@ class Detector:
         """Bytes that the device has in all; 0 on a CPU, which has none of its own."""
         return torch.cuda.mem_get_info(self.device)[1] if self.device.startswith("cuda") else 0
 
-    def _predict_together(self, images: Sequence[PreparedImage], attention: AttentionConfig) -> list[Prediction]:
+    def _predict_together(
+        self, asked: Sequence[tuple[PreparedImage, float]], attention: AttentionConfig
+    ) -> list[Prediction]:
+        images, thresholds = zip(*asked, strict=True)
         device = torch.device(self.device)
         batch = ImageBatch.from_images([normalised(image, self.config, device, self._dtype) for image in images])
-        output: DetrOutput = self._detr(batch, strategy(attention))
+        output: DetrOutput = self._detr(batch, strategy(attention), thresholds)
         logits, boxes = output.logits.cpu(), output.boxes_cxcywh.cpu()
         reports = self._reports(output, attention)
+        found = [detections(*answer, self.config.labels) for answer in zip(logits, boxes, images, strict=True)]
         return [
-            Prediction(detections(logits[place], boxes[place], image, self.config.labels), reports[place])
-            for place, image in enumerate(images)
+            Prediction(every.select(threshold), report)
+            for every, threshold, report in zip(found, thresholds, reports, strict=True)
         ]
 
     def _reports(self, output: DetrOutput, attention: AttentionConfig) -> list[AttentionReport]:

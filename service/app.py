@@ -14,14 +14,13 @@ from starlette.middleware.cors import CORSMiddleware
 from models.config import AttentionConfig
 from models.detections import Prediction
 from models.detector import Detector, DeviceOutOfMemory
-from models.preprocess import PreparedImage
 from service import routes_detect, routes_status
 from service.batcher import BatchLimits
 from service.errors import WorkerDead
 from service.inference_worker import InferenceWorker
 from service.metrics import Metrics, WorkerMetrics
 from service.middleware import RequestObserver, UnreadBody
-from service.pipeline import Pipeline
+from service.pipeline import Pipeline, Task
 from service.problems import install_error_handlers
 from service.readiness import Admission, DeviceProbe, Readiness
 from service.request_body import BodyLimits
@@ -40,7 +39,7 @@ an `x-request-id` and a `Server-Timing` header."""
 def create_app(settings: Settings, detector: Detector) -> FastAPI:
     """Build the app. Its lifespan warms the detector up in the background, and drains at the end."""
     metrics = _metrics(detector, settings)
-    worker = InferenceWorker[PreparedImage, Prediction](
+    worker = InferenceWorker[Task, Prediction](
         run_on(detector),
         limits=_batch_limits(settings, detector.device),
         max_queue=settings.max_queue,
@@ -95,15 +94,15 @@ def create_app(settings: Settings, detector: Detector) -> FastAPI:
     return app
 
 
-def run_on(detector: Detector) -> Callable[[Sequence[PreparedImage], Any], Sequence[Prediction]]:
+def run_on(detector: Detector) -> Callable[[Sequence[Task], Any], Sequence[Prediction]]:
     """Return what the worker runs. When it fails, the device is asked whether it still works.
 
     The callable raises WorkerDead when it does not, and else what the detector raised.
     """
 
-    def run(images: Sequence[PreparedImage], attention: AttentionConfig) -> Sequence[Prediction]:
+    def run(tasks: Sequence[Task], attention: AttentionConfig) -> Sequence[Prediction]:
         try:
-            return detector.predict(images, attention)
+            return detector.predict([task.image for task in tasks], attention, [task.threshold for task in tasks])
         except DeviceOutOfMemory:
             raise
         except Exception:
@@ -164,7 +163,7 @@ def _defaults(settings: Settings, detector: Detector) -> Defaults:
     )
 
 
-async def _drain(worker: InferenceWorker[PreparedImage, Prediction], seconds: float) -> None:
+async def _drain(worker: InferenceWorker[Task, Prediction], seconds: float) -> None:
     with suppress(TimeoutError):
         await worker.drain(seconds)
         return

@@ -190,7 +190,7 @@ def _detect_file(detector: Detector, file: Path, wanted: Any, save: Path | None)
     image = decode_image(file.read_bytes(), max_bytes=2**31, max_pixels=89_478_485)
     prepared = detector.preprocess(image)
     config = wanted.attention or auto_attention(detector.tokens(prepared), wanted.large)
-    prediction = detector.predict([prepared], config)[0]
+    prediction = detector.predict([prepared], config, [wanted.threshold])[0]
     detections = prediction.detections.select(wanted.threshold, wanted.max_detections, wanted.labels, wanted.nms)
     if save is not None:
         save.mkdir(parents=True, exist_ok=True)

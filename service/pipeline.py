@@ -43,8 +43,16 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
+class Task:
+    """What the device is given: an image, and the least score of the boxes that are wanted of it."""
+
+    image: PreparedImage
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one image: `prediction` is everything, `detections` what was asked for."""
+    """What became of one image: `prediction` as the detector gave it, `detections` what was asked for."""
 
     prediction: Prediction
     detections: Detections
@@ -64,7 +72,7 @@ class Pipeline:
     def __init__(
         self,
         detector: Detector,
-        worker: InferenceWorker[PreparedImage, Prediction],
+        worker: InferenceWorker[Task, Prediction],
         metrics: Metrics,
         *,
         threads: int,
@@ -90,8 +98,9 @@ class Pipeline:
         except TimeoutError:
             raise DeadlinePassed from None
         config = wish.attention or auto_attention(self._detector.tokens(prepared), wish.large)
+        task = Task(prepared, wish.threshold)
         completed = await self._worker.submit(
-            prepared, key=config, height=prepared.height, width=prepared.width, deadline=wish.deadline
+            task, key=config, height=prepared.height, width=prepared.width, deadline=wish.deadline
         )
         watch.seconds |= {"queue": completed.queue_seconds, "inference": completed.inference_seconds}
         prediction = completed.result

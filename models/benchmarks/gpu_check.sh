@@ -4,9 +4,10 @@
 #     models/benchmarks/gpu_check.sh [FOLDER]
 #
 # runs the tests marked gpu, then exact attention against ACT in float32 and float16, for one image and for eight,
-# then against K-means and tangent attention on real queries, and leaves FOLDER/attention-*.json and
-# FOLDER/tangent-*.json (FOLDER: gpu-check unless given). A few minutes. Needs the project with its dev
-# extra (torch 2.11 or later, which brings Triton); PYTHON names the interpreter. Nonzero when a test fails.
+# then against K-means and tangent attention on real queries, then what a caller's threshold saves, and leaves
+# FOLDER/attention-*.json, FOLDER/tangent-*.json and FOLDER/threshold.json (FOLDER: gpu-check unless given). A few
+# minutes. Needs the project with its dev extra (torch 2.11 or later, which brings Triton); PYTHON names the
+# interpreter. Nonzero when a test fails.
 set -euo pipefail
 
 folder=${1:-gpu-check}
@@ -28,4 +29,5 @@ for precision in fp32 bf16; do
     "$python" -m models.benchmarks.tangent --device cuda --precision "$precision" \
         --output "$folder/tangent-$precision.json" | tee "$folder/tangent-$precision.txt"
 done
+"$python" -m models.benchmarks.threshold --device cuda --output "$folder/threshold.json" | tee "$folder/threshold.txt"
 exit "$failed"

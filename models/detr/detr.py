@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,9 @@ from models.detr.encoder import Encoded, Encoder
 from models.detr.heads import BoxHead
 from models.detr.position_encoding import sine_positions
 from models.images import ImageBatch, PackedTokens
+
+ROUNDING: Final = 1e-4
+"""Softmax rounds differently from device to device; a score may be off by less than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +90,25 @@ class Detr(nn.Module):
         self.backbone = nn.Sequential(Backbone(config.backbone, norm))
         self.box_refinement = BoxRefinement(config) if config.box_refinement else None
 
-    def forward(self, batch: ImageBatch, attention: AttentionStrategy) -> DetrOutput:
-        """Detect in images of any sizes; answers come in the order the images came in."""
+    def forward(
+        self, batch: ImageBatch, attention: AttentionStrategy, thresholds: Sequence[float] | None = None
+    ) -> DetrOutput:
+        """Detect in images of any sizes; answers come in the order the images came in. `thresholds`: see `decode`."""
         features = self.features(batch)
-        return self.decode(features, self.transformer.encoder(features.tokens, attention))
+        return self.decode(features, self.transformer.encoder(features.tokens, attention), thresholds)
 
-    def decode(self, features: Features, encoded: Encoded) -> DetrOutput:
-        """All that follows the encoder: decoder, heads and, if the model has one, the box refinement."""
+    def decode(self, features: Features, encoded: Encoded, thresholds: Sequence[float] | None = None) -> DetrOutput:
+        """All that follows the encoder: decoder, heads and, if the model has one, the box refinement.
+
+        `thresholds` has an entry an image, in 0..1: boxes whose score cannot reach it are not worth refining.
+        """
         decoded = self.transformer.decoder(self.query_embed.weight, encoded.tokens)[-1]
         logits, boxes = self.class_embed(decoded), self.bbox_embed(decoded)
         if self.box_refinement is None:
             return DetrOutput(logits, boxes, encoded, (0,) * len(logits))
-        hopeful = 1 - logits.float().softmax(-1)[..., -1] >= self.box_refinement.least_score
+        hope = 1 - logits.float().softmax(-1)[..., -1]
+        wanted = hope.new_tensor(thresholds or [0.0] * len(hope)) - ROUNDING
+        hopeful = hope >= wanted.clamp(min=self.box_refinement.least_score)[:, None]
         refined = boxes.float()
         for pyramid, images in features.by_pyramid():
             places = torch.tensor(images, device=hopeful.device)

@@ -24,13 +24,15 @@ class FaultyDetector(Detector):
         self.__dict__.update(vars(sound))
         self.sizes: list[int] = []
 
-    def predict(self, images: Sequence[PreparedImage], attention: AttentionConfig) -> list[Prediction]:
+    def predict(
+        self, images: Sequence[PreparedImage], attention: AttentionConfig, thresholds: Sequence[float] | None = None
+    ) -> list[Prediction]:
         self.sizes.append(len(images))
         if self.dead:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
         if len(images) > self.room:
             raise DeviceOutOfMemory("tried to allocate more than there is")
-        return super().predict(images, attention)
+        return super().predict(images, attention, thresholds)
 
     def check(self) -> None:
         if self.dead:

@@ -21,6 +21,7 @@ def images():
     return [generator.integers(0, 256, (*size, 3), np.uint8) for size in SIZES]
 
 
+SHARES = [0, 0.5, 0.8, 0.2, 1, 0.3]
 ATTENTIONS = [AttentionConfig.exact(), AttentionConfig.act(8, 2.0), AttentionConfig.act()]
 
 
@@ -64,6 +65,26 @@ def test_reports_count_what_ran(detector, images):
     fine = detector.detect(images[0], AttentionConfig.act(8, 1e-4)).attention
     assert all(layer.min == layer.max == fine.tokens for layer in fine.clusters)
     assert fine.encoder_gflops > fine.exact_encoder_gflops  # hashing came on top, and is said
+
+
+def test_each_image_has_its_own_threshold(detector, images):
+    prepared = [detector.preprocess(image) for image in images]
+    every = detector.predict(prepared, ATTENTIONS[0])
+    thresholds = [float(np.quantile(one.detections.scores, share)) for one, share in zip(every, SHARES, strict=True)]
+    some = detector.predict(prepared, ATTENTIONS[0], thresholds)
+    for threshold, found, whole in zip(thresholds, some, every, strict=True):
+        expected = whole.detections.select(threshold)
+        assert found.detections.labels == expected.labels
+        assert np.array_equal(found.detections.scores, expected.scores)
+        assert np.array_equal(found.detections.boxes_xyxy, expected.boxes_xyxy)
+        assert found.attention == whole.attention
+    assert len({len(found.detections) for found in some}) > 2
+    assert detector.detect(images[1], ATTENTIONS[0], thresholds[1]).detections.labels == some[1].detections.labels
+
+
+def test_as_many_thresholds_as_images(detector, images):
+    with pytest.raises(ValueError, match="argument"):
+        detector.predict([detector.preprocess(images[0])], ATTENTIONS[0], [0.5, 0.5])
 
 
 def test_no_images_no_predictions(detector):

@@ -41,6 +41,15 @@ def test_it_finds_objects_on_the_sample_page(detector, sample):
     assert (found.boxes_xyxy <= [width, height, width, height]).all()
 
 
+@pytest.mark.parametrize("threshold", [0.1, 0.5, 0.9])
+def test_a_threshold_changes_no_answer_that_reaches_it(detector, sample, threshold):
+    every = detector.detect(sample).detections.select(threshold, nms=detector.config.nms)
+    some = detector.detect(sample, threshold=threshold).detections.select(nms=detector.config.nms)
+    assert some.labels == every.labels
+    assert np.array_equal(some.scores, every.scores)
+    np.testing.assert_allclose(some.boxes_xyxy, every.boxes_xyxy, rtol=0, atol=0.01)
+
+
 def test_its_precision_has_not_rotted(detector):
     """Half of what the card says, on far fewer pages: broken weights score nothing."""
     for evaluation in evaluate(detector, PageSamples(8), (AttentionConfig.exact(), pages_small().default_act)):

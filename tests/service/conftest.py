@@ -25,8 +25,8 @@ WAIT = 10.0
 class FakeDetector:
     """Has a Detector's shape. Its answer is computed from an image's pixels and the attention alone.
 
-    `gate` holds up predictions while it is cleared, `warm` the warm-up; `seen` lists the batches that ran;
-    `entered` counts predictions that began.
+    `gate` holds up predictions while it is cleared, `warm` the warm-up; `seen` lists the batches that ran,
+    `thresholds` those of their images; `entered` counts predictions that began.
     """
 
     name: str = "fake"
@@ -38,6 +38,7 @@ class FakeDetector:
     gate: threading.Event = field(default_factory=threading.Event)
     warm: threading.Event = field(default_factory=threading.Event)
     seen: list[tuple[int, AttentionConfig]] = field(default_factory=list)
+    thresholds: list[float] = field(default_factory=list)
     entered: int = 0
     broken: Exception | None = None
     dead: bool = False
@@ -51,12 +52,15 @@ class FakeDetector:
         small = np.asarray(Image.fromarray(image).resize((max(1, min(64, width)), max(1, min(64, height)))))
         return PreparedImage(torch.from_numpy(small.copy()).permute(2, 0, 1), height, width)
 
-    def predict(self, images: Sequence[PreparedImage], attention: AttentionConfig) -> list[Prediction]:
+    def predict(
+        self, images: Sequence[PreparedImage], attention: AttentionConfig, thresholds: Sequence[float]
+    ) -> list[Prediction]:
         self.entered += 1
         assert self.gate.wait(WAIT)
         if self.broken is not None:
             raise self.broken
         self.seen.append((len(images), attention))
+        self.thresholds += thresholds
         return [self._predict(image, attention) for image in images]
 
     def _predict(self, image: PreparedImage, attention: AttentionConfig) -> Prediction:

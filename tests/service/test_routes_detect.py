@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from typing import Any
 
@@ -267,6 +268,19 @@ def test_images_of_a_batch_run_together(start: Any, detector: Any, encoded: Any)
         results = server.client.post("/detect/batch", files=files).json()["results"]
     assert [row["batch_size"] for row in results] == [4] * 4
     assert [size for size, _ in detector.seen] == [4]
+
+
+def test_thresholds_reach_the_detector_and_share_a_batch(start: Any, detector: Any, png: bytes) -> None:
+    wanted = [0.0, 0.25, 0.5, 0.97]
+    with start(max_delay_ms=2000, max_batch=4, preprocess_threads=4) as server, ThreadPoolExecutor(4) as callers:
+
+        def call(threshold: float) -> Any:
+            return server.client.post(f"/detect?threshold={threshold}", content=png).json()
+
+        answers = list(callers.map(call, wanted))
+    assert [answer["batch_size"] for answer in answers] == [4] * 4
+    assert sorted(detector.thresholds) == wanted
+    assert [len(answer["detections"]) for answer in answers] == [3, 2, 2, 0]
 
 
 def test_batch_limits(start: Any, png: bytes) -> None:

@@ -184,6 +184,23 @@ def test_hopeless_queries_stay_as_they_are(refining_detr):
     assert 0 < refined.refined[0] == int(moved.sum()) < len(moved)
 
 
+def test_only_boxes_that_may_reach_their_images_threshold_are_refined(refining_detr):
+    torch.manual_seed(3)
+    batch = ImageBatch.from_images([torch.randn(3, *size) for size in ((64, 96), (80, 64), (64, 96))])
+    with torch.inference_mode():
+        every = refining_detr(batch, ExactAttention())
+        hope = 1 - every.logits.softmax(-1)[..., -1]
+        thresholds = [0.0, float(hope[1].quantile(0.7)), 1.0]
+        some = refining_detr(batch, ExactAttention(), thresholds)
+    assert torch.equal(some.logits, every.logits)
+    worthy = hope >= torch.tensor(thresholds)[:, None]
+    assert some.refined == tuple(worthy.sum(1).tolist())
+    assert 0 < some.refined[1] < some.refined[0] == len(hope[0])
+    assert some.refined[2] == 0
+    torch.testing.assert_close(some.boxes_cxcywh[worthy], every.boxes_cxcywh[worthy], rtol=0, atol=1e-5)
+    assert (some.boxes_cxcywh[~worthy] != every.boxes_cxcywh[~worthy]).any(-1).all()
+
+
 def test_sides_are_computed_in_float32_whatever_the_model_is_in(refining_detr):
     images = [torch.randn(3, 64, 96)]
     with torch.inference_mode():
