@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from models.data.coco import GroundTruth
 from models.detections import Detections
-from models.evaluation.coco_metrics import GroundTruth
 
 THRESHOLD: Final = 0.5
 LEAST_IOU: Final = 0.5

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from models.evaluation.coco_metrics import CocoImage, read_coco
+from models.data.coco import CocoImage, read_coco
 from models.evaluation.samples import CocoSamples, PageSamples, Samples
 
 FLAT_NAMES: Final = ("annotations.json", "_annotations.coco.json")

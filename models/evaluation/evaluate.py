@@ -11,10 +11,11 @@ import numpy as np
 
 from models.attention.choice import strategy
 from models.config import AttentionConfig, DetrConfig
+from models.data.coco import GroundTruth
 from models.detections import Detections
 from models.detector import Detector
 from models.evaluation.answers import Answers, answers
-from models.evaluation.coco_metrics import CocoMetrics, GroundTruth, coco_metrics
+from models.evaluation.coco_metrics import CocoMetrics, coco_metrics
 from models.evaluation.fidelity import Fidelity, ImageFidelity, fidelity
 from models.evaluation.flops import Gflops, exact_gflops, gflops
 from models.evaluation.localization import localized

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torchvision.ops import box_iou
 
+from models.data.coco import GroundTruth
 from models.detections import Detections
-from models.evaluation.coco_metrics import GroundTruth
 
 LEAST_IOU: Final = 0.1
 """From here on a box is taken to be meant for an object (TIDE, arXiv 2008.08115)."""

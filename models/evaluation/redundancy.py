@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.data.coco import GroundTruth
 from models.detector import Detector
 from models.evaluation.attention_inputs import AttentionInputs, attention_inputs
-from models.evaluation.coco_metrics import GroundTruth
 from models.evaluation.side_by_side import backbone
 
 STEPS = (1, 2, 4, 8, 16)

@@ -11,8 +11,9 @@ import numpy as np
 from faster_coco_eval import COCOeval_faster
 from numpy.typing import NDArray
 
+from models.data.coco import GroundTruth
 from models.detections import Detections
-from models.evaluation.coco_metrics import GroundTruth, all_classes, mean_precision, prediction_index, truth_index
+from models.evaluation.coco_metrics import all_classes, mean_precision, prediction_index, truth_index
 
 RESAMPLES: Final = 200
 COVERED: Final = 95.0

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.evaluation.coco_metrics import CocoImage, GroundTruth
-from models.training.coco_images import read_rgb
+from models.data.coco import CocoImage, GroundTruth
+from models.data.image_files import read_rgb
 from models.training.page_stream import HELD_OUT_SEEDS, held_out_pages
 from models.training.pages import LABELS, Page
 

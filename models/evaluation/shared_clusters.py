@@ -10,9 +10,10 @@ import torch
 
 from models.attention.exact import ExactAttention
 from models.attention.strategy import AttentionStrategy
+from models.data.coco import GroundTruth
 from models.detections import Detections
 from models.detector import Detector
-from models.evaluation.coco_metrics import GroundTruth, coco_metrics
+from models.evaluation.coco_metrics import coco_metrics
 from models.evaluation.fidelity import ImageFidelity, fidelity
 from models.evaluation.layer_clusters import Errors, encode, predicted_error, shared, tangents
 from models.evaluation.resampling import Chance, chance, resampled_ap

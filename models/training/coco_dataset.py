@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.evaluation.coco_metrics import CocoImage, read_coco
-from models.training.coco_images import read_rgb
-from models.training.coco_layout import CocoFiles
+from models.data.coco import CocoImage, read_coco
+from models.data.coco_files import CocoFiles
+from models.data.image_files import read_rgb
 from models.training.labelled_image import LabelledImage, clipped
 
 

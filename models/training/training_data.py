@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.config import PAGE_LABELS, DetrConfig
-from models.evaluation.coco_metrics import CocoImage, GroundTruth, read_coco
+from models.data.coco import CocoImage, GroundTruth, read_coco
+from models.data.coco_files import CocoFiles, find_coco, training_files
+from models.data.image_files import read_rgb
 from models.training.augmentations import Augmentation
 from models.training.batches import BatchStream
 from models.training.coco_dataset import CocoDataset, read_labels
-from models.training.coco_images import read_rgb
-from models.training.coco_layout import CocoFiles, find_coco, training_files
 from models.training.coco_stream import CocoStream
 from models.training.page_stream import HELD_OUT_SEEDS, PageStream
 from models.training.pages import render_page

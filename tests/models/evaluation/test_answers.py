@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from faster_coco_eval import COCOeval_faster
 
+from models.data.coco import GroundTruth
 from models.detections import Detections
 from models.evaluation.answers import answers
-from models.evaluation.coco_metrics import GroundTruth, prediction_index, truth_index
+from models.evaluation.coco_metrics import prediction_index, truth_index
 
 NEAR = (0.0, 0.0, 100.0, 100.0)
 FAR = (200.0, 200.0, 300.0, 300.0)

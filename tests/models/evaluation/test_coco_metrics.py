@@ -1,12 +1,11 @@
 """Average precision of cases that are worked out by hand."""
 
-import json
-
 import numpy as np
 import pytest
 
+from models.data.coco import GroundTruth
 from models.detections import Detections
-from models.evaluation.coco_metrics import GroundTruth, coco_metrics, read_coco
+from models.evaluation.coco_metrics import coco_metrics
 
 NEAR = (0.0, 0.0, 100.0, 100.0)
 FAR = (200.0, 200.0, 300.0, 300.0)
@@ -96,34 +95,3 @@ def test_refuses_to_score_against_nothing(truths):
 def test_refuses_unequal_numbers_of_images():
     with pytest.raises(ValueError, match="1 predictions do not belong to 2 images"):
         coco_metrics([found()], [there(), there()])
-
-
-def test_reads_coco_annotations(tmp_path):
-    path = tmp_path / "instances.json"
-    document = {
-        "categories": [{"id": 18, "name": "dog"}, {"id": 1, "name": "person"}],
-        "images": [
-            {"id": 7, "file_name": "b.jpg", "height": 20, "width": 30},
-            {"id": 3, "file_name": "a.jpg", "height": 40, "width": 50},
-        ],
-        "annotations": [
-            {"id": 5, "image_id": 3, "category_id": 18, "bbox": [1, 2, 10, 20], "area": 150.5, "iscrowd": 0},
-            {"id": 9, "image_id": 3, "category_id": 1, "bbox": [0, 0, 5.5, 5], "area": 9, "iscrowd": 1},
-        ],
-    }
-    path.write_text(json.dumps(document))
-    empty, full = read_coco(path)
-    assert (empty.file_name, empty.height, empty.width) == ("b.jpg", 20, 30)
-    assert empty.truth.boxes_xyxy.shape == (0, 4)
-    assert full.truth.labels == ("dog", "person")
-    assert full.truth.boxes_xyxy.tolist() == [[1, 2, 11, 22], [0, 0, 5.5, 5]]
-    assert full.truth.crowd.tolist() == [False, True]
-    assert full.truth.areas.tolist() == [150.5, 9]
-
-
-@pytest.mark.parametrize("text", ["[]", "{}", "no json", '{"images": [], "categories": [], "annotations": 3}'])
-def test_refuses_other_files(tmp_path, text):
-    path = tmp_path / "other.json"
-    path.write_text(text)
-    with pytest.raises(ValueError, match="not a COCO annotation file"):
-        read_coco(path)

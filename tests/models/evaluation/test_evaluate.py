@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from models.config import AttentionConfig
+from models.data.coco import GroundTruth
 from models.detector import Detector
-from models.evaluation.coco_metrics import GroundTruth, coco_metrics
+from models.evaluation.coco_metrics import coco_metrics
 from models.evaluation.evaluate import evaluate
 from models.evaluation.samples import PageSamples, Sample
 

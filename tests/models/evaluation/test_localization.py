@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from models.data.coco import GroundTruth
 from models.detections import Detections
-from models.evaluation.coco_metrics import GroundTruth, coco_metrics
+from models.evaluation.coco_metrics import coco_metrics
 from models.evaluation.localization import localized
 
 TRUTH = GroundTruth(np.array([[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10]]), ("a", "b", "a"))

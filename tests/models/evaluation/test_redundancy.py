@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from models.data.coco import GroundTruth
 from models.detector import Detector
 from models.evaluation.attention_inputs import attention_inputs
-from models.evaluation.coco_metrics import GroundTruth
 from models.evaluation.redundancy import STEPS, attention_maps, map_distances, redundancy
 from models.evaluation.samples import PageSamples
 from models.evaluation.side_by_side import backbone

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from models.data.coco import GroundTruth
 from models.detections import Detections
-from models.evaluation.coco_metrics import GroundTruth, coco_metrics
+from models.evaluation.coco_metrics import coco_metrics
 from models.evaluation.resampling import chance, resampled_ap
 from models.evaluation.samples import PageSamples
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.evaluation.coco_metrics import read_coco
+from models.data.coco import read_coco
 from models.evaluation.samples import CocoSamples, PageSamples, page_truth
 from models.training.page_stream import held_out_pages
 from models.training.pages import LABELS

@@ -5,9 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
+from models.data.coco_files import CocoFiles
 from models.training.coco_dataset import CocoDataset, read_labels
-from models.training.coco_images import read_rgb
-from models.training.coco_layout import CocoFiles, find_coco, training_files
 
 
 @pytest.fixture
@@ -102,78 +101,3 @@ def test_what_is_not_coco_is_refused_by_name(files, changes):
     rewrite(files, **changes)
     with pytest.raises(ValueError, match=r"instances\.json"):
         CocoDataset.read(files)
-
-
-@pytest.mark.parametrize("orientation", [3, 6])
-def test_orientation_counts_only_where_the_annotated_size_asks_for_it(tmp_path, orientation):
-    image = Image.new("RGB", (40, 20), "black")
-    image.paste((255, 255, 255), (0, 0, 20, 20))
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    image.save(tmp_path / "turned.png", exif=exif)
-    stored = read_rgb(tmp_path / "turned.png", 20, 40)
-    assert stored[0, 0, 0] == 255
-    assert stored[-1, -1, 0] == 0
-    if orientation == 6:
-        turned = read_rgb(tmp_path / "turned.png", 40, 20)
-        assert (turned[0, :, 0] == 255).all()
-        assert (turned[-1, :, 0] == 0).all()
-    else:
-        with pytest.raises(ValueError, match="turned"):
-            read_rgb(tmp_path / "turned.png", 40, 20)
-
-
-@pytest.mark.parametrize(("mode", "kind"), [("L", "PNG"), ("P", "PNG"), ("CMYK", "JPEG"), ("1", "PNG"), ("LA", "PNG")])
-def test_every_mode_becomes_rgb(tmp_path, mode, kind):
-    path = tmp_path / "image"
-    Image.new("RGB", (9, 5), (255, 255, 255)).convert(mode).save(path, kind)
-    pixels = read_rgb(path, 5, 9)
-    assert pixels.shape == (5, 9, 3)
-    assert pixels.dtype == np.uint8
-    assert pixels.min() > 250
-
-
-def test_transparency_lies_on_white_and_sixteen_bits_are_scaled(tmp_path):
-    Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(tmp_path / "clear.png")
-    assert (read_rgb(tmp_path / "clear.png", 4, 4) == 255).all()
-    Image.fromarray(np.full((4, 4), 128 * 257, np.uint16)).save(tmp_path / "deep.png")
-    assert (read_rgb(tmp_path / "deep.png", 4, 4) == 128).all()
-    Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "float.tiff")
-    with pytest.raises(ValueError, match="no defined white"):
-        read_rgb(tmp_path / "float.tiff", 4, 4)
-
-
-def test_cocos_own_layout(tmp_path, write_coco):
-    train = write_coco(tmp_path / "annotations/instances_train2017.json", tmp_path / "train2017")
-    assert find_coco(tmp_path, "val") is None
-    val = write_coco(tmp_path / "annotations/instances_val2017.json", tmp_path / "images/val2017", count=2)
-    assert training_files(tmp_path) == CocoFiles(train, tmp_path / "train2017")
-    assert find_coco(tmp_path, "val") == CocoFiles(val, tmp_path / "images/val2017")
-
-
-def test_a_folder_for_each_split(tmp_path, write_coco):
-    name = "_annotations.coco.json"
-    for folder in ("train", "valid", "test"):
-        write_coco(tmp_path / folder / name, tmp_path / folder, count=2)
-    (tmp_path / "train/other.json").write_text("{}")
-    assert training_files(tmp_path) == CocoFiles(tmp_path / "train" / name, tmp_path / "train")
-    assert find_coco(tmp_path, "val") == CocoFiles(tmp_path / "valid" / name, tmp_path / "valid")
-
-
-def test_one_file_beside_its_images_is_for_training(tmp_path, write_coco):
-    file = write_coco(tmp_path / "all.json", tmp_path / "images")
-    assert training_files(tmp_path) == CocoFiles(file, tmp_path / "images")
-    assert find_coco(tmp_path, "val") is None
-    (tmp_path / "second.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"all\.json, second\.json"):
-        training_files(tmp_path)
-
-
-def test_folders_without_data_say_what_was_expected(tmp_path, write_coco):
-    with pytest.raises(FileNotFoundError, match="instances_train2017"):
-        training_files(tmp_path)
-    with pytest.raises(FileNotFoundError, match="is not a folder"):
-        training_files(tmp_path / "nowhere")
-    write_coco(tmp_path / "annotations/instances_train2017.json", tmp_path / "elsewhere")
-    with pytest.raises(FileNotFoundError, match="train2017 or"):
-        training_files(tmp_path)

@@ -3,9 +3,9 @@ from collections import Counter
 import pytest
 import torch
 
+from models.data.coco_files import CocoFiles
 from models.training.augmentations import Augmentation
 from models.training.coco_dataset import CocoDataset
-from models.training.coco_layout import CocoFiles
 from models.training.coco_stream import CocoStream
 
 AUGMENTATION = Augmentation((32, 40), 80, (32, 36), (20, 30))

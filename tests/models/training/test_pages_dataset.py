@@ -1,8 +1,8 @@
 import numpy as np
 import torch
 
+from models.data.coco_files import find_coco, training_files
 from models.training.coco_dataset import CocoDataset
-from models.training.coco_layout import find_coco, training_files
 from models.training.page_stream import HELD_OUT_SEEDS
 from models.training.pages import LABELS, render_page
 from models.training.pages_dataset import write_pages

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from models.config import AttentionConfig
+from models.data.coco import GroundTruth
 from models.detector import Detector
-from models.evaluation.coco_metrics import GroundTruth, coco_metrics
+from models.evaluation.coco_metrics import coco_metrics
 from models.training.validation import as_values, validate
 
 EXACT, ACT = AttentionConfig.exact(), AttentionConfig.act(16, 2.0)
