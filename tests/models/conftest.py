@@ -32,6 +32,16 @@ def published_weights() -> Callable[[dict[str, tuple[int, ...]]], dict[str, Tens
 
 
 @pytest.fixture(scope="session")
+def attention_rounding() -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Return a function of q, k, v [..., D] that bounds, element by element, the rounding of softmax(q kᵀ / sqrt(D)) v.
+
+    For any order of summation, so on any CPU: sums in float32 at least, results and a half type's weights in q's
+    dtype, exponentials to 20 units in the last place (PyTorch's fused kernel takes fast ones).
+    """
+    return _attention_rounding
+
+
+@pytest.fixture(scope="session")
 def write_coco() -> Callable[..., Path]:
     """Return a function (json path, image folder, count=5, **changes to the document) that returns the json path.
 
@@ -64,6 +74,30 @@ def write_coco() -> Callable[..., Path]:
         return annotations
 
     return write
+
+
+def _attention_rounding(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    stored = torch.finfo(q.dtype).eps / 2
+    unit = min(stored, torch.finfo(torch.float32).eps / 2)
+    q, k, v, tiny = q.double(), k.double(), v.double(), torch.finfo(q.dtype).tiny
+    scale = q.shape[-1] ** -0.5
+    weights = torch.softmax(q @ k.mT * scale, -1)
+    products = q.abs() @ k.abs().mT * scale
+    # Of a weight, relative: the dot product, the scale, the distance from the largest logit, the exponential.
+    off = _gamma(q.shape[-1], unit) * products + 4 * unit * (products + products.amax(-1, keepdim=True)) + 40 * unit
+    off = weights * (off + (stored if stored > unit else 0))
+    values = weights @ v
+    # A weight that is off moves the mean by its value's distance from the mean.
+    through_weights = off @ v.abs() + off.sum(-1, keepdim=True) * values.abs()
+    # Both sums over the keys, and rescaling as keys stream past a block of sixteen or more at a time.
+    sums = 3 * _gamma(k.shape[-2], unit) * (weights @ v.abs())
+    underflow = tiny * stored * v.abs().sum(-2, keepdim=True)
+    return through_weights + sums + 2 * stored * values.abs() + underflow + tiny
+
+
+def _gamma(terms: int, unit: float) -> float:
+    """Relative rounding of a sum of so many products, in any order (Higham, Accuracy and Stability, lemma 3.1)."""
+    return terms * unit / (1 - terms * unit)
 
 
 def recipe_weights(shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
