@@ -17,9 +17,11 @@ from models.detector import Detector, DeviceOutOfMemory
 from service import routes_detect, routes_status
 from service.batcher import BatchLimits
 from service.errors import WorkerDead
+from service.head_requests import HeadAsGet
 from service.inference_worker import InferenceWorker
 from service.metrics import Metrics, WorkerMetrics
 from service.middleware import RequestObserver, UnreadBody
+from service.path_prefix import PathPrefix
 from service.pipeline import Pipeline, Task
 from service.problems import install_error_handlers
 from service.readiness import Admission, DeviceProbe, Readiness
@@ -89,7 +91,10 @@ def create_app(settings: Settings, detector: Detector) -> FastAPI:
     if settings.allowed_origins:
         _allow_origins(app, settings.allowed_origins)
     app.add_middleware(RequestObserver, metrics=metrics)
-    app.add_middleware(UnreadBody)  # outermost: it lingers when all else is done
+    app.add_middleware(UnreadBody)  # it lingers when all else is done
+    app.add_middleware(HeadAsGet)  # around all that looks at the method: it sees a GET
+    if settings.root_path:
+        app.add_middleware(PathPrefix, prefix=settings.root_path)
     _document_problems(app)
     return app
 

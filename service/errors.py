@@ -94,6 +94,15 @@ class UnsupportedImageType(ServiceError):
     status, type, title = 415, "unsupported-image-type", "This is not an image type that the service reads"
 
 
+class UnsupportedEncoding(ServiceError):
+    """A body that is compressed once more, by `Content-Encoding`."""
+
+    status, type, title = 415, "unsupported-encoding", "This Content-Encoding is not read"
+
+    def __init__(self, detail: str | None = None, **members: Any) -> None:
+        super().__init__(detail, headers={"Accept-Encoding": "identity"}, **members)
+
+
 class UndecodableImage(ServiceError):
     """Of a format that the service reads, but truncated or corrupt."""
 
@@ -136,9 +145,12 @@ class NotReady(ServiceError):
 
 
 class Draining(ServiceError):
-    """The service is shutting down: it answers what it has accepted and takes no more."""
+    """The service is shutting down: it answers what it has accepted and takes no more, also on this connection."""
 
     status, type, title = 503, "draining", "The service is shutting down"
+
+    def __init__(self, detail: str | None = None, **members: Any) -> None:
+        super().__init__(detail, headers={"Connection": "close"}, **members)
 
 
 class WorkerDead(ServiceError):

@@ -27,7 +27,10 @@ def http_protocol(limits: ConnectionLimits) -> type[H11Protocol]:
     """Return the protocol class for uvicorn."""
 
     class BoundedProtocol(H11Protocol):
-        """Closes connections that never send a whole head or never take their answer; tells of broken ones."""
+        """Closes connections that never send a whole head or never take their answer; tells of broken ones.
+
+        Connections that rest between two requests have uvicorn's keep-alive timer, and make room for new ones.
+        """
 
         LIMITS: Final = limits
 
@@ -36,7 +39,7 @@ def http_protocol(limits: ConnectionLimits) -> type[H11Protocol]:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            if len(self.connections) > self.LIMITS.connections:
+            if len(self.connections) > self.LIMITS.connections and not self._make_room():
                 transport.abort()
                 return
             transport.set_write_buffer_limits(high=0)  # paused: there is something that the caller has not taken
@@ -45,6 +48,12 @@ def http_protocol(limits: ConnectionLimits) -> type[H11Protocol]:
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
             self._watch_head()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:  # the next head has begun
+                self._unset_keepalive_if_required()
+                self._watch_head()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_watching()
@@ -58,6 +67,17 @@ def http_protocol(limits: ConnectionLimits) -> type[H11Protocol]:
         def resume_writing(self) -> None:
             self._answer_taken()
             super().resume_writing()
+
+        def _make_room(self) -> bool:
+            """Close the connection that has rested the longest since its last answer, if any rests."""
+            timers = {other: getattr(other, "timeout_keep_alive_task", None) for other in self.connections}
+            resting = {other: timer.when() for other, timer in timers.items() if timer is not None}
+            if not resting:
+                return False
+            longest: H11Protocol = min(resting, key=resting.__getitem__)  # type: ignore[assignment]
+            longest.timeout_keep_alive_handler()
+            self.connections.discard(longest)  # its place is free now, its end comes with the loop's next turn
+            return True
 
         def _answer_taken(self) -> None:
             if self._answer_timer is not None:

@@ -1,8 +1,13 @@
-"""Every metric of the service: its name, labels, unit and buckets, declared once, present from the start."""
+"""Every metric of the service: its name, labels, unit and buckets, declared once, present from the start.
+
+A histogram is what somebody looks at by bucket (the dashboard, the rules); where means do, a summary has two series.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import gzip
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import (
@@ -12,8 +17,10 @@ from prometheus_client import (
     GCCollector,
     Histogram,
     Info,
+    Metric,
     PlatformCollector,
     ProcessCollector,
+    Summary,
 )
 from prometheus_client.exposition import choose_encoder
 
@@ -49,6 +56,8 @@ _REQUEST_SECONDS: Final = (
 _STAGE_SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _IMAGES: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _RATIO: Final = (0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1)
+_GZIP_LEVEL: Final = 6
+_NEVER: Final = re.compile(r"q\s*=\s*0(\.0*)?")
 _POSITIONS: Final = (1, 4, 16, 32, 64, 128, 256, 512, 768, 1024, 1536, 2048, 3072, 4096, 8192, 16384)
 
 
@@ -56,7 +65,7 @@ class Metrics:
     """The metrics of one app, in a registry of its own. Thread-safe. All units are base units."""
 
     def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
+        self.registry = registry = _Registry()
         self.request_duration = Histogram(
             "act_detr_request_duration_seconds",
             "Time from a request's headers to the end of its answer.",
@@ -78,10 +87,9 @@ class Metrics:
             buckets=_IMAGES,
             registry=registry,
         )
-        self.padding_ratio = Histogram(
+        self.padding_ratio = Summary(
             "act_detr_padding_ratio",
             "Share of a batch that padding to one size would add; the model itself pads nothing.",
-            buckets=_RATIO,
             registry=registry,
         )
         self.ready = Gauge(
@@ -112,11 +120,10 @@ class Metrics:
             buckets=_POSITIONS,
             registry=registry,
         )
-        self.clusters = Histogram(
+        self.clusters = Summary(
             "act_detr_clusters",
             "Clusters C of an encoder layer that clusters, per image: the mean over its heads.",
             ("attention", "layer"),
-            buckets=_POSITIONS,
             registry=registry,
         )
         self.cluster_ratio = Histogram(
@@ -126,10 +133,9 @@ class Metrics:
             buckets=_RATIO,
             registry=registry,
         )
-        self.tangent_centres = Histogram(
+        self.tangent_centres = Summary(
             "act_detr_tangent_centres",
             "Points of a head at which tangent attention takes tangents, per image.",
-            buckets=_POSITIONS,
             registry=registry,
         )
         self.detections = Counter(
@@ -211,10 +217,35 @@ class Metrics:
         for label in labels:
             self.detections.labels(label).inc()
 
-    def render(self, accept: str) -> tuple[bytes, str]:
-        """Return the exposition and its media type: OpenMetrics where `accept` asks for it, else text."""
+    def render(self, accept: str, accept_encoding: str = "") -> tuple[bytes, dict[str, str]]:
+        """Return the exposition and its headers: OpenMetrics where `accept` asks for it, else text.
+
+        Gzipped where `accept_encoding`, the request's header, allows gzip by name.
+        """
         encode, media_type = choose_encoder(accept)
-        return encode(self.registry), media_type
+        headers = {"Content-Type": media_type, "Vary": "Accept, Accept-Encoding"}
+        body = encode(self.registry)
+        if not _allows_gzip(accept_encoding):
+            return body, headers
+        return gzip.compress(body, _GZIP_LEVEL, mtime=0), headers | {"Content-Encoding": "gzip"}
+
+
+class _Registry(CollectorRegistry):
+    """Leaves out when each series was made: Prometheus does not ask, and it is a series more for every series."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the families."""
+        for family in super().collect():
+            family.samples = [row for row in family.samples if not row.name.endswith("_created")]
+            yield family
+
+
+def _allows_gzip(accept_encoding: str) -> bool:
+    for choice in accept_encoding.lower().split(","):
+        name, *options = (part.strip() for part in choice.split(";"))
+        if name == "gzip":
+            return not any(_NEVER.fullmatch(option) for option in options)
+    return False
 
 
 class WorkerMetrics:

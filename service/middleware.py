@@ -11,6 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import ClientClosed, InternalError
+from service.head_requests import ASKED_METHOD
 from service.metrics import NO_ATTENTION, Metrics
 from service.problems import problem_response
 from service.request_log import log_request
@@ -91,7 +92,8 @@ class _Exchange:
         elif record.error is not None:
             self._metrics.rejected.labels(record.error).inc()
         quiet = record.attention == NO_ATTENTION and record.bytes_read == 0 and status < 400
-        log_request(record, self._scope["method"], route, status, quiet=quiet)
+        method = self._scope["state"].get(ASKED_METHOD, self._scope["method"])
+        log_request(record, method, route, status, quiet=quiet)
 
 
 class UnreadBody:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -14,12 +12,14 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
+from service.base64_text import decode_base64, longest_text
 from service.errors import (
     BadParameter,
     ClientClosed,
     MalformedRequest,
     RequestTimeout,
     TooManyBytes,
+    UnsupportedEncoding,
     UnsupportedImageType,
 )
 
@@ -32,7 +32,8 @@ _RAW_TYPES: Final = ("", "application/octet-stream", "application/x-www-form-url
 _ENVELOPE: Final = 64 * 1024
 """Bytes allowed for part headers and boundaries, or for JSON around the base64 text."""
 _MOST_JSON_VALUES: Final = 100
-"""Base64 has neither commas nor brackets; elsewhere each of them may become an object of many times its bytes."""
+"""Base64 has neither commas nor brackets, a data URL has one; elsewhere each may become an object of many times its
+bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,9 @@ async def read_image(request: Request, limits: BodyLimits) -> bytes:
     """Return the one image of the body.
 
     Raises TooManyBytes, MalformedRequest, BadParameter (not one image), UnsupportedImageType (of the body),
-    RequestTimeout, ClientClosed.
+    UnsupportedEncoding, RequestTimeout, ClientClosed.
     """
+    _refuse_encodings(request)
     media_type, options = _content_type(request)
     most = limits.image_bytes
     if media_type == "multipart/form-data":
@@ -59,8 +61,8 @@ async def read_image(request: Request, limits: BodyLimits) -> bytes:
             raise BadParameter(f"The form has no field `{FIELD}`.", parameter=FIELD)
         return images[0]
     if media_type == "application/json":
-        body = await _read_all(request, 4 * (most + 2) // 3 + _ENVELOPE, limits.seconds)
-        return await asyncio.to_thread(_from_json, body)  # the longest takes a fifth of a second
+        body = await _read_all(request, longest_text(most) + _ENVELOPE, limits.seconds)
+        return await asyncio.to_thread(_from_json, body, most)  # the longest takes a fifth of a second
     if media_type in _RAW_TYPES or media_type.startswith("image/"):
         return await _read_all(request, most, limits.seconds)
     raise UnsupportedImageType(
@@ -71,6 +73,7 @@ async def read_image(request: Request, limits: BodyLimits) -> bytes:
 
 async def read_images(request: Request, limits: BodyLimits) -> list[bytes]:
     """Return the images of a multipart body, in order, at least one. Raises what `read_image` raises."""
+    _refuse_encodings(request)
     media_type, options = _content_type(request)
     if media_type != "multipart/form-data":
         raise UnsupportedImageType(f"A batch is a multipart form with fields named `{FIELD}`.")
@@ -78,6 +81,16 @@ async def read_images(request: Request, limits: BodyLimits) -> list[bytes]:
     if not images:
         raise BadParameter(f"The form has no field `{FIELD}`.", parameter=FIELD)
     return images
+
+
+def _refuse_encodings(request: Request) -> None:
+    """Refuse compressed bodies: images are compressed as they are, and what unpacks itself has to be bounded."""
+    named = ",".join(request.headers.getlist("content-encoding")).lower().split(",")
+    encodings = [name for name in map(str.strip, named) if name not in ("", "identity")]
+    if encodings:
+        raise UnsupportedEncoding(
+            f"A body with Content-Encoding {', '.join(encodings)[:100]!r} is not read: send the image as it is."
+        )
 
 
 def _content_type(request: Request) -> tuple[str, dict[bytes, bytes]]:
@@ -116,7 +129,7 @@ async def _read_all(request: Request, limit: int, seconds: float) -> bytes:
     return bytes(body)
 
 
-def _from_json(body: bytes) -> bytes:
+def _from_json(body: bytes, most: int) -> bytes:
     if sum(body.count(sign) for sign in (b",", b"[", b"{")) > _MOST_JSON_VALUES:
         raise MalformedRequest(f'JSON must be {{"{FIELD}": "<base64>"}}: this has too many values.')
     try:
@@ -126,10 +139,7 @@ def _from_json(body: bytes) -> bytes:
     encoded = document.get(FIELD) if isinstance(document, dict) else None
     if not isinstance(encoded, str) or len(document) != 1:
         raise BadParameter(f'JSON must be {{"{FIELD}": "<base64>"}} and nothing else.', parameter=FIELD)
-    try:
-        return base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise MalformedRequest(f"`{FIELD}` is not base64.") from error
+    return decode_base64(encoded, name=FIELD, most=most)
 
 
 async def _read_parts(

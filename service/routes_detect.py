@@ -25,6 +25,7 @@ from service.errors import (
     TooManyPixels,
     Unauthorized,
     UndecodableImage,
+    UnsupportedEncoding,
     UnsupportedImageType,
     WorkerDead,
 )
@@ -57,6 +58,7 @@ _ERRORS: Final = documented(
     TooManyBytes,
     TooManyPixels,
     UnsupportedImageType,
+    UnsupportedEncoding,
     UndecodableImage,
     BadParameter,
     QueueFull,
@@ -77,7 +79,8 @@ def _form(schema: dict[str, Any]) -> dict[str, Any]:
 _ONE_IMAGE: Final = {
     "requestBody": {
         "required": True,
-        "description": "One image: the body itself, a form field, or base64 in JSON.",
+        "description": "One image: the body itself, a form field, or base64 (a `data:` URL, too) in JSON. "
+        "Without Content-Encoding.",
         "content": {
             **dict.fromkeys(MEDIA_TYPES, _BINARY),
             "application/octet-stream": _BINARY,

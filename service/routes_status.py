@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from typing import Final
@@ -57,9 +58,10 @@ def _health(refusal: ServiceError | None) -> Health:
 
 @router.get("/metrics", tags=["health"], summary="Metrics for Prometheus", response_class=Response)
 async def metrics(request: Request) -> Response:
-    """Every metric of the service, as text or OpenMetrics."""
-    body, media_type = request.app.state.metrics.render(request.headers.get("accept", ""))
-    return Response(body, headers={"Content-Type": media_type})
+    """Every metric of the service, as text or OpenMetrics, gzipped where `Accept-Encoding` allows it."""
+    wishes = (", ".join(request.headers.getlist(name)) for name in ("accept", "accept-encoding"))
+    body, headers = request.app.state.metrics.render(*wishes)
+    return Response(body, headers=headers)
 
 
 @router.get(
@@ -95,15 +97,15 @@ async def model(request: Request) -> ModelCard:
 
 
 @router.get("/", include_in_schema=False)
-async def page() -> Response:
+async def page(request: Request) -> Response:
     """Return the web page."""
-    return _static("index.html", "text/html; charset=utf-8")
+    return _page(request, "index.html")
 
 
 @router.get("/docs", include_in_schema=False)
-async def docs() -> Response:
-    """Return the API's documentation: a page of ours draws it from /openapi.json, without a network."""
-    return _static("docs.html", "text/html; charset=utf-8")
+async def docs(request: Request) -> Response:
+    """Return the API's documentation: a page of ours draws it from openapi.json, without a network."""
+    return _page(request, "docs.html")
 
 
 @router.get("/static/{name}", include_in_schema=False)
@@ -111,11 +113,22 @@ async def static(name: str) -> Response:
     """Return a style or script of the pages."""
     if name not in STATIC_TYPES:
         raise NotFound
-    return _static(name, STATIC_TYPES[name])
+    return _response(_content(name), STATIC_TYPES[name])
 
 
-def _static(name: str, media_type: str) -> Response:
-    content = files("service").joinpath("static", name).read_bytes()
+def _page(request: Request, name: str) -> Response:
+    """Return a page. Its addresses are relative; where the prefix is known, they are so to that."""
+    content, prefix = _content(name), request.scope.get("root_path", "")
+    if prefix:
+        content = content.replace(b"<head>", f'<head>\n<base href="{escape(prefix.rstrip("/"))}/">'.encode(), 1)
+    return _response(content, "text/html; charset=utf-8")
+
+
+def _content(name: str) -> bytes:
+    return files("service").joinpath("static", name).read_bytes()
+
+
+def _response(content: bytes, media_type: str) -> Response:
     return Response(content, headers={"Content-Type": media_type, "Cache-Control": "no-cache"})
 
 

@@ -81,6 +81,7 @@ def build_server(app: FastAPI, settings: Settings) -> DrainingServer:
         access_log=False,
         server_header=False,
         h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
+        timeout_keep_alive=settings.keepalive_timeout_s,  # type: ignore[arg-type]  # seconds, whole or not
         timeout_graceful_shutdown=_LAST_BYTES_SECONDS,
     )
     return DrainingServer(config, app.state.readiness, app.state.admission, settings.drain_seconds)

@@ -21,6 +21,8 @@ PILLOW_PIXEL_GUARD: Final = 89_478_485
 """Above this many pixels Pillow itself begins to refuse images."""
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.\-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?")
 
+_PATH: Final = re.compile(r"(/[A-Za-z0-9._~-]+)*")
+
 
 class BadSettings(Exception):
     """An environment variable has a value that is not allowed; the message names each, one a line."""
@@ -95,6 +97,11 @@ class Settings(BaseSettings):
         description="Web origins (`https://example.org`) whose pages may call from a browser, comma-separated, or `*`; "
         "empty: none.",
     )
+    root_path: str = Field(
+        "",
+        description="Path under which a proxy offers the service (`/vision`), whether or not it strips it; "
+        "empty: the root.",
+    )
     max_batch: int | None = Field(
         None,
         ge=1,
@@ -135,6 +142,13 @@ class Settings(BaseSettings):
     )
     body_timeout_s: float = Field(30, gt=0, le=3600, description="Longest time that a body may take to arrive.")
     header_timeout_s: float = Field(10, gt=0, le=3600, description="Longest time that headers may take to arrive.")
+    keepalive_timeout_s: float = Field(
+        75,
+        gt=0,
+        le=3600,
+        description="Longest time that a connection may rest between two requests; "
+        "longer than the proxy in front keeps its own.",
+    )
     answer_timeout_s: float = Field(
         60, gt=0, le=3600, description="Longest time that callers may take to receive an answer."
     )
@@ -183,6 +197,14 @@ class Settings(BaseSettings):
         if wrong := [origin for origin in _split(value) if origin != "*" and not _ORIGIN.fullmatch(origin)]:
             raise ValueError(f"{wrong[0]} is no origin: scheme://host[:port], in lower case, no path")
         return value
+
+    @field_validator("root_path")
+    @classmethod
+    def _root_is_a_path(cls, value: str) -> str:
+        path = value.rstrip("/")
+        if not _PATH.fullmatch(path) or {".", ".."} & set(path.split("/")):
+            raise ValueError("a path begins with /, has letters, digits, - . _ ~ and no empty, . or .. part")
+        return path
 
     @field_validator("log_level", "log_format", "attention", "device", "precision", mode="before")
     @classmethod

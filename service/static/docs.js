@@ -44,7 +44,7 @@ function example(title, value) {
 
 function curl(method, path) {
   const body = path === "/detect" ? " --data-binary @image.jpg" : path === "/detect/batch" ? " -F image=@a.jpg -F image=@b.png" : "";
-  return `curl${body} '${location.origin}${path}'`;
+  return `curl${body} '${new URL(path.slice(1), document.baseURI)}'`;
 }
 
 function operation(method, path, about) {
@@ -73,7 +73,7 @@ function operation(method, path, about) {
 }
 
 async function main() {
-  const api = await (await fetch("/openapi.json")).json();
+  const api = await (await fetch("openapi.json")).json();
   document.getElementById("version").textContent = api.info.version;
   document.getElementById("description").append(element("span", api.info.description));
   const operations = Object.entries(api.paths).flatMap(([path, methods]) =>

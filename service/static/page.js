@@ -44,7 +44,7 @@ async function failure(response) {
 }
 
 async function loadModel() {
-  const response = await fetch("/model", { headers: headers() });
+  const response = await fetch("model", { headers: headers() });
   if (!response.ok) return show(await failure(response));
   const card = await response.json();
   labels = card.labels;
@@ -83,7 +83,7 @@ async function detect() {
   if (attention() === "tangent") query.set("C", $("cluster-count").value);
   $("view").classList.add("busy");
   try {
-    const response = await fetch("/detect?" + query, {
+    const response = await fetch("detect?" + query, {
       method: "POST", body: picture, signal: mine.signal,
       headers: { "content-type": "application/octet-stream", ...headers() },
     });

@@ -29,6 +29,7 @@ STATUS_OF = {
     "too-many-bytes": 413,
     "too-many-pixels": 413,
     "unsupported-image-type": 415,
+    "unsupported-encoding": 415,
     "undecodable-image": 422,
     "bad-parameter": 422,
     "queue-full": 429,

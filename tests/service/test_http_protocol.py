@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from typing import Any
 
 import pytest
@@ -32,6 +33,9 @@ def test_a_head_that_never_ends_is_hung_up_on(start: Any, data: bytes) -> None:
         assert server.client.get("/livez").status_code == 200
 
 
+GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
 def impatient(server: Any) -> socket.socket:
     """Connect, for less time than the keep-alive timeout takes."""
     return socket.create_connection(("127.0.0.1", server.port), timeout=4)
@@ -44,6 +48,59 @@ def test_a_second_head_that_never_ends_is_hung_up_on(start: Any) -> None:
         connection.sendall(b"GET /li")
         while connection.recv(65536):
             pass
+
+
+def test_a_second_head_that_begins_with_the_first_is_hung_up_on(start: Any) -> None:
+    with start(header_timeout_s=0.2) as server, impatient(server) as connection:
+        connection.sendall(GET + b"GET /li")
+        while connection.recv(65536):
+            pass
+
+
+def ask(connection: socket.socket) -> None:
+    """Send a request over a connection that goes on, and take all of its answer."""
+    connection.sendall(GET)
+    answer = b""
+    while not answer.endswith(b'{"status":"ok"}'):
+        answer += connection.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 200")
+
+
+def test_a_resting_connection_is_kept_for_the_next_request(start: Any) -> None:
+    with start(header_timeout_s=0.2) as server, impatient(server) as connection:
+        for _ in range(2):
+            ask(connection)
+            time.sleep(0.5)  # longer than a head may take
+        (resting,) = [other for other in server.server.server_state.connections if other.timeout_keep_alive_task]
+        assert resting.timeout_keep_alive_task.when() - resting.loop.time() > 60  # a minute is what proxies keep theirs
+
+
+def test_a_connection_rests_as_long_as_is_set(start: Any) -> None:
+    with start(keepalive_timeout_s=0.2) as server, impatient(server) as connection:
+        ask(connection)
+        assert connection.recv(65536) == b""  # closed by the server
+
+
+def test_resting_connections_make_room_for_new_ones(start: Any) -> None:
+    head = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with start(max_connections=2) as server, impatient(server) as oldest, impatient(server) as newer:
+        for connection in (oldest, newer):
+            ask(connection)
+        assert server.raw(head).startswith(b"HTTP/1.1 200")
+        assert oldest.recv(65536) == b""
+        ask(newer)
+
+
+def test_busy_connections_make_no_room(start: Any, detector: Any, png: bytes) -> None:
+    with start(max_connections=1) as server, impatient(server) as connection:
+        detector.gate.clear()
+        post = f"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: {len(png)}\r\n\r\n".encode()
+        ask(connection)
+        connection.sendall(post + png)
+        server.eventually(lambda: detector.entered == 1)
+        assert server.raw(GET) == b""
+        detector.gate.set()
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
 
 
 def test_broken_chunks_never_reach_the_detector(start: Any, detector: Any) -> None:

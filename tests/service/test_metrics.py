@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import gzip
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from models.config import AttentionConfig
 from service.errors import all_errors
 from service.metrics import STAGES, Metrics, WorkerMetrics
 
+DEPLOY = Path(__file__).parents[2] / "deploy"
 FAMILIES = {
     "act_detr_request_duration_seconds",
     "act_detr_stage_duration_seconds",
@@ -87,6 +92,47 @@ def test_openmetrics_where_it_is_asked_for(service: Any) -> None:
     assert plain.headers["content-type"].startswith("text/plain")
     assert modern.headers["content-type"].startswith("application/openmetrics-text")
     assert modern.text.rstrip().endswith("# EOF")
+
+
+@pytest.mark.parametrize("accept", ["", "application/openmetrics-text; version=1.0.0"])
+@pytest.mark.parametrize(
+    ("wishes", "packed"),
+    [
+        (["gzip"], True),
+        (["gzip, deflate, br"], True),
+        (["br", "GZIP;q=0.5"], True),
+        (["identity"], False),
+        ([], False),
+        (["*"], False),
+        (["gzip;q=0"], False),
+        (["br, gzip ; q=0.000"], False),
+        (["gzipped"], False),
+    ],
+)
+def test_gzip_where_it_is_asked_for(service: Any, accept: str, wishes: list[str], packed: bool) -> None:
+    lines = [b"GET /metrics HTTP/1.1", b"Host: x", b"Connection: close", b"Accept: " + accept.encode()]
+    lines += [b"Accept-Encoding: " + wish.encode() for wish in wishes]
+    head, _, body = service.raw(b"\r\n".join([*lines, b"", b""])).partition(b"\r\n\r\n")
+    assert (b"content-encoding: gzip" in head.lower()) == packed
+    assert b"vary: accept, accept-encoding" in head.lower()
+    assert f"content-length: {len(body)}".encode() in head.lower()
+    text = gzip.decompress(body) if packed else body
+    assert b"act_detr_ready 1.0" in text
+    assert (b"openmetrics-text" in head) == text.endswith(b"# EOF\n") == bool(accept)
+    assert not packed or len(body) < len(text) / 5
+
+
+def test_no_series_is_there_that_nobody_reads(service: Any) -> None:
+    """Histograms have many: each is asked for by bucket somewhere. When a series began is asked for nowhere."""
+    asked = "".join(
+        file.read_text()
+        for file in (DEPLOY / "grafana/dashboards/act-detr.json", DEPLOY / "prometheus/rules/recording.yml")
+    )
+    families = list(service.app.state.metrics.registry.collect())
+    histograms = {family.name for family in families if family.type == "histogram"}
+    assert histograms == {name for name in histograms if f"{name}_bucket" in asked}
+    for accept in ("text/plain", "application/openmetrics-text"):
+        assert "_created" not in service.client.get("/metrics", headers={"accept": accept}).text
 
 
 def test_apps_do_not_share_metrics() -> None:

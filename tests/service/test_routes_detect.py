@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -86,8 +87,11 @@ def test_every_form_of_body_gets_the_same_answer(service: Any, png: bytes) -> No
         service.client.post("/detect", content=chunks()),
         service.client.post("/detect", files={"image": ('ümläut " name.png', png, "image/png")}),
         service.client.post("/detect", json={"image": base64.b64encode(png).decode()}),
+        service.client.post("/detect", json={"image": base64.encodebytes(png).decode()}),
+        service.client.post("/detect", json={"image": base64.urlsafe_b64encode(png).decode().rstrip("=")}),
+        service.client.post("/detect", json={"image": "data:image/png;base64," + base64.b64encode(png).decode()}),
     ]
-    assert [answer.status_code for answer in answers] == [200] * 4
+    assert [answer.status_code for answer in answers] == [200] * 7
     first, *others = [without_times(answer.json()) for answer in answers]
     assert all(other == first for other in others)
 
@@ -188,6 +192,8 @@ def test_limits(start: Any, encoded: Any) -> None:
         problem(post("/detect", content=iter([large[:100], large[100:]])), 413, "too-many-bytes")
         problem(post("/detect", files={"image": large}), 413, "too-many-bytes")
         problem(post("/detect", json={"image": base64.b64encode(large).decode()}), 413, "too-many-bytes")
+        assert post("/detect", json={"image": base64.encodebytes(small).decode()}).status_code == 200
+        problem(post("/detect", json={"image": "\n" * 100_000}), 413, "too-many-bytes")
     with start(max_pixels=899) as server:
         problem(server.client.post("/detect", content=large), 413, "too-many-pixels")
 
@@ -236,6 +242,46 @@ def test_bad_multipart(service: Any, png: bytes) -> None:
 def test_bad_json(service: Any, body: bytes, status: int) -> None:
     response = service.client.post("/detect", content=body, headers={"content-type": "application/json"})
     problem(response, status, "malformed-request" if status == 400 else "bad-parameter")
+
+
+@pytest.mark.parametrize("path", ["/detect", "/detect/batch"])
+@pytest.mark.parametrize(
+    ("named", "shown"),
+    [
+        ("gzip", "gzip"),
+        ("GZIP", "gzip"),
+        ("x-gzip", "x-gzip"),
+        ("deflate", "deflate"),
+        ("br", "br"),
+        ("zstd", "zstd"),
+        ("identity, gzip, br", "gzip, br"),
+        ("x" * 5000, "x" * 100),
+    ],
+)
+def test_a_compressed_body_is_refused_by_the_name_of_its_encoding(
+    service: Any, png: bytes, path: str, named: str, shown: str
+) -> None:
+    response = service.client.post(path, content=gzip.compress(png), headers={"content-encoding": named})
+    refused = problem(response, 415, "unsupported-encoding")
+    assert f"'{shown}'" in refused["detail"]
+    assert response.headers["accept-encoding"] == "identity"
+
+
+def test_an_encoding_of_a_second_header_is_seen(service: Any, png: bytes) -> None:
+    twice = [("content-encoding", "identity"), ("content-encoding", "gzip")]
+    problem(service.client.post("/detect", content=png, headers=twice), 415, "unsupported-encoding")
+
+
+@pytest.mark.parametrize("named", ["identity", "", "Identity, identity"])
+def test_the_encoding_that_changes_nothing_is_read(service: Any, png: bytes, named: str) -> None:
+    assert service.client.post("/detect", content=png, headers={"content-encoding": named}).status_code == 200
+
+
+def test_a_bomb_of_zeros_is_refused_unread(service: Any) -> None:
+    head = b"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\nContent-Encoding: gzip\r\n"
+    answer = service.raw(head + b"Expect: 100-continue\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 415")
+    assert b"100 Continue" not in answer
 
 
 def test_png_answer(service: Any, png: bytes) -> None:
@@ -394,6 +440,11 @@ def test_openapi_documents_bodies_and_errors(service: Any) -> None:
     )
     assert {"400", "401", "408", "413", "415", "422", "429", "500", "503", "504", "507"} <= set(detect["responses"])
     assert set(detect["responses"]["413"]["content"][PROBLEM]["examples"]) == {"too-many-bytes", "too-many-pixels"}
+    assert set(detect["responses"]["415"]["content"][PROBLEM]["examples"]) == {
+        "unsupported-image-type",
+        "unsupported-encoding",
+    }
+    assert {"image/avif", "image/jp2"} <= set(detect["requestBody"]["content"])
     assert "Problem" in document["components"]["schemas"]
     assert json.dumps(document).count("HTTPValidationError") == 0
     names = {parameter["name"] for parameter in detect["parameters"] if parameter["in"] == "query"}

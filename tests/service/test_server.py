@@ -17,6 +17,7 @@ def test_the_first_signal_drains(start: Any, detector: Any, png: bytes) -> None:
         server.server.handle_exit(signal.SIGTERM, None)
         refused = server.client.post("/detect", content=png)
         assert (refused.status_code, refused.json()["type"]) == (503, "draining")
+        assert refused.headers["connection"] == "close"  # a proxy's connection would be cut later, under a request
         assert server.client.get("/readyz").status_code == 503
         detector.gate.set()
         assert [answer.result().status_code for answer in accepted] == [200] * 4

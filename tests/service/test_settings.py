@@ -51,6 +51,12 @@ def test_empty_variable_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
         ("CORS_ORIGINS", "null"),
         ("ANSWER_TIMEOUT_S", "0"),
         ("MAX_CONNECTIONS", "0"),
+        ("KEEPALIVE_TIMEOUT_S", "0"),
+        ("ROOT_PATH", "vision"),
+        ("ROOT_PATH", "/a b"),
+        ("ROOT_PATH", "/a//b"),
+        ("ROOT_PATH", "/../b"),
+        ("ROOT_PATH", "https://example.org/vision"),
     ],
 )
 def test_bad_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -93,6 +99,10 @@ def test_keys_that_cannot_be_sent_are_refused_without_showing_them(monkeypatch: 
 )
 def test_batching_window_depends_on_the_device(device: str, given: float | None, seconds: float) -> None:
     assert load_settings(max_delay_ms=given).delay_seconds(device) == seconds
+
+
+def test_a_root_path_has_no_slash_at_its_end() -> None:
+    assert [load_settings(root_path=path).root_path for path in ("", "/", "/a/b", "/a/")] == ["", "", "/a/b", "/a"]
 
 
 def test_origins_are_split() -> None:
