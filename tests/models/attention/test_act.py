@@ -1,6 +1,5 @@
 import itertools
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,7 +9,8 @@ from models.attention.act import ActAttention
 from models.attention.exact import ExactAttention
 
 
-def qkv(images=2, heads=3, tokens=50, dim=16, scale=1.0, dtype=torch.float32):
+def qkv(images=2, heads=3, tokens=50, dim=16, scale=1.0, dtype=torch.float64):
+    """In float64, where rounding pushes no query over a hash plane or to another centre."""
     generator = torch.Generator().manual_seed(1)
     return [scale * torch.randn(images, heads, tokens, dim, generator=generator, dtype=dtype) for _ in range(3)]
 
@@ -21,8 +21,8 @@ def qkv(images=2, heads=3, tokens=50, dim=16, scale=1.0, dtype=torch.float32):
 )
 def test_equals_exact_as_r_goes_to_zero(images, heads, tokens, dim):
     q, k, v = qkv(images, heads, tokens, dim)
-    act = ActAttention(L=16, r=1e-5)(q, k, v)
-    torch.testing.assert_close(act.values, ExactAttention()(q, k, v).values, atol=1e-5, rtol=1e-4)
+    act = ActAttention(L=16, r=1e-9)(q, k, v)  # of 70 numbers two may well be as near as 1e-5
+    torch.testing.assert_close(act.values, ExactAttention()(q, k, v).values)
     assert act.cluster_counts.tolist() == [[tokens] * heads] * images
 
 
@@ -31,7 +31,7 @@ def test_one_cluster_attends_once():
     act = ActAttention(L=1, r=1e9)(q, k, v)
     expected = ExactAttention()(q.mean(2, keepdim=True), k, v).values.expand_as(q)
     assert act.cluster_counts.unique().tolist() == [1]
-    torch.testing.assert_close(act.values, expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(act.values, expected)
 
 
 def test_a_single_token_attends_to_itself():
@@ -80,13 +80,14 @@ def test_heads_and_images_cluster_by_themselves():
     assert part.cluster_counts.item() == whole.cluster_counts[1, 1].item()
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_other_dtypes(dtype):
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, pytest.param(torch.bfloat16, marks=pytest.mark.half)])
+def test_equals_exact_in_every_dtype_but_for_its_rounding(dtype, attention_rounding):
     q, k, v = qkv(dtype=dtype)
     act = ActAttention(L=16, r=1e-5)(q, k, v)
     assert act.values.dtype == dtype
+    assert act.cluster_counts.unique().tolist() == [50]
     expected = ExactAttention()(*(x.double() for x in (q, k, v))).values
-    np.testing.assert_allclose(act.values.double(), expected, atol=2e-2 if dtype == torch.bfloat16 else 1e-9)
+    assert ((act.values.double() - expected).abs() <= attention_rounding(q, k, v)).all()
 
 
 def test_gradients_reach_queries_keys_and_values():
@@ -105,13 +106,13 @@ def test_the_query_metric_looks_at_no_keys():
 def test_other_metrics_equal_exact_as_r_goes_to_zero(metric):
     q, k, v = qkv()
     act = ActAttention(L=16, r=1e-5, metric=metric)(q, k, v)
-    torch.testing.assert_close(act.values, ExactAttention()(q, k, v).values, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(act.values, ExactAttention()(q, k, v).values)
     assert act.cluster_counts.unique().tolist() == [50]
 
 
 def test_in_the_key_metric_r_is_in_units_of_logits():
     """Queries and keys may be exchanged for others with the same logits: the buckets stay."""
-    q, k, v = qkv(tokens=100, dtype=torch.float64)
+    q, k, v = qkv(tokens=100)
     act = ActAttention(L=8, r=2.0, metric="key")
     same = act(4 * q, k / 4, v)
     assert torch.equal(same.cluster_counts, act(q, k, v).cluster_counts)
@@ -120,7 +121,7 @@ def test_in_the_key_metric_r_is_in_units_of_logits():
 
 
 def test_in_the_key_metric_a_constant_added_to_the_keys_changes_nothing():
-    q, k, v = qkv(tokens=100, dtype=torch.float64)
+    q, k, v = qkv(tokens=100)
     act = ActAttention(L=8, r=2.0, metric="key")
     moved, plain = act(q, k + 3 * k[:, :, :1], v), act(q, k, v)
     assert torch.equal(moved.cluster_counts, plain.cluster_counts)
