@@ -1,9 +1,8 @@
-"""Ground truth, and how it is read from COCO's annotation files."""
+"""COCO data sets: ground truth by image, read from an annotation file and the images that it lists."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
@@ -11,6 +10,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from models.data.coco_document import CocoDocument, class_order, read_categories
+from models.data.coco_files import CocoFiles
+from models.data.coco_images import ImageFile, ListedImage, check_distinct, find_file, listed_images
+from models.data.coco_objects import OUTSIDE, LabelledBox, labelled_boxes
+from models.data.fields import Key, key_or_none
+from models.data.findings import Findings, Notices
+from models.data.image_names import image_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +33,12 @@ class GroundTruth:
     crowd: NDArray[np.bool_] | None = None
     areas: NDArray[np.floating[Any]] | None = None
 
-    def of_classes(self, names: Collection[str]) -> GroundTruth:
+    @property
+    def objects(self) -> int:
+        """How many count: crowds do not."""
+        return len(self.labels) - (0 if self.crowd is None else int(self.crowd.sum()))
+
+    def of_classes(self, names: Collection[str | None]) -> GroundTruth:
         """What there is of the named classes."""
         keep = np.fromiter((label in names for label in self.labels), bool, len(self.labels))
         return GroundTruth(
@@ -39,7 +51,7 @@ class GroundTruth:
 
 @dataclass(frozen=True, slots=True)
 class CocoImage:
-    """One image of a COCO annotation file; `height` and `width` in pixels."""
+    """One image of a COCO annotation file: its path below the folder of images, `height` and `width` in pixels."""
 
     file_name: str
     height: int
@@ -47,38 +59,110 @@ class CocoImage:
     truth: GroundTruth
 
 
-def read_coco(path: Path) -> list[CocoImage]:
-    """Read a COCO annotation file (`instances_*.json`): its images in the file's order, classes by name.
+@dataclass(frozen=True, slots=True)
+class CocoData:
+    """A COCO data set that was read: `images` lie below `folder`; `classes` are all that the file has, by their ids."""
 
-    An annotation without `iscrowd` is no crowd, one without `area` has its box's, as many tools export them.
-    Raises OSError where it cannot be read and ValueError where it is not of this form.
+    files: CocoFiles
+    folder: Path
+    images: tuple[CocoImage, ...]
+    classes: tuple[str, ...]
+    notices: Notices
+
+
+def read_coco(files: CocoFiles, limit: int | None = None) -> CocoData:
+    """Read a COCO annotation file (`instances_*.json`) and find its images, in the file's order; `limit`: the first.
+
+    What can mean only one thing is read however a tool wrote it, what nothing can be learnt from is left out, and
+    the notices tell of both. Boxes may reach out of their image.
+
+    Raises OSError for a file that cannot be opened, and DataError, with all problems of the file, for what it would
+    take a guess to read, images that are not there, and files without an object that counts.
     """
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        names = {category["id"]: category["name"] for category in document["categories"]}
-        objects: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in document["images"]}
-        for annotation in document["annotations"]:
-            objects[annotation["image_id"]].append(annotation)
-        return [
-            CocoImage(image["file_name"], image["height"], image["width"], _truth(objects[image["id"]], names))
-            for image in document["images"]
-        ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a COCO annotation file: {error!r}") from error
+    document, findings = CocoDocument.load(files.annotations), Findings(str(files.annotations))
+    names = read_categories(document, findings)
+    listed = list(listed_images(document.images[:limit], findings))
+    boxes = _boxes(document, listed, names, findings)
+    folder = _folder(files, listed, findings)
+    found = [(image, find_file(folder, image, _corners(boxes[image.key]), findings)) for image in listed]
+    there = [(image, file) for image, file in found if file is not None]
+    check_distinct(there, findings)
+    findings.refuse()
+    images = tuple(_image(file, boxes[image.key], findings) for image, file in there)
+    _check_objects(images, findings)
+    return CocoData(files, folder, images, class_order(document, names), findings.notices())
 
 
-def _truth(objects: Sequence[dict[str, Any]], names: dict[int, str]) -> GroundTruth:
-    """Ground truth of one image from its annotations."""
-    boxes = np.array([annotation["bbox"] for annotation in objects], np.float64).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
-    return GroundTruth(
-        boxes,
-        tuple(names[annotation["category_id"]] for annotation in objects),
-        np.array([bool(annotation.get("iscrowd", 0)) for annotation in objects], bool),
-        np.array([_area(annotation) for annotation in objects], np.float64),
+def read_classes(annotations: Path) -> tuple[str, ...]:
+    """The classes of a COCO annotation file, in the order of their ids. Raises OSError and DataError."""
+    document, findings = CocoDocument.load(annotations), Findings(str(annotations))
+    names = read_categories(document, findings)
+    if not document.categories:
+        findings.problem("", "categories", "are none")
+    findings.refuse()
+    return class_order(document, names)
+
+
+def count_images(annotations: Path) -> int:
+    """How many images a COCO annotation file lists. Raises OSError and DataError."""
+    findings = Findings(str(annotations))
+    count = sum(1 for _ in listed_images(CocoDocument.load(annotations).images, findings))
+    findings.refuse()
+    return count
+
+
+def _boxes(
+    document: CocoDocument, listed: Sequence[ListedImage], names: Mapping[Key, str], findings: Findings
+) -> dict[Key, list[LabelledBox]]:
+    """The objects of every listed image; those of the file's other images are nobody's concern."""
+    boxes: dict[Key, list[LabelledBox]] = {image.key: [] for image in listed}
+    others = {key for row in document.images if (key := key_or_none(row.get("id"))) not in boxes}
+    images = {image.key: image for image in listed}
+    for key, box in labelled_boxes(document.annotations, images, others, names, findings):
+        boxes[key].append(box)
+    return boxes
+
+
+def _corners(boxes: Iterable[LabelledBox]) -> list[tuple[float, float]]:
+    return [box.corner for box in boxes]
+
+
+def _folder(files: CocoFiles, listed: Sequence[ListedImage], findings: Findings) -> Path:
+    """Where the images lie; refuses the data set where that is nowhere."""
+    if not listed:
+        findings.problem("", "", "lists no images")
+        raise findings.error()
+    folder = image_folder(files.folders, [image.file_name for image in listed])
+    if folder is None:
+        looked = ", ".join(map(str, files.folders)) or "any folder"
+        findings.problem(str(listed[0]), "file_name", f"is not in {looked}, and neither are those that follow")
+        raise findings.error()
+    return folder
+
+
+def _image(file: ImageFile, boxes: Sequence[LabelledBox], findings: Findings) -> CocoImage:
+    inside = []
+    for box in boxes:
+        if box.lies_outside(file.height, file.width):
+            findings.notice(OUTSIDE, box.place)
+        else:
+            inside.append(box)
+    corners = np.array([(*box.box[:2], *box.corner) for box in inside], np.float64).reshape(-1, 4)
+    truth = GroundTruth(
+        corners,
+        tuple(box.label for box in inside),
+        np.array([box.crowd for box in inside], bool),
+        np.array([box.area for box in inside], np.float64),
     )
+    return CocoImage(file.path, file.height, file.width, truth)
 
 
-def _area(annotation: dict[str, Any]) -> float:
-    _, _, width, height = annotation["bbox"]
-    return float(annotation.get("area", width * height))
+def _check_objects(images: Sequence[CocoImage], findings: Findings) -> None:
+    """Refuse data without an object that counts."""
+    if any(image.truth.objects for image in images):
+        return
+    crowds = sum(len(image.truth.labels) for image in images)
+    notices = [f"{notice.what}: {notice.count}" for notice in findings.notices().rows]
+    reasons = "; ".join([*([f"crowds: {crowds}"] if crowds else []), *notices])
+    findings.problem("", "", f"has no object that counts in its {len(images)} images{f' ({reasons})' * bool(reasons)}")
+    findings.refuse()

@@ -1,83 +1,161 @@
-"""Where the annotations and the images of a COCO-format data set lie."""
+"""Where the annotations and the images of a COCO-format data set lie: one finder for training and for evaluation.
+
+These layouts are known; a split is `train` or `val` (`valid` and `validation`, too), and evaluation takes `test`
+where there is no `val`:
+
+- COCO's and CVAT's: `annotations/instances_train2017.json`, any year or none, with the images in `train2017/` or
+  `images/train2017/`; other names in `annotations/` are told by the word of their split;
+- a folder for each split, as Roboflow writes them: `train/`, `valid/`, each with `_annotations.coco.json` or one
+  other file, or laid out as the next;
+- one file for all of it, as Label Studio's `result.json`, or one a split, as `custom_train.json`.
+
+Images lie where the layout says, in `images/`, or beside the annotations. A file that names no split is all there is:
+training learns from it, and evaluation scores on it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-Split = Literal["train", "val"]
+Split = Literal["train", "val", "test"]
 
-FOLDERS: Final[dict[Split, tuple[str, ...]]] = {"train": ("train",), "val": ("valid", "val", "validation")}
+WORDS: Final[dict[Split, tuple[str, ...]]] = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "minival"),
+    "test": ("test", "testing"),
+}
+"""What names of files and folders call a split."""
+PREFERRED: Final = ("_annotations.coco.json", "annotations.json")
+MOST_NAMED: Final = 5
+OWN: Final = "instances_"
+"""What COCO's names of box annotations begin with: its captions and keypoints lie beside them."""
+EXPECTED: Final = (
+    "annotations/instances_{split}2017.json and {split}2017/, {split}/_annotations.coco.json beside its images, "
+    "or one .json beside its images"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class CocoFiles:
-    """An annotation file and the folder that its `file_name`s start from."""
+    """An annotation file and the folders that its `file_name`s may start from, the likeliest first."""
 
     annotations: Path
-    images: Path
+    folders: tuple[Path, ...]
 
 
-def find_coco(folder: Path, split: Split) -> CocoFiles | None:
-    """Find one split of a data set; None where the folder has no such split.
+def training_files(folder: Path, annotations: Path | None = None) -> CocoFiles:
+    """What to train on: the split of that name, or else the file that names none.
 
-    Three layouts are known:
-
-    - COCO's: `annotations/instances_train2017.json` with `train2017/`, any year or none, images also in `images/`;
-    - a folder for each split, `train/` and `valid/` (`val/`, `validation/`), each as the next;
-    - one JSON file beside its images, or beside `images/`: all of it is for training.
-
-    Raises FileNotFoundError where the folder does not exist, or an annotation file's images do not, and
-    ValueError for several annotation files to choose from.
+    `annotations` is the file where it is not to be looked for. Raises FileNotFoundError for what is not there, and
+    ValueError for several files to choose from.
     """
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is not a folder")
-    annotations = _only(folder.glob(f"annotations/instances_{split}*.json"), folder)
+    return _required(folder, annotations, ("train", None), "train", "--annotations")
+
+
+def validation_files(folder: Path, annotations: Path | None = None) -> CocoFiles | None:
+    """What to validate on while training; None where there is no such split. Raises as `training_files`."""
     if annotations is not None:
-        name = annotations.stem.removeprefix("instances_")
-        return CocoFiles(annotations, _images(annotations, (folder / name, folder / "images" / name)))
-    for name in FOLDERS[split]:
-        found = _flat(folder / name)
-        if found is not None:
-            return found
-    return _flat(folder) if split == "train" else None
+        return _named(folder, annotations)
+    return _first(folder, ("val",), "--val-annotations")
 
 
-def training_files(folder: Path) -> CocoFiles:
-    """The split to train on. Raises as `find_coco`, and FileNotFoundError where there is none."""
-    found = find_coco(folder, "train")
+def evaluation_files(folder: Path, annotations: Path | None = None) -> CocoFiles:
+    """What to score on: validation, test, a file that names no split, or training. Raises as `training_files`."""
+    return _required(folder, annotations, ("val", "test", None, "train"), "val", "--annotations")
+
+
+def _required(
+    folder: Path, annotations: Path | None, splits: Sequence[Split | None], example: Split, option: str
+) -> CocoFiles:
+    if annotations is not None:
+        return _named(folder, annotations)
+    found = _first(folder, splits, option)
     if found is None:
-        raise FileNotFoundError(
-            f"{folder} holds no COCO training data: expected annotations/instances_train2017.json and train2017/, "
-            "train/_annotations.coco.json beside its images, or one .json file beside its images"
-        )
+        expected = EXPECTED.format(split=example)
+        raise FileNotFoundError(f"{folder} holds no COCO annotations: expected {expected}; or name them with {option}")
     return found
 
 
-def _flat(folder: Path) -> CocoFiles | None:
-    """One JSON file in the folder itself; the annotations that Roboflow writes go first."""
-    exported = folder / "_annotations.coco.json"
-    annotations = exported if exported.is_file() else _only(folder.glob("*.json"), folder)
-    if annotations is None:
-        return None
-    images = folder / "images"
-    return CocoFiles(annotations, images if images.is_dir() else folder)
+def _named(folder: Path, annotations: Path) -> CocoFiles:
+    """A file that a person names, anywhere."""
+    _check_folder(folder)
+    if not annotations.is_file():
+        raise FileNotFoundError(f"there is no file {annotations}")
+    return _files(folder, annotations)
 
 
-def _only(files: Iterable[Path], folder: Path) -> Path | None:
-    """The one file there is, or None."""
+def _first(folder: Path, splits: Iterable[Split | None], option: str) -> CocoFiles | None:
+    """The first of several splits that there is."""
+    _check_folder(folder)
+    return next((found for split in splits if (found := _find(folder, split, option)) is not None), None)
+
+
+def _find(folder: Path, split: Split | None, option: str) -> CocoFiles | None:
+    """One split, or what names none, of a folder."""
+    for place in (folder / "annotations", folder):
+        file = _only([path for path in place.glob("*.json") if _split(path.stem) == split], folder, option)
+        if file is not None:
+            return _files(folder, file)
+    for word in WORDS[split] if split else ():
+        found = _in_split(folder / word, option)
+        if found is not None:
+            elsewhere = _distinct(_folders(folder, found.annotations, split))
+            return CocoFiles(found.annotations, tuple(dict.fromkeys((*found.folders, *elsewhere))))
+    return None
+
+
+def _in_split(folder: Path, option: str) -> CocoFiles | None:
+    """All that a split's own folder holds, whatever its file is called."""
+    for place in (folder, folder / "annotations"):
+        file = _only(place.glob("*.json"), folder, option)
+        if file is not None:
+            return _files(folder, file)
+    return None
+
+
+def _files(folder: Path, annotations: Path) -> CocoFiles:
+    return CocoFiles(annotations, _distinct(_folders(folder, annotations, _split(annotations.stem))))
+
+
+def _folders(folder: Path, annotations: Path, split: Split | None) -> Iterable[Path]:
+    """Yield where the images of a file may lie, also such as there are not."""
+    own = annotations.stem.removeprefix(OWN)
+    for name in (own, *(WORDS[split] if split else ())):
+        yield folder / name
+        yield folder / "images" / name
+    for place in (annotations.parent, folder):
+        yield place / "images"
+        yield place
+
+
+def _distinct(folders: Iterable[Path]) -> tuple[Path, ...]:
+    return tuple(dict.fromkeys(path for path in folders if path.is_dir()))
+
+
+def _split(stem: str) -> Split | None:
+    """The one split that a name has a word of."""
+    words = set(re.findall(r"[a-z]+", stem.lower()))
+    named: list[Split] = [split for split, names in WORDS.items() if words.intersection(names)]
+    return named[0] if len(named) == 1 else None
+
+
+def _only(files: Iterable[Path], folder: Path, option: str) -> Path | None:
+    """The one file there is, names that are sure to be of boxes before others; None where there is none."""
     found = sorted(files)
-    if len(found) > 1:
-        names = ", ".join(path.name for path in found)
-        raise ValueError(f"{folder} has several annotation files to choose from: {names}")
-    return found[0] if found else None
+    for likelier in ([path for path in found if path.name in PREFERRED or path.name.startswith(OWN)], found):
+        if len(likelier) == 1:
+            return likelier[0]
+        if likelier:
+            names = ", ".join(str(path.relative_to(folder)) for path in likelier[:MOST_NAMED])
+            names += f" and {len(likelier) - MOST_NAMED} more" if len(likelier) > MOST_NAMED else ""
+            raise ValueError(f"{folder} has several annotation files ({names}): name one with {option}")
+    return None
 
 
-def _images(annotations: Path, folders: tuple[Path, ...]) -> Path:
-    """The first folder that exists."""
-    for folder in folders:
-        if folder.is_dir():
-            return folder
-    raise FileNotFoundError(f"{annotations} has no images: there is no {' or '.join(map(str, folders))}")
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is not a folder")

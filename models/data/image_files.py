@@ -1,12 +1,16 @@
-"""The images of a COCO data set, read as its annotations mean them."""
+"""The image files of a data set, read as its annotations mean them."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
+
+GREY_STEPS: Final = {"L;2": 85, "L;4": 17}
+"""What a step of grey is in 8 bits, by how Pillow reads a PNG of 2 or 4."""
 
 
 def read_rgb(path: Path, height: int, width: int) -> NDArray[np.uint8]:
@@ -22,6 +26,7 @@ def read_rgb(path: Path, height: int, width: int) -> NDArray[np.uint8]:
     with path.open("rb") as file:
         try:
             with Image.open(file) as image:
+                _scale_transparency(image)
                 image.load()
                 size = image.size
                 pixels = np.asarray(_rgb(image if size == (width, height) else ImageOps.exif_transpose(image)))
@@ -32,11 +37,21 @@ def read_rgb(path: Path, height: int, width: int) -> NDArray[np.uint8]:
     return pixels
 
 
+def _scale_transparency(image: Image.Image) -> None:
+    """Give a PNG's transparent grey the scale of its pixels: Pillow spreads 2 and 4 bits over 8, but not this value."""
+    tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
+    rawmode = tiles[0].args if tiles else None
+    if rawmode in GREY_STEPS and "transparency" in image.info:
+        image.info["transparency"] *= GREY_STEPS[rawmode]
+
+
 def _rgb(image: Image.Image) -> Image.Image:
     """Convert a loaded image of any mode that has a defined white."""
     if image.mode.startswith("I;16"):
         values = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((values * 255 + 32_767) // 65_535).astype(np.uint8)).convert("RGB")
+        grey = ((values * 255 + 32_767) // 65_535).astype(np.uint8)
+        grey[values == image.info.get("transparency", -1)] = 255  # a PNG's transparent grey lies on white, too
+        return Image.fromarray(grey).convert("RGB")
     if image.mode in ("I", "F"):
         raise ValueError("pixels of 32 bits a channel have no defined white")
     if image.has_transparency_data:

@@ -8,11 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from models.data.coco import CocoImage, read_coco
+from models.data.coco import read_coco
+from models.data.coco_files import evaluation_files
 from models.evaluation.samples import CocoSamples, PageSamples, Samples
 
-FLAT_NAMES: Final = ("annotations.json", "_annotations.coco.json")
-COCO_VAL: Final = "instances_val2017.json"
 LEAST_PAGE_SIDE: Final = 64
 PAGES: Final = re.compile(r"pages(?::(\d+))?(?::(\d+)x(\d+))?")
 
@@ -20,8 +19,8 @@ PAGES: Final = re.compile(r"pages(?::(\d+))?(?::(\d+)x(\d+))?")
 def open_samples(data: str, annotations: Path | None = None, limit: int | None = None) -> Samples:
     """Open `pages`, `pages:COUNT`, `pages:COUNT:HEIGHTxWIDTH`, or a folder (`./pages` is one).
 
-    A folder holds `annotations/instances_val2017.json` and `val2017/`, as COCO's does, or images and one annotation
-    file; `annotations` names that file where it lies elsewhere or is one of several. `limit`: the first so many images.
+    `models.data.coco_files` says what a folder may look like; `annotations` names the annotation file where it lies
+    elsewhere or is one of several. `limit`: the first so many images.
 
     Raises ValueError, or OSError, where something is missing, ambiguous or not of this form.
     """
@@ -49,54 +48,10 @@ def unknown_classes(classes: Sequence[str], labels: Sequence[str]) -> tuple[str,
     return unknown
 
 
-def annotation_file(folder: Path) -> Path:
-    """The one annotation file of a folder: COCO's own, or the only candidate. Raises ValueError."""
-    coco = folder / "annotations" / COCO_VAL
-    if coco.is_file():
-        return coco
-    candidates = sorted((folder / "annotations").glob("instances_*.json")) or [
-        folder / name for name in FLAT_NAMES if (folder / name).is_file()
-    ]
-    candidates = candidates or sorted(folder.glob("*.json"))
-    if not candidates:
-        raise ValueError(
-            f"{folder} holds no annotations: expected annotations/{COCO_VAL}, {' or '.join(FLAT_NAMES)}, or name the "
-            "file with --annotations"
-        )
-    if len(candidates) > 1:
-        names = ", ".join(str(path.relative_to(folder)) for path in candidates)
-        raise ValueError(f"{folder} holds several annotation files ({names}): name one with --annotations")
-    return candidates[0]
-
-
-def image_folder(folder: Path, annotations: Path, first: str) -> Path:
-    """Where the images of an annotation file lie, judged by the first one's name. Raises ValueError."""
-    split = annotations.stem.removeprefix("instances_")
-    places = list(dict.fromkeys((folder / split, folder, folder / "images", annotations.parent)))
-    for place in places:
-        if (place / first).is_file():
-            return place
-    looked = ", ".join(str(place) for place in places)
-    raise ValueError(f"{annotations} lists {first}, which is in none of {looked}")
-
-
 def _open_folder(folder: Path, annotations: Path | None, limit: int | None) -> CocoSamples:
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder; data is a folder, or pages[:COUNT[:HEIGHTxWIDTH]]")
-    file = annotations or annotation_file(folder)
-    listed = tuple(read_coco(file)[:limit])
-    if not listed:
-        raise ValueError(f"{file} lists no images")
-    images = image_folder(folder, file, listed[0].file_name)
-    _all_there(images, listed)
-    return CocoSamples(images, file, listed)
-
-
-def _all_there(images: Path, listed: Sequence[CocoImage]) -> None:
-    """Hours may lie before the last image: miss it now."""
-    missing = [image.file_name for image in listed if not (images / image.file_name).is_file()]
-    if missing:
-        raise ValueError(f"{images} lacks {len(missing)} of {len(listed)} images: {_few(missing)}")
+    return CocoSamples(read_coco(evaluation_files(folder, annotations), limit))
 
 
 def _few(names: Sequence[str], most: int = 5) -> str:

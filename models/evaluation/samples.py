@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.coco import CocoImage, GroundTruth
+from models.data.coco import CocoData, GroundTruth
+from models.data.findings import Notices
 from models.data.image_files import read_rgb
 from models.training.page_stream import HELD_OUT_SEEDS, held_out_pages
 from models.training.pages import LABELS, Page
@@ -31,6 +31,11 @@ class Samples(Protocol):
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes that there are objects of, in order of the alphabet."""
+        ...
+
+    @property
+    def notices(self) -> Notices:
+        """What was left out of the data, and what was assumed of it."""
         ...
 
     def __len__(self) -> int:
@@ -59,6 +64,11 @@ class PageSamples:
         """All that pages may hold."""
         return tuple(sorted(LABELS))
 
+    @property
+    def notices(self) -> Notices:
+        """None: pages are whole."""
+        return Notices()
+
     def __len__(self) -> int:
         return self.count
 
@@ -73,29 +83,32 @@ class PageSamples:
 
 @dataclass(frozen=True, slots=True)
 class CocoSamples:
-    """Images of the folder `images` that the annotation file `annotations` lists; `listed`: those to be taken."""
+    """The images of a COCO data set."""
 
-    images: Path
-    annotations: Path
-    listed: tuple[CocoImage, ...]
+    data: CocoData
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Those of the listed images' objects."""
-        return tuple(sorted({label for image in self.listed for label in image.truth.labels}))
+        """Those of the images' objects."""
+        return tuple(sorted({label for image in self.data.images for label in image.truth.labels}))
+
+    @property
+    def notices(self) -> Notices:
+        """What reading the annotations found."""
+        return self.data.notices
 
     def __len__(self) -> int:
-        return len(self.listed)
+        return len(self.data.images)
 
     def __iter__(self) -> Iterator[Sample]:
-        for listed in self.listed:
-            path = self.images / listed.file_name
-            yield Sample(read_rgb(path, listed.height, listed.width), listed.truth)
+        for image in self.data.images:
+            yield Sample(read_rgb(self.data.folder / image.file_name, image.height, image.width), image.truth)
 
     def described(self) -> dict[str, Any]:
         """Paths and the annotations' digest."""
-        digest = hashlib.sha256(self.annotations.read_bytes()).hexdigest()
-        return {"data": str(self.images), "annotations": str(self.annotations), "annotations_sha256": digest}
+        annotations = self.data.files.annotations
+        digest = hashlib.sha256(annotations.read_bytes()).hexdigest()
+        return {"data": str(self.data.folder), "annotations": str(annotations), "annotations_sha256": digest}
 
 
 def page_truth(page: Page) -> GroundTruth:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import numpy as np
 import torch
@@ -14,8 +13,12 @@ from torch import Tensor
 
 from models.data.coco import CocoImage, read_coco
 from models.data.coco_files import CocoFiles
+from models.data.coco_objects import NO_AREA
+from models.data.findings import Notices
 from models.data.image_files import read_rgb
 from models.training.labelled_image import LabelledImage, clipped
+
+CROWDS: Final = "crowds, not learnt from"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +27,8 @@ class CocoDataset:
 
     `labels[k]` names class k, None where the model's id k is unused. `sizes` int [n, 2]: height and width.
     Image i has the rows starts[i]..starts[i + 1] - 1 of `boxes_xyxy`, float32 [m, 4] in pixels inside the image,
-    and of `classes`, int64 [m]: few big arrays, which worker processes share with their parent. `crowds` and
-    `degenerate` count the annotations left out: of crowds, and those without an area inside their image.
+    and of `classes`, int64 [m]: few big arrays, which worker processes share with their parent. `notices` tell of
+    what was left out and assumed.
     """
 
     images: Path
@@ -35,38 +38,33 @@ class CocoDataset:
     starts: Tensor
     boxes_xyxy: Tensor
     classes: Tensor
-    crowds: int
-    degenerate: int
+    notices: Notices
 
     @classmethod
     def read(cls, files: CocoFiles, labels: Sequence[str | None] | None = None) -> CocoDataset:
         """Read the annotations and see that every image file is there.
 
-        Without `labels`, the file's categories are the classes, in the order of their ids (`read_labels`).
+        Without `labels`, the file's categories are the classes, in the order of their ids.
 
-        Raises OSError for a file that cannot be read or is missing, and ValueError for annotations that are not
-        COCO's, without images, or of a class that `labels` does not have.
+        Raises OSError for a file that cannot be opened, and ValueError for annotations that are not COCO's, images
+        that are missing or of another size than annotated, no object to learn, or a class that `labels` does not have.
         """
-        records = read_coco(files.annotations)
-        if not records:
-            raise ValueError(f"{files.annotations} lists no images")
-        known = tuple(labels) if labels is not None else read_labels(files.annotations)
-        _check_labels(records, known, files.annotations)
-        _check_files(records, files.images)
-        sizes = torch.tensor([(record.height, record.width) for record in records])
-        owners, boxes, classes, crowd = _objects(records, known)
+        data = read_coco(files)
+        known = tuple(labels) if labels is not None else data.classes
+        _check_labels(data.images, known, files.annotations)
+        sizes = torch.tensor([(image.height, image.width) for image in data.images])
+        owners, boxes, classes, crowd = _objects(data.images, known)
         boxes, kept = clipped(boxes[~crowd], *sizes[owners[~crowd]].unbind(-1))
         owners, classes = owners[~crowd][kept], classes[~crowd][kept]
         return cls(
-            images=files.images,
+            images=data.folder,
             labels=known,
-            file_names=tuple(record.file_name for record in records),
+            file_names=tuple(image.file_name for image in data.images),
             sizes=sizes,
-            starts=torch.searchsorted(owners, torch.arange(len(records) + 1)),
+            starts=torch.searchsorted(owners, torch.arange(len(data.images) + 1)),
             boxes_xyxy=boxes,
             classes=classes,
-            crowds=int(crowd.sum()),
-            degenerate=int((~kept).sum()),
+            notices=data.notices.also(CROWDS, int(crowd.sum())).also(NO_AREA, int((~kept).sum())),
         )
 
     def __len__(self) -> int:
@@ -80,24 +78,6 @@ class CocoDataset:
         # A copy: Pillow's array is read-only and has the channels last.
         image = torch.from_numpy(pixels.transpose(2, 0, 1).copy())
         return LabelledImage(image, self.boxes_xyxy[rows], self.classes[rows])
-
-
-def read_labels(annotations: Path) -> tuple[str, ...]:
-    """The names of a COCO file's categories in the order of their ids, which may have gaps.
-
-    A category that only groups others, as Roboflow writes one, is not a class. Raises OSError and ValueError.
-    """
-    try:
-        document = json.loads(annotations.read_text(encoding="utf-8"))
-        categories: list[dict[str, Any]] = sorted(document["categories"], key=lambda category: int(category["id"]))
-        used = {row["category_id"] for row in document["annotations"]}
-        groups = {row.get("supercategory") for row in categories if row.get("supercategory") != row["name"]}
-        names = [str(row["name"]) for row in categories if row["id"] in used or row["name"] not in groups]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{annotations} is not a COCO annotation file: {error!r}") from error
-    if not names:
-        raise ValueError(f"{annotations} has no categories")
-    return tuple(dict.fromkeys(names))
 
 
 def _objects(records: Sequence[CocoImage], labels: Sequence[str | None]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -116,10 +96,3 @@ def _check_labels(records: Sequence[CocoImage], labels: Sequence[str | None], an
     unknown = sorted({name for record in records for name in record.truth.labels} - set(labels))
     if unknown:
         raise ValueError(f"{annotations} has classes that the model does not know: {', '.join(unknown)}")
-
-
-def _check_files(records: Sequence[CocoImage], images: Path) -> None:
-    missing = [record.file_name for record in records if not (images / record.file_name).is_file()]
-    if missing:
-        more = f", nor {len(missing) - 1} more of its annotated images" if len(missing) > 1 else ""
-        raise FileNotFoundError(f"there is no {images / missing[0]}{more}")

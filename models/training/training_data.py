@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -10,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.config import PAGE_LABELS, DetrConfig
-from models.data.coco import CocoImage, GroundTruth, read_coco
-from models.data.coco_files import CocoFiles, find_coco, training_files
+from models.data.coco import CocoData, CocoImage, GroundTruth, count_images, read_classes, read_coco
+from models.data.coco_files import CocoFiles, training_files, validation_files
+from models.data.findings import MOST_EXAMPLES, Notices
 from models.data.image_files import read_rgb
 from models.training.augmentations import Augmentation
 from models.training.batches import BatchStream
-from models.training.coco_dataset import CocoDataset, read_labels
+from models.training.coco_dataset import CocoDataset
 from models.training.coco_stream import CocoStream
 from models.training.page_stream import HELD_OUT_SEEDS, PageStream
 from models.training.pages import render_page
@@ -23,6 +26,7 @@ from models.training.processes import rank, ranks
 from models.training.recipe import Recipe
 
 PAGES: Final = "pages"
+UNKNOWN_CLASS: Final = "objects of classes that the training data has not, left out of validation"
 
 
 class HeldOut(Protocol):
@@ -58,15 +62,26 @@ class HeldOutPages:
 
 @dataclass(frozen=True, slots=True)
 class HeldOutImages:
-    """The first images of a COCO annotation file."""
+    """The first images of a COCO annotation file; `notices` tell of what was left out and assumed."""
 
     folder: Path
     records: tuple[CocoImage, ...]
+    notices: Notices
 
     @classmethod
-    def read(cls, files: CocoFiles, limit: int) -> HeldOutImages:
-        """Read the annotations. Raises OSError and ValueError as `read_coco`."""
-        return cls(files.images, tuple(read_coco(files.annotations)[:limit]))
+    def read(cls, files: CocoFiles, limit: int, labels: Sequence[str | None] | None = None) -> HeldOutImages:
+        """Read the annotations of the classes in `labels`; None: of all.
+
+        Raises OSError and ValueError as `read_coco`, and ValueError where no object is of one of the classes.
+        """
+        data = read_coco(files, limit)
+        records, notices = data.images, data.notices
+        if labels is not None:
+            records = tuple(replace(record, truth=record.truth.of_classes(labels)) for record in records)
+            notices = _also_unknown(data, labels)
+        if not any(record.truth.objects for record in records):
+            raise ValueError(f"{files.annotations} has no object of the classes to learn: nothing to validate on")
+        return cls(data.folder, records, notices)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -77,31 +92,62 @@ class HeldOutImages:
         return read_rgb(self.folder / record.file_name, record.height, record.width), record.truth
 
 
-def class_names(data: str) -> tuple[str, ...]:
-    """The classes to learn. Raises OSError and ValueError for a folder that is no COCO data set."""
-    return PAGE_LABELS if data == PAGES else read_labels(training_files(Path(data)).annotations)
+def class_names(data: str, annotations: Path | None = None) -> tuple[str, ...]:
+    """The classes to learn; `annotations` is the file to learn from where it is not to be looked for.
+
+    Raises OSError and ValueError for a folder that is no COCO data set.
+    """
+    if _is_pages(data, annotations):
+        return PAGE_LABELS
+    return read_classes(training_files(Path(data), annotations).annotations)
 
 
-def image_count(data: str) -> int | None:
+def image_count(data: str, annotations: Path | None = None) -> int | None:
     """How many images there are to train on; None: without end. Raises as `class_names`."""
-    return None if data == PAGES else len(read_coco(training_files(Path(data)).annotations))
+    if _is_pages(data, annotations):
+        return None
+    return count_images(training_files(Path(data), annotations).annotations)
 
 
-def open_stream(recipe: Recipe, config: DetrConfig) -> BatchStream:
+def open_stream(recipe: Recipe, config: DetrConfig, annotations: Path | None = None) -> BatchStream:
     """This process's share of the batches of a run. Raises OSError and ValueError for data that cannot be used."""
     if recipe.stages is not None:
         return PageStream(recipe.stages, recipe.batch_size, rank(), ranks())
-    dataset = CocoDataset.read(training_files(Path(recipe.data)), config.labels)
+    dataset = CocoDataset.read(training_files(Path(recipe.data), annotations), config.labels)
     augmentation = Augmentation.for_model(config, recipe.flip)
     return CocoStream(dataset, recipe.batch_size, recipe.seed, augmentation, rank(), ranks())
 
 
-def open_held_out(data: str, limit: int) -> HeldOut | None:
+def open_held_out(
+    data: str, limit: int, annotations: Path | None = None, labels: Sequence[str | None] | None = None
+) -> HeldOut | None:
     """Images to validate on: held-out pages, or a data set's validation split; None where it has none.
 
-    Raises OSError and ValueError for data that cannot be used.
+    `annotations` is the file to validate on where it is not to be looked for. Objects of classes that are not in
+    `labels` are left out, and the notices say so. Raises OSError and ValueError for data that cannot be used.
     """
-    if data == PAGES:
+    if _is_pages(data, annotations):
         return HeldOutPages(limit)
-    files = find_coco(Path(data), "val")
-    return None if files is None else HeldOutImages.read(files, limit)
+    files = validation_files(Path(data), annotations)
+    return None if files is None else HeldOutImages.read(files, limit, labels)
+
+
+def data_remarks(stream: BatchStream, held_out: HeldOut | None) -> list[str]:
+    """What a person should know of the data before the first step: what is left out, and what was assumed."""
+    notices = [stream.dataset.notices] if isinstance(stream, CocoStream) else []
+    if isinstance(held_out, HeldOutImages):
+        notices.append(held_out.notices)
+    return [line for one in notices for line in one.lines()]
+
+
+def _is_pages(data: str, annotations: Path | None) -> bool:
+    if data == PAGES and annotations is not None:
+        raise ValueError("generated pages come with their annotations")
+    return data == PAGES
+
+
+def _also_unknown(data: CocoData, labels: Sequence[str | None]) -> Notices:
+    """The notices, and the classes of the images' objects that are not to be learnt."""
+    counts = Counter(label for image in data.images for label in image.truth.labels if label not in labels)
+    examples = tuple(f"{name}: {count}" for name, count in counts.most_common(MOST_EXAMPLES))
+    return data.notices.also(UNKNOWN_CLASS, counts.total(), examples)

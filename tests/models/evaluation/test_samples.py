@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from models.data.coco import read_coco
+from models.data.coco_files import CocoFiles
 from models.evaluation.samples import CocoSamples, PageSamples, page_truth
 from models.training.page_stream import held_out_pages
 from models.training.pages import LABELS
@@ -23,7 +24,7 @@ def coco(tmp_path):
         "annotations": [{"id": 1, "image_id": 7, "category_id": 3, "bbox": [1, 2, 10, 20]}],
     }
     annotations.write_text(json.dumps(document))
-    return CocoSamples(tmp_path, annotations, tuple(read_coco(annotations)))
+    return CocoSamples(read_coco(CocoFiles(annotations, (tmp_path,))))
 
 
 def test_pages_are_the_held_out_ones_every_time():
@@ -53,17 +54,17 @@ def test_coco_images_are_read_as_rgb_with_their_objects(coco):
 
 def test_coco_data_is_described_by_the_digest_of_its_annotations(coco):
     described = coco.described()
-    assert described["annotations_sha256"] == hashlib.sha256(coco.annotations.read_bytes()).hexdigest()
-    assert described["data"] == str(coco.images)
+    assert described["annotations_sha256"] == hashlib.sha256(coco.data.files.annotations.read_bytes()).hexdigest()
+    assert described["data"] == str(coco.data.folder)
 
 
 def test_a_broken_image_is_named(coco):
-    (coco.images / "b.png").write_bytes(b"junk")
+    (coco.data.folder / "b.png").write_bytes(b"junk")
     with pytest.raises(ValueError, match=r"b\.png"):
         list(coco)
 
 
 def test_an_image_of_another_size_than_its_annotations_is_refused(coco):
-    Image.new("RGB", (21, 30)).save(coco.images / "b.png")
+    Image.new("RGB", (21, 30)).save(coco.data.folder / "b.png")
     with pytest.raises(ValueError, match="21 x 30"):
         list(coco)

@@ -6,12 +6,13 @@ import torch
 from PIL import Image
 
 from models.data.coco_files import CocoFiles
-from models.training.coco_dataset import CocoDataset, read_labels
+from models.data.coco_objects import NEGATIVE, NO_AREA, OUTSIDE
+from models.training.coco_dataset import CROWDS, CocoDataset
 
 
 @pytest.fixture
 def files(tmp_path, write_coco):
-    return CocoFiles(write_coco(tmp_path / "instances.json", tmp_path), tmp_path)
+    return CocoFiles(write_coco(tmp_path / "instances.json", tmp_path), (tmp_path,))
 
 
 def rewrite(files, **changes):
@@ -62,38 +63,42 @@ def test_crowds_and_boxes_without_area_are_left_out_and_counted_and_others_clipp
     dataset = CocoDataset.read(files)
     assert dataset[1].boxes_xyxy.tolist() == [[0, 0, 20, 10], [50, 40, 64, 48]]
     assert dataset[1].labels.tolist() == [0, 1]
-    assert (dataset.crowds, dataset.degenerate) == (1, 3)
+    counts = [dataset.notices.counted(what) for what in (CROWDS, NO_AREA, OUTSIDE, NEGATIVE)]
+    assert counts == [1, 1, 1, 1]
     assert all(len(dataset[index].labels) == 0 for index in (0, 2, 3, 4))
 
 
-def test_a_category_that_only_groups_others_is_not_a_class(files):
-    group = {"id": 0, "name": "animals", "supercategory": "none"}
-    cat = {"id": 3, "name": "cat", "supercategory": "animals"}
-    dog = {"id": 7, "name": "dog", "supercategory": "dog"}
-    rewrite(files, categories=[dog, group, cat])
-    assert read_labels(files.annotations) == ("cat", "dog")
-    rewrite(files, annotations=[box([0, 0, 9, 9], category=0)])
-    assert read_labels(files.annotations) == ("animals", "cat", "dog")
-
-
 def test_a_missing_file_is_told_at_the_start(files):
-    (files.images / "002.png").unlink()
-    (files.images / "004.png").unlink()
-    with pytest.raises(FileNotFoundError, match=r"002\.png, nor 1 more"):
+    (folder,) = files.folders
+    (folder / "002.png").unlink()
+    (folder / "004.png").unlink()
+    with pytest.raises(ValueError, match=r"(?s)2 problems.*002\.png.*004\.png"):
         CocoDataset.read(files)
 
 
-def test_broken_files_and_wrong_sizes_are_named_when_they_are_read(files):
+def test_broken_files_are_named_at_the_start_or_when_they_are_read(files):
+    (folder,) = files.folders
     dataset = CocoDataset.read(files)
-    (files.images / "001.png").write_bytes((files.images / "001.png").read_bytes()[:60])
-    Image.new("RGB", (48, 68)).save(files.images / "002.png")
-    (files.images / "003.png").write_text("no image")
+    (folder / "001.png").write_bytes((folder / "001.png").read_bytes()[:60])
     with pytest.raises(ValueError, match=r"001\.png is not a readable image"):
         dataset[1]
+    Image.new("RGB", (48, 68)).save(folder / "002.png")
+    (folder / "003.png").write_text("no image")
+    with pytest.raises(ValueError, match=r"(?s)002\.png.*68 x 48.*48 x 68 pixels.*003\.png.*not a readable image"):
+        CocoDataset.read(files)
     with pytest.raises(ValueError, match=r"002\.png is 48 x 68 pixels; its annotations say 68 x 48"):
         dataset[2]
-    with pytest.raises(ValueError, match=r"003\.png is not a readable image"):
-        dataset[3]
+
+
+def test_crowds_alone_are_an_error_not_a_silent_run(files):
+    rewrite(files, annotations=[box([0, 0, 10, 10], iscrowd=1)])
+    with pytest.raises(ValueError, match=r"no object that counts in its 5 images \(crowds: 1\)"):
+        CocoDataset.read(files)
+
+
+def test_a_crowd_flag_in_a_string_is_learnt_from(files):
+    rewrite(files, annotations=[box([0, 0, 10, 10], iscrowd="0")])
+    assert CocoDataset.read(files)[1].labels.tolist() == [0]
 
 
 @pytest.mark.parametrize("changes", [{"images": []}, {"categories": 3}, {"annotations": [{"image_id": 0}]}])

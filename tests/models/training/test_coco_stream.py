@@ -14,7 +14,7 @@ AUGMENTATION = Augmentation((32, 40), 80, (32, 36), (20, 30))
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory, write_coco):
     folder = tmp_path_factory.mktemp("coco")
-    return CocoDataset.read(CocoFiles(write_coco(folder / "instances.json", folder, count=7), folder))
+    return CocoDataset.read(CocoFiles(write_coco(folder / "instances.json", folder, count=7), (folder,)))
 
 
 def stream(dataset, seed=3, rank=0, ranks=1, batch_size=4, augmentation=AUGMENTATION):
@@ -70,7 +70,7 @@ def test_an_image_looks_different_every_epoch_and_for_every_seed(dataset):
 
 
 def test_a_broken_image_is_named_through_the_workers(tmp_path, write_coco):
-    files = CocoFiles(write_coco(tmp_path / "instances.json", tmp_path, count=3), tmp_path)
+    files = CocoFiles(write_coco(tmp_path / "instances.json", tmp_path, count=3), (tmp_path,))
     dataset = CocoDataset.read(files)
     (tmp_path / "001.png").write_bytes(b"")
     with pytest.raises(ValueError, match=r"^\S+001\.png is not a readable image"):

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from models.data.coco_files import find_coco, training_files
+from models.data.coco_files import training_files, validation_files
 from models.training.coco_dataset import CocoDataset
 from models.training.page_stream import HELD_OUT_SEEDS
 from models.training.pages import LABELS, render_page
@@ -22,7 +22,7 @@ def test_the_written_folder_reads_as_a_coco_data_set(tmp_path):
 
 def test_validation_pages_are_held_out(tmp_path):
     write_pages(tmp_path, train=1, val=1, height=120, width=96)
-    files = find_coco(tmp_path, "val")
+    files = validation_files(tmp_path)
     assert files is not None
     held_out = CocoDataset.read(files)[0]
     page = render_page(HELD_OUT_SEEDS, 120, 96)

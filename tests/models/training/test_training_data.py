@@ -1,11 +1,23 @@
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from models.config import PAGE_LABELS
+from models.data.coco_objects import NO_AREA
+from models.training.coco_dataset import CROWDS
 from models.training.curriculum import Curriculum
 from models.training.pages_dataset import write_pages
 from models.training.recipe import Recipe
-from models.training.training_data import class_names, image_count, open_held_out, open_stream
+from models.training.training_data import (
+    UNKNOWN_CLASS,
+    class_names,
+    data_remarks,
+    image_count,
+    open_held_out,
+    open_stream,
+)
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +61,63 @@ def test_no_validation_split(folder, tmp_path):
     annotations = (folder / "annotations" / "instances_train2017.json").read_text()
     (tmp_path / "annotations" / "instances_train2017.json").write_text(annotations)
     assert open_held_out(str(tmp_path), 5) is None
+
+
+@pytest.fixture
+def custom(tmp_path, write_coco):
+    """A folder whose files no finder could tell apart."""
+    for name, count in (("first.json", 5), ("second.json", 3)):
+        write_coco(tmp_path / name, tmp_path / "images", count)
+    return tmp_path
+
+
+def test_annotation_files_can_be_named(custom, tiny_config):
+    data, first, second = str(custom), custom / "first.json", custom / "second.json"
+    with pytest.raises(ValueError, match=r"first\.json, second\.json.*--annotations"):
+        class_names(data)
+    assert class_names(data, first) == ("cat", "dog")
+    assert image_count(data, first) == 5
+    config = replace(tiny_config, labels=("cat", "dog"))
+    assert open_stream(Recipe("m", data, 4, batch_size=2), config, first).steps_per_epoch == 3
+    held_out = open_held_out(data, 9, second)
+    assert held_out is not None
+    assert len(held_out) == 3
+
+
+def test_generated_pages_come_with_their_annotations(custom):
+    for use in (class_names, image_count, lambda data, file: open_held_out(data, 3, file)):
+        with pytest.raises(ValueError, match="come with their annotations"):
+            use("pages", custom / "first.json")
+
+
+def test_a_class_that_only_validation_has_is_left_out_and_said(custom, tiny_config):
+    second = custom / "second.json"
+    held_out = open_held_out(str(custom), 9, second, ("cat",))
+    assert held_out is not None
+    assert [held_out.sample(place)[1].labels for place in range(3)] == [(), ("cat",), ("cat",)]
+    config = replace(tiny_config, labels=("cat", "dog"))
+    stream = open_stream(Recipe("m", str(custom), 4, batch_size=2), config, custom / "first.json")
+    (remark,) = data_remarks(stream, held_out)
+    assert remark == f"{second}: {UNKNOWN_CLASS}: 1 (dog: 1)"
+    with pytest.raises(ValueError, match=r"second\.json has no object of the classes to learn"):
+        open_held_out(str(custom), 9, second, ("horse",))
+
+
+def test_remarks_tell_what_is_left_out_of_both_sets(custom, tiny_config):
+    first = custom / "first.json"
+    document = json.loads(first.read_text())
+    document["annotations"][0]["iscrowd"] = 1
+    document["annotations"][1]["bbox"][2] = 0
+    first.write_text(json.dumps(document))
+    config = replace(tiny_config, labels=("cat", "dog"))
+    stream = open_stream(Recipe("m", str(custom), 4, batch_size=2), config, first)
+    assert data_remarks(stream, open_held_out(str(custom), 9, first)) == [
+        f"{first}: {NO_AREA}: 1 (annotation 2 of image 20 (002.png))",
+        f"{first}: {CROWDS}: 1",
+        f"{first}: {NO_AREA}: 1 (annotation 2 of image 20 (002.png))",
+    ]
+    pages = open_stream(Recipe("m", "pages", 4, stages=Curriculum.parse("4:64-64")), tiny_config)
+    assert data_remarks(pages, open_held_out("pages", 3)) == []
 
 
 def test_folders_that_are_none_are_named(tmp_path):
