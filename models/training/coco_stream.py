@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -17,8 +17,9 @@ from models.training.labelled_image import LabelledImage
 class CocoStream:
     """Every epoch shows every image once, in an order of its own; batches run on from one epoch into the next.
 
-    Seed and epoch decide the order; seed, epoch and image how the image is augmented. Process `rank` of `ranks`
-    takes its share of every batch. Raises ValueError where it would get no image.
+    Seed and epoch decide the order; seed, epoch and image how the image is augmented; seed and step how large: the
+    images of one step are cropped and scaled alike. `augmentations` gives a step's augmentation. Process `rank` of
+    `ranks` takes its share of every batch. Raises ValueError where it would get no image.
     """
 
     def __init__(
@@ -26,14 +27,14 @@ class CocoStream:
         dataset: CocoDataset,
         batch_size: int,
         seed: int,
-        augmentation: Augmentation,
+        augmentations: Callable[[int], Augmentation],
         rank: int = 0,
         ranks: int = 1,
     ) -> None:
         self.dataset = dataset
         self.batch_size = batch_size
         self.seed = seed
-        self.augmentation = augmentation
+        self.augmentations = augmentations
         self.places = share(batch_size, rank, ranks)
 
     @property
@@ -45,7 +46,7 @@ class CocoStream:
         """This process's share of one step's batch. Raises OSError and ValueError, naming a file, as the data do."""
         shown = [divmod(step * self.batch_size + place, len(self.dataset)) for place in self.places]
         orders = {epoch: self._order(epoch) for epoch, _ in shown}
-        samples = [self._sample(epoch, int(orders[epoch][turn])) for epoch, turn in shown]
+        samples = [self._sample(step, epoch, int(orders[epoch][turn])) for epoch, turn in shown]
         return TrainingBatch(tuple(sample.pixels for sample in samples), [sample.target() for sample in samples])
 
     def loader(self, first_step: int, last_step: int, workers: int) -> Iterable[TrainingBatch]:
@@ -56,11 +57,15 @@ class CocoStream:
         """The images' numbers as an epoch shows them."""
         return torch.randperm(len(self.dataset), generator=_chance(self.seed, epoch))
 
-    def _sample(self, epoch: int, index: int) -> LabelledImage:
-        return self.augmentation(self.dataset[index], _chance(self.seed, epoch, index))
+    def _sample(self, step: int, epoch: int, index: int) -> LabelledImage:
+        chance, sizes = _chance(self.seed, epoch, index), _chance(self.seed, step, 0, 0)
+        return self.augmentations(step)(self.dataset[index], chance, sizes)
 
 
 def _chance(seed: int, *key: int) -> torch.Generator:
-    """A generator of its own for every seed and key, none of them negative."""
+    """A generator of its own for every seed and key, none of them negative.
+
+    Keys of different lengths never meet: (epoch) draws an order, (epoch, image) a variant, (step, 0, 0) sizes.
+    """
     state = np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0]))

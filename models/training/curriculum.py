@@ -1,4 +1,4 @@
-"""Which page sizes a training run sees when: they grow."""
+"""Image sizes in the course of a training run: they grow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """`steps` steps on pages whose shortest side lies in `shortest_sides` (pixels, both ends included)."""
+    """`steps` steps on images whose shortest side lies in `shortest_sides` (pixels, both ends included)."""
 
     steps: int
     shortest_sides: tuple[int, int]
@@ -16,7 +16,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Curriculum:
-    """Small pages first: positions are encoded relative to the page, so what is learnt there carries over."""
+    """Small images first: positions are encoded relative to the image, so what is learnt there carries over."""
 
     stages: tuple[Stage, ...]
 

@@ -16,9 +16,13 @@ from models.training.losses import Losses
 from models.training.processes import any_process, mean_over_processes, rank
 from models.training.run_log import RunLog
 from models.training.trainer import Trainer
-from models.training.training_data import HeldOut, open_held_out, open_stream
+from models.training.training_data import HeldOut, data_remarks, open_held_out, open_stream
 from models.training.training_state import TrainingState
 from models.training.validation import as_values, validate
+from models.training.watch import Watch
+
+VALIDATIONS = 10
+"""Validations of a run that is not told how often: enough to find the best weights."""
 
 CHECKPOINT = "checkpoint.pt"
 MODEL = "model.safetensors"
@@ -31,8 +35,10 @@ class Surroundings:
 
     `output` gets the checkpoint, the models and the logs; `name` is what the model calls itself (None: what it
     started from, or the output folder if the classes are others). `workers` processes make batches. Every so
-    many steps the run is saved, validated (0: never) and logged; `held_out` is the data to validate on (None:
-    the training data's validation split, if any), `held_out_images` how many at most.
+    many steps the run is saved, validated (0: never; None: ten times in a run) and logged; `held_out` is the data to
+    validate on (None: the training data's validation split, if any), `held_out_images` the maximum of its images.
+    `annotations` and `val_annotations` name the files to learn from and to validate on where they are not to be
+    looked for.
     """
 
     output: Path
@@ -41,10 +47,12 @@ class Surroundings:
     workers: int = 1
     threads: int | None = None
     save_every: int = 100
-    eval_every: int = 500
+    eval_every: int | None = None
     log_every: int = 10
     held_out: str | None = None
     held_out_images: int = 200
+    annotations: Path | None = None
+    val_annotations: Path | None = None
     cache_dir: Path | None = None
 
 
@@ -56,21 +64,29 @@ class Run:
         self.state = state
         self.surroundings = surroundings
         self.device = device
-        self.stream = open_stream(recipe, state.config)
+        self.stream = open_stream(recipe, state.config, surroundings.annotations)
+        asked = surroundings.eval_every
+        self.eval_every = max(1, recipe.steps // VALIDATIONS) if asked is None else asked
         self.held_out: HeldOut | None = None
-        if surroundings.eval_every:
-            self.held_out = open_held_out(surroundings.held_out or recipe.data, surroundings.held_out_images)
+        if self.eval_every:
+            self.held_out = open_held_out(
+                surroundings.held_out or recipe.data,
+                surroundings.held_out_images,
+                surroundings.val_annotations,
+                state.config.labels,
+            )
         self.attentions = [AttentionConfig.exact()]
         if recipe.distillation is not None:
             self.attentions.append(recipe.distillation.attention)
         self.display = Display(recipe.steps, state.step, quiet=rank() > 0)
+        self.watch = Watch(recipe.steps)
         self.log = RunLog(surroundings.output, state.step, silent=rank() > 0)
 
     def to_the_end(self, interruption: Interruption, remarks: Sequence[str]) -> bool:
         """Train until no step is left, or until any process is asked to stop (False); all is saved either way."""
         state, surroundings = self.state, self.surroundings
         with self.display, self.log:
-            for remark in remarks:
+            for remark in (*remarks, *data_remarks(self.stream, self.held_out)):
                 self.display.say(remark)
             clock = StepClock(state.step)
             for losses in Trainer(state, self.device).steps(self.stream, surroundings.workers):
@@ -78,7 +94,7 @@ class Run:
                     self.report(losses, clock)
                 self.display.advance(state.step)
                 stopping = any_process(interruption.wanted)
-                held_out = self.held_out if not stopping and self.due(surroundings.eval_every) else None
+                held_out = self.held_out if not stopping and self.due(self.eval_every) else None
                 if held_out is not None or stopping or self.due(surroundings.save_every):
                     self.save()
                 if held_out is not None:
@@ -88,7 +104,6 @@ class Run:
                 if stopping and state.step < state.recipe.steps:
                     self.display.say(f"stopped after step {state.step}; the same command goes on from here")
                     return False
-            self.display.say(f"{surroundings.output / MODEL} is ready")
         return True
 
     def due(self, every: int) -> bool:
@@ -105,19 +120,26 @@ class Run:
         values["images_per_second"] = self.state.recipe.batch_size * clock.steps_per_second(self.state.step)
         self.display.report(self.state.step, values)
         self.log.write(self.state.step, values)
+        self.warn(self.watch.losses(self.state.step, values))
 
     def validate(self, held_out: HeldOut) -> None:
         """Score the averaged model, and keep it if it is the best so far: by AP, a mean over the attentions."""
         state = self.state
-        metrics = validate(state.averaged_detr(), held_out, self.attentions, self.device)
-        self.log.write(state.step, as_values(metrics))
-        scores = ", ".join(f"{name} AP {row.ap:.3f} AP50 {row.ap50:.3f}" for name, row in metrics.items())
+        with torch.random.fork_rng():  # a run draws the same numbers however often it is validated
+            found = validate(state.averaged_detr(), held_out, self.attentions, self.device)
+        self.log.write(state.step, as_values(found.metrics))
+        scores = ", ".join(f"{name} AP {row.ap:.3f} AP50 {row.ap50:.3f}" for name, row in found.metrics.items())
         self.display.say(f"step {state.step}: {scores}")
-        mean = sum(row.ap for row in metrics.values()) / len(metrics)
-        if state.best is None or mean > state.best:
-            state.best = mean
+        self.warn(self.watch.validation(state.step, found))
+        if state.best is None or found.mean_ap > state.best:
+            state.best = found.mean_ap
             if rank() == 0:
                 state.export(self.surroundings.output / BEST)
+
+    def warn(self, warnings: Sequence[str]) -> None:
+        """Say what the watch has seen."""
+        for warning in warnings:
+            self.display.say(warning)
 
     def save(self) -> None:
         """Write the checkpoint, and the model as it stands."""

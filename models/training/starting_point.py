@@ -23,22 +23,25 @@ from models.weights.download import Progress
 SCRATCH: Final = ":scratch"
 AVERAGED: Final = "module."
 DETR: Final = "detr."
+REFINEMENT: Final = "box_refinement."
 
 
 @dataclass(frozen=True, slots=True)
 class StartingPoint:
     """A configuration and its weights, by published names; None: from nothing.
 
-    `training_parts` are the weights that only training needs, where a checkpoint of a run has them.
+    `training_parts` are the weights that only training needs, where a checkpoint of a run has them. `learn_norms`:
+    the backbone's batch norms learn, as they must without weights; else they are frozen.
     """
 
     config: DetrConfig
     weights: dict[str, Tensor] | None
     training_parts: dict[str, Tensor] = field(default_factory=dict)
+    learn_norms: bool = False
 
     def detr(self) -> Detr:
-        """A model without its weights yet. Batch norms learn when training from nothing, else they are frozen."""
-        return Detr(self.config, nn.BatchNorm2d) if self.weights is None else Detr(self.config)
+        """A model without its weights yet."""
+        return Detr(self.config, nn.BatchNorm2d) if self.learn_norms or self.weights is None else Detr(self.config)
 
     def fill(self, model: HybridDetr | RefinementTraining) -> None:
         """Copy the weights into a model, and the parts for training that fit it."""
@@ -77,7 +80,7 @@ def relabelled(start: StartingPoint, labels: Sequence[str]) -> StartingPoint:
         return start
     config = replace(start.config, labels=tuple(labels))
     if start.weights is None:
-        return StartingPoint(config, None)
+        return replace(start, config=config)
     fresh = nn.Linear(config.hidden_dim, len(labels) + 1)
     rows = [(new, old.index(label)) for new, label in enumerate(labels) if label in old] + [(len(labels), len(old))]
     head = {"class_embed.weight": fresh.weight.detach(), "class_embed.bias": fresh.bias.detach()}
@@ -85,16 +88,22 @@ def relabelled(start: StartingPoint, labels: Sequence[str]) -> StartingPoint:
         for new, row in rows:
             values[new] = start.weights[key][row]
     parts = {key: part for key, part in start.training_parts.items() if "class_embed" not in key}
-    return StartingPoint(config, start.weights | head, parts)
+    return replace(start, config=config, weights=start.weights | head, training_parts=parts)
 
 
 def with_box_refinement(start: StartingPoint) -> StartingPoint:
-    """The same with a box refinement that leaves every side where it is; unchanged where there is one."""
+    """The same with a new box refinement that leaves every side where it is; unchanged where there is one."""
     if start.weights is None or start.config.box_refinement is not None:
         return start
     config = replace(start.config, box_refinement=BoxRefinementConfig())
     fresh = {f"box_refinement.{key}": value for key, value in BoxRefinement(config).state_dict().items()}
-    return StartingPoint(config, start.weights | fresh)
+    return replace(start, config=config, weights=start.weights | fresh)
+
+
+def without_box_refinement(start: StartingPoint) -> StartingPoint:
+    """The same as a plain DETR."""
+    weights = start.weights and {key: own for key, own in start.weights.items() if not key.startswith(REFINEMENT)}
+    return replace(start, config=replace(start.config, box_refinement=None), weights=weights)
 
 
 def averaged_weights(state: dict[str, Any]) -> dict[str, Tensor]:

@@ -13,7 +13,13 @@ from models.training.interruption import interruptible
 from models.training.processes import joined
 from models.training.recipe import Recipe, conflicts
 from models.training.run import CHECKPOINT, Run, Surroundings
-from models.training.starting_point import StartingPoint, relabelled, starting_point, with_box_refinement
+from models.training.starting_point import (
+    StartingPoint,
+    relabelled,
+    starting_point,
+    with_box_refinement,
+    without_box_refinement,
+)
 from models.training.training_data import class_names
 from models.training.training_state import TrainingState, read_state, resting_point
 
@@ -35,7 +41,7 @@ def train(recipe: Recipe, surroundings: Surroundings) -> bool:
 def prepare(recipe: Recipe, surroundings: Surroundings, device: torch.device) -> tuple[TrainingState, list[str]]:
     """The state to go on from, and what a person should know of it. Raises as `train`."""
     checkpoint = surroundings.output / CHECKPOINT
-    labels = class_names(recipe.data)
+    labels = class_names(recipe.data, surroundings.annotations)
     if checkpoint.exists():
         state = resumed(recipe, checkpoint, labels, device)
         return state, [f"going on after step {state.step} of {recipe.steps}"]
@@ -46,8 +52,10 @@ def prepare(recipe: Recipe, surroundings: Surroundings, device: torch.device) ->
     own_name = surroundings.name or (start.config.name if fitted is start else surroundings.output.resolve().name)
     if recipe.refine_boxes:
         fitted = with_box_refinement(fitted)
+    elif recipe.learn_norms and fitted.weights is not None:
+        fitted = without_box_refinement(fitted)  # where features change, it would move sides to the wrong places
     config = served_config(fitted.config, own_name, recipe)
-    return TrainingState(replace(fitted, config=config), recipe, device), remarks
+    return TrainingState(replace(fitted, config=config, learn_norms=recipe.learn_norms), recipe, device), remarks
 
 
 def resumed(recipe: Recipe, checkpoint: Path, labels: Sequence[str], device: torch.device) -> TrainingState:

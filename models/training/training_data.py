@@ -16,7 +16,7 @@ from models.data.coco import CocoData, CocoImage, GroundTruth, count_images, rea
 from models.data.coco_files import CocoFiles, training_files, validation_files
 from models.data.findings import MOST_EXAMPLES, Notices
 from models.data.image_files import read_rgb
-from models.training.augmentations import Augmentation
+from models.training.augmentations import StepAugmentations
 from models.training.batches import BatchStream
 from models.training.coco_dataset import CocoDataset
 from models.training.coco_stream import CocoStream
@@ -111,11 +111,13 @@ def image_count(data: str, annotations: Path | None = None) -> int | None:
 
 def open_stream(recipe: Recipe, config: DetrConfig, annotations: Path | None = None) -> BatchStream:
     """This process's share of the batches of a run. Raises OSError and ValueError for data that cannot be used."""
-    if recipe.stages is not None:
+    if _is_pages(recipe.data, annotations):
+        if recipe.stages is None:
+            raise ValueError("generated pages need stages: which sizes come when")
         return PageStream(recipe.stages, recipe.batch_size, rank(), ranks())
     dataset = CocoDataset.read(training_files(Path(recipe.data), annotations), config.labels)
-    augmentation = Augmentation.for_model(config, recipe.flip)
-    return CocoStream(dataset, recipe.batch_size, recipe.seed, augmentation, rank(), ranks())
+    augmentations = StepAugmentations(config, recipe.stages, recipe.flip, recipe.colour)
+    return CocoStream(dataset, recipe.batch_size, recipe.seed, augmentations, rank(), ranks())
 
 
 def open_held_out(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from models.config import DetrConfig
 from models.detr.detr import Detr
@@ -31,8 +32,7 @@ class TrainingState:
         self.step = 0
         self.best: float | None = None
         self.model = training_model(start, recipe).to(device)
-        averaging = get_ema_multi_avg_fn(recipe.ema_decay)  # type: ignore[no-untyped-call]
-        self.averaged = AveragedModel(self.model.detr, multi_avg_fn=averaging, use_buffers=True)
+        self.averaged = AveragedModel(self.model.detr, multi_avg_fn=warmed_up(recipe.ema_decay), use_buffers=True)
         self.optimizers = optimizers(self.model, recipe)
 
     def save(self, path: Path) -> None:
@@ -75,6 +75,25 @@ class TrainingState:
         save_checkpoint(path, self.averaged_detr().state_dict(), self.config)
 
 
+def warmed_up(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
+    """An exponential average that forgets the start of a run: its decay rises to `decay` with the steps made.
+
+    After n updates it is at most (1 + n) / (10 + n).
+    """
+
+    @torch.no_grad()
+    def update(averaged: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int) -> None:
+        made = torch.as_tensor(updates).float()
+        share = 1 - ((1 + made) / (10 + made)).clamp(max=decay)  # stays on the device: nobody waits for it
+        for mean, value in zip(averaged, current, strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(value.to(mean.dtype), share.to(mean.dtype))
+            else:
+                mean.copy_(value)  # counters of batch norms
+
+    return update
+
+
 def training_model(start: StartingPoint, recipe: Recipe) -> HybridDetr | RefinementTraining:
     """The model with the losses that a recipe asks for, on the CPU; what it should not learn is frozen.
 
@@ -109,7 +128,7 @@ def read_state(path: Path) -> dict[str, Any]:
 
 def resting_point(state: dict[str, Any]) -> StartingPoint:
     """What a run that goes on is built from, before `TrainingState.load` fills it."""
-    return StartingPoint(checkpoint_config(state), None if state["learnt_norms"] else averaged_weights(state))
+    return StartingPoint(checkpoint_config(state), averaged_weights(state), learn_norms=state["learnt_norms"])
 
 
 def _learns_norms(model: nn.Module) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -28,6 +27,10 @@ def train(
     ] = "pages-small",
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of the run.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data, instead of steps.")] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=1, help="Time on this machine instead of steps; what fits into it is measured first."),
+    ] = None,
     stages: Annotated[
         str | None, typer.Option(help="Pages alone: STEPS:LOW-HIGH,... with shortest sides in pixels.")
     ] = None,
@@ -36,20 +39,33 @@ def train(
     ] = 8,
     learning_rate: Annotated[
         float | None,
-        typer.Option(min=0, help="Peak rate: 1e-4; 3e-4 from scratch; 1.5e-3 to refine.", rich_help_panel=RECIPE),
+        typer.Option(
+            min=0,
+            help="Peak rate. Default: 1e-4; 6e-4 for images unlike the model's; 3e-4 from scratch; 1.5e-3 to refine.",
+            rich_help_panel=RECIPE,
+        ),
     ] = None,
     backbone_rate: Annotated[
-        float | None, typer.Option(min=0, help="The backbone's: 1e-5; 3e-4 from scratch.", rich_help_panel=RECIPE)
+        float | None,
+        typer.Option(
+            min=0,
+            help="The backbone's. Default: 1e-5; 4e-4 for images unlike the model's; 3e-4 from scratch.",
+            rich_help_panel=RECIPE,
+        ),
     ] = None,
     weight_decay: Annotated[
         float, typer.Option(min=0, help="Decay of the weights, times the rate.", rich_help_panel=RECIPE)
     ] = 1e-4,
     optimizer: Annotated[
-        Literal["adamw", "muon"],
-        typer.Option(help="For the transformer's matrices; the rest has AdamW.", rich_help_panel=RECIPE),
-    ] = "adamw",
+        Literal["adamw", "muon"] | None,
+        typer.Option(
+            help="For the transformer's matrices; AdamW for the rest. Default: adamw; muon for unlike images.",
+            rich_help_panel=RECIPE,
+        ),
+    ] = None,
     clip: Annotated[
-        float | None, typer.Option(help="Greatest norm of a gradient: 0.1; else 1.", rich_help_panel=RECIPE)
+        float | None,
+        typer.Option(help="Maximum norm of a gradient. Default: 0.1 for fine-tuning, else 1.", rich_help_panel=RECIPE),
     ] = None,
     schedule: Annotated[
         Literal["step", "cosine", "wsd"] | None,
@@ -60,12 +76,18 @@ def train(
         ),
     ] = None,
     warmup: Annotated[
-        int | None, typer.Option(min=0, help="Steps of rising rate: 0; 400 from scratch.", rich_help_panel=RECIPE)
+        int | None,
+        typer.Option(
+            min=0, help="Steps of rising rate. Default: 0 for fine-tuning, else 20 to 400.", rich_help_panel=RECIPE
+        ),
     ] = None,
     ema: Annotated[
         float | None,
         typer.Option(
-            min=0, max=1, help="Decay of the averaged weights: 0.999; 0.998 from scratch.", rich_help_panel=RECIPE
+            min=0,
+            max=1,
+            help="Decay of the averaged weights. Default: they remember a thirtieth of the run; 0.998 from scratch.",
+            rich_help_panel=RECIPE,
         ),
     ] = None,
     precision: Annotated[
@@ -77,11 +99,29 @@ def train(
     flip: Annotated[
         bool, typer.Option("--flip/--no-flip", help="Mirror images; not for documents.", rich_help_panel=RECIPE)
     ] = True,
+    colour: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=0.9,
+            help="Maximum change of brightness, contrast and saturation. Default: 0; 0.2 for images unlike its own.",
+            rich_help_panel=RECIPE,
+        ),
+    ] = None,
+    learn_norms: Annotated[
+        bool | None,
+        typer.Option(
+            "--learn-norms/--freeze-norms",
+            help="Whether the backbone's batch norms learn. Default: for images unlike the model's, and from scratch.",
+            rich_help_panel=RECIPE,
+        ),
+    ] = None,
     hybrid: Annotated[
         bool | None,
         typer.Option(
             "--hybrid/--no-hybrid",
-            help="One-to-many queries and a dense head, for training alone: from scratch only, unless said.",
+            help="One-to-many queries and a dense head, in training only. Default: for images unlike the model's, and "
+            "from scratch.",
             rich_help_panel=RECIPE,
         ),
     ] = None,
@@ -89,10 +129,19 @@ def train(
         bool,
         typer.Option(
             "--refine-boxes",
-            help="Train the box refinement alone, which a model without one is given; everything else stays.",
+            help="Train only the box refinement, which a model without one is given; everything else stays.",
             rich_help_panel=RECIPE,
         ),
     ] = False,
+    refinement_steps: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Steps that train the box refinement after the run; 0: none. Default: 15 % of the run's, for labelled "
+            "images and a model that has one.",
+            rich_help_panel=RECIPE,
+        ),
+    ] = None,
     seed: Annotated[
         int, typer.Option(min=0, help="Of new weights and of the data's order.", rich_help_panel=RECIPE)
     ] = 0,
@@ -117,15 +166,27 @@ def train(
     save_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.", rich_help_panel=OUTPUT)] = 100,
     log_every: Annotated[int, typer.Option(min=1, help="Steps between logged losses.", rich_help_panel=OUTPUT)] = 10,
     eval_every: Annotated[
-        int, typer.Option(min=0, help="Steps between validations; 0: none.", rich_help_panel=OUTPUT)
-    ] = 500,
+        int | None,
+        typer.Option(
+            min=0, help="Steps between validations; 0: none. Default: a tenth of the run.", rich_help_panel=OUTPUT
+        ),
+    ] = None,
     eval_data: Annotated[
         str | None,
         typer.Option(
             help="COCO-format folder or `pages`, instead of the data's validation split.", rich_help_panel=OUTPUT
         ),
     ] = None,
-    eval_images: Annotated[int, typer.Option(min=1, help="Most images to validate on.", rich_help_panel=OUTPUT)] = 200,
+    eval_images: Annotated[
+        int, typer.Option(min=1, help="Maximum of images to validate on.", rich_help_panel=OUTPUT)
+    ] = 200,
+    annotations: Annotated[
+        Path | None,
+        typer.Option(help="Annotation file to learn from.", rich_help_panel=OUTPUT),
+    ] = None,
+    val_annotations: Annotated[
+        Path | None, typer.Option(help="Annotation file to validate on.", rich_help_panel=OUTPUT)
+    ] = None,
     device: Annotated[
         str, typer.Option(envvar="ACT_DETR_DEVICE", help="auto, cpu, cuda or cuda:N.", rich_help_panel=MACHINE)
     ] = "auto",
@@ -143,17 +204,19 @@ def train(
 ) -> None:
     """Train a DETR from nothing, fine-tune one on your labels, distil ACT into it (MTKD), or refine its boxes.
 
+    Settings that are not given follow from the data: how many images there are, and how unlike those that the model
+    learnt on. The plan is printed before the first step, with the time that it will take.
+
     Stopped or killed at any moment, the same command goes on. For several GPUs or processes:
     torchrun --nproc-per-node 2 --no-python act-detr train ...
     """
     from models.config import AttentionConfig
     from models.training.distillation import WEIGHTS, Distillation
     from models.training.matcher import NotFinite
-    from models.training.planning import Length, plan
+    from models.training.planning import Length, Request
     from models.training.processes import chosen_device
-    from models.training.recipe import Hybrid
+    from models.training.programme import carry_out
     from models.training.run import Surroundings
-    from models.training.train import train as run
     from models.weights import WeightsError
 
     changes: dict[str, Any] = {
@@ -169,6 +232,9 @@ def train(
         "precision": precision,
         "freeze_backbone": freeze_backbone,
         "flip": flip,
+        "colour": colour,
+        "learn_norms": learn_norms,
+        "hybrid": hybrid,
         "seed": seed,
     }
     try:
@@ -177,9 +243,8 @@ def train(
             changes["distillation"] = Distillation(
                 AttentionConfig.parse(distil), weight, distil_layers, distil_distance
             )
-        recipe = plan(model, data, Length(steps, epochs, stages), changes, refine_boxes)
-        if hybrid is not None:
-            recipe = replace(recipe, hybrid=Hybrid() if hybrid else None)
+        length = Length(steps, epochs, stages, minutes)
+        request = Request(model, data, length, changes, refine_boxes, refinement_steps)
         surroundings = Surroundings(
             output=output,
             name=name,
@@ -191,9 +256,11 @@ def train(
             log_every=log_every,
             held_out=eval_data,
             held_out_images=eval_images,
+            annotations=annotations,
+            val_annotations=val_annotations,
             cache_dir=cache_dir,
         )
-        run(recipe, surroundings)
+        carry_out(request, surroundings)
     except NotFinite as error:
         fail(f"{error}: try a lower rate, or clip harder; the last checkpoint is from before", 1)
     except (ValueError, OSError, KeyError) as error:

@@ -18,7 +18,7 @@ def dataset(tmp_path_factory, write_coco):
 
 
 def stream(dataset, seed=3, rank=0, ranks=1, batch_size=4, augmentation=AUGMENTATION):
-    return CocoStream(dataset, batch_size, seed, augmentation, rank, ranks)
+    return CocoStream(dataset, batch_size, seed, lambda step: augmentation, rank, ranks)
 
 
 def same(a, b):
@@ -67,6 +67,13 @@ def test_an_image_looks_different_every_epoch_and_for_every_seed(dataset):
     assert sizes(1) == sizes(1)
     assert sizes(1) != sizes(2)
     assert sizes(1)[:7] != sizes(1)[7:14]
+
+
+def test_the_images_of_a_step_are_scaled_alike(dataset):
+    """All are 48 pixels high: whatever is drawn for a step makes them one height again."""
+    heights = [{image.shape[1] for image in stream(dataset).batch(step).images} for step in range(12)]
+    assert all(len(of_step) == 1 for of_step in heights)
+    assert len(set().union(*heights)) > 1
 
 
 def test_a_broken_image_is_named_through_the_workers(tmp_path, write_coco):

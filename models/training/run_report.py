@@ -1,0 +1,145 @@
+"""What a finished run leaves for people to look at: curves, a contact sheet, precision by class, the next command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+from torchvision.utils import draw_bounding_boxes
+
+from models.detector import load_detector
+from models.training.run import BEST, MODEL
+from models.training.run_log import METRICS
+from models.training.training_data import HeldOut
+
+CURVES: Final = "curves.png"
+SHEET: Final = "validation.png"
+SHOWN: Final = 12
+"""Validation images on the contact sheet."""
+CELL: Final = 480
+"""Longest side of one image on it, in pixels."""
+THRESHOLD: Final = 0.5
+COLOURS: Final = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#46f0f0", "#f032e6", "#bcf60c", "#008080")
+
+Rows = list[dict[str, Any]]
+
+
+def write_report(output: Path, refinement: str, held_out: HeldOut | None, say: Callable[[str], None]) -> None:
+    """Write `curves.png` and `validation.png` into a run's folder, and say what there is and what comes next.
+
+    `refinement` names the folder of the box refinement's training in it, if there was any.
+    """
+    stages = {"run": read_rows(output / METRICS), "box refinement": read_rows(output / refinement / METRICS)}
+    curves(stages).savefig(output / CURVES, dpi=110)
+    best = output / (BEST if (output / BEST).exists() else MODEL)
+    for line in precision_lines(stages):
+        say(line)
+    looked_at = f"{output / CURVES}: losses and precision"
+    if held_out is not None and len(held_out):
+        contact_sheet(best, held_out).save(output / SHEET)
+        looked_at += f"; {output / SHEET}: labels and detections side by side"
+    say(looked_at)
+    say(f"{best} is ready: act-detr serve --model {best}")
+
+
+def read_rows(metrics: Path) -> Rows:
+    """The rows of a `metrics.jsonl`; none where there is no such file."""
+    if not metrics.exists():
+        return []
+    return [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+
+
+def precision_lines(stages: dict[str, Rows]) -> list[str]:
+    """The best validation in words, with its precision by class."""
+    rows = [(name, row) for name, rows in stages.items() for row in rows if "AP/exact" in row]
+    if not rows:
+        return []
+    name, best = max(rows, key=lambda pair: pair[1]["AP/exact"])
+    by_class = [
+        f"{key.removeprefix('AP ').removesuffix('/exact')} {value:.3f}"
+        for key, value in best.items()
+        if key.startswith("AP ") and key.endswith("/exact")
+    ]
+    head = f"best in validation, after step {best['step']} of the {name}: "
+    return [f"{head}AP {best['AP/exact']:.3f}, AP50 {best['AP50/exact']:.3f}; AP by class: {', '.join(by_class)}"]
+
+
+def curves(stages: dict[str, Rows]) -> Figure:
+    """Losses and precision by step, a column a stage."""
+    stages = {name: rows for name, rows in stages.items() if rows} or {"run": []}
+    figure, axes = plt.subplots(2, len(stages), figsize=(7 * len(stages), 7), squeeze=False, layout="constrained")
+    for (name, rows), (losses, precision) in zip(stages.items(), axes.T, strict=True):
+        _lines(losses, rows, lambda key: ("/" not in key and key == "total") or key.endswith(("/class", "/giou")))
+        losses.set(title=name, xlabel="step", ylabel="loss", yscale="log")
+        _lines(precision, rows, lambda key: key.startswith(("AP", "iou/")))
+        precision.set(xlabel="step", ylabel="AP on the validation images, or IoU", ylim=(0, 1))
+    plt.close(figure)
+    return figure
+
+
+def _lines(axes: Any, rows: Rows, wanted: Callable[[str], bool]) -> None:
+    for key in dict.fromkeys(key for row in rows for key in row if wanted(key)):
+        points = [(row["step"], row[key]) for row in rows if key in row]
+        axes.plot(*zip(*points, strict=True), label=key, marker="o" if len(points) < 30 else None, markersize=3)
+    if axes.lines:
+        axes.legend(fontsize=7)
+    axes.grid(alpha=0.3)
+
+
+def contact_sheet(model: Path, held_out: HeldOut) -> Image.Image:
+    """The first validation images, twice each: labels on the left, detections of score 0.5 and more on the right."""
+    detector = load_detector(str(model))
+    pairs = []
+    for place in range(min(SHOWN, len(held_out))):
+        image, truth = held_out.sample(place)
+        found = detector.detect(image).detections.select(THRESHOLD, nms=detector.config.nms)
+        scored = [f"{label} {score:.2f}" for label, score in zip(found.labels, found.scores, strict=True)]
+        pairs.append(
+            np.concatenate(
+                (
+                    _drawn(image, truth.boxes_xyxy, truth.labels, truth.labels, detector.labels),
+                    _drawn(image, found.boxes_xyxy, scored, found.labels, detector.labels),
+                ),
+                axis=1,
+            )
+        )
+    return _tiled([_fitted(pair) for pair in pairs])
+
+
+def _drawn(
+    image: NDArray[np.uint8],
+    boxes_xyxy: NDArray[Any],
+    texts: Sequence[str],
+    labels: Sequence[str],
+    known: Sequence[str],
+) -> NDArray[np.uint8]:
+    pixels = torch.from_numpy(image.transpose(2, 0, 1).copy())
+    if len(texts):
+        colours = [COLOURS[known.index(label) % len(COLOURS)] if label in known else "black" for label in labels]
+        boxes = torch.as_tensor(np.asarray(boxes_xyxy), dtype=torch.float32)
+        width = max(1, round(max(image.shape[:2]) / 300))
+        pixels = draw_bounding_boxes(pixels, boxes, list(texts), colours, width=width)
+    return pixels.numpy().transpose(1, 2, 0)
+
+
+def _fitted(pair: NDArray[np.uint8]) -> Image.Image:
+    image = Image.fromarray(np.ascontiguousarray(pair))
+    image.thumbnail((2 * CELL, CELL))
+    return image
+
+
+def _tiled(cells: Sequence[Image.Image], columns: int = 2, gap: int = 8) -> Image.Image:
+    width, height = (max(cell.size[axis] for cell in cells) + gap for axis in (0, 1))
+    columns = min(columns, len(cells))
+    sheet = Image.new("RGB", (columns * width, -(-len(cells) // columns) * height), "white")
+    for number, cell in enumerate(cells):
+        sheet.paste(cell, (number % columns * width, number // columns * height))
+    return sheet

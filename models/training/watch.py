@@ -1,0 +1,73 @@
+"""Signs that a run is going nowhere, said while there is time to stop it."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from typing import Final
+
+from models.training.matcher import NotFinite
+from models.training.validation import Validation
+
+A_THIRD: Final = 1 / 3
+WINDOW: Final = 20
+"""Reported losses that a mean is taken of."""
+FLAT: Final = 0.98
+"""A loss that is still above this share of what it was at first has not fallen."""
+NOTHING: Final = 0.001
+NEVER: Final = 0.05
+"""A class whose best score is below this is never predicted."""
+
+REMEDIES: Final = (
+    "see whether the boxes are right (validation.png shows them when the run ends), give the run more time "
+    "(--minutes, --epochs), or start from a model that has seen such images"
+)
+
+
+class Watch:
+    """Looks at the losses and validations of a run of `steps` steps, and says each warning once."""
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self._first: list[float] = []
+        self._last: deque[float] = deque(maxlen=WINDOW)
+        self._said: set[str] = set()
+
+    def losses(self, step: int, values: Mapping[str, float]) -> list[str]:
+        """Warnings after a report. Raises NotFinite for a loss that is infinite or none."""
+        total = values["total"]
+        if not math.isfinite(total):
+            raise NotFinite(f"the loss of step {step} is {total}")
+        if len(self._first) < WINDOW:
+            self._first.append(total)
+            return []
+        self._last.append(total)
+        if not self._late(step) or len(self._last) < WINDOW:
+            return []
+        first, last = sum(self._first) / WINDOW, sum(self._last) / WINDOW
+        if last <= FLAT * first:
+            return []
+        return self._once(
+            "flat", f"the loss has not fallen: {last:.3g} now, {first:.3g} at first; try another rate, or "
+        )
+
+    def validation(self, step: int, found: Validation) -> list[str]:
+        """Warnings after a validation, from a third of the run on."""
+        if not self._late(step):
+            return []
+        if all(row.ap50 < NOTHING for row in found.metrics.values()):
+            return self._once("nothing", f"nothing is found yet after {step} of {self._steps} steps (AP50 0): ")
+        never = [name for name, score in found.best_scores.items() if score < NEVER]
+        if not never:
+            return []
+        return self._once(f"never {never}", f"never predicted so far: {', '.join(never)}; ")
+
+    def _late(self, step: int) -> bool:
+        return step >= self._steps * A_THIRD
+
+    def _once(self, key: str, text: str) -> list[str]:
+        if key in self._said:
+            return []
+        self._said.add(key)
+        return [f"warning: {text}{REMEDIES}"]

@@ -1,0 +1,53 @@
+import pytest
+
+from models.evaluation.coco_metrics import CocoMetrics
+from models.training.matcher import NotFinite
+from models.training.validation import Validation
+from models.training.watch import WINDOW, Watch
+
+
+def found(ap50, **best_scores):
+    return Validation({"exact": CocoMetrics(ap50 / 2, ap50, ap50 / 2, {}, {})}, best_scores)
+
+
+def reported(watch, losses, steps=300):
+    said = []
+    for number, loss in enumerate(losses, 1):
+        said += watch.losses(number * steps // len(losses), {"total": loss})
+    return said
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_ends_the_run(loss):
+    with pytest.raises(NotFinite, match="the loss of step 7"):
+        Watch(100).losses(7, {"total": loss})
+
+
+def test_a_loss_that_does_not_fall_is_said_once():
+    said = reported(Watch(300), [10.0] * 5 * WINDOW)
+    assert len(said) == 1
+    assert "the loss has not fallen" in said[0]
+    assert "--minutes" in said[0]
+
+
+def test_a_loss_that_falls_is_not_worth_a_word():
+    assert reported(Watch(300), [10.0 - step / 25 for step in range(5 * WINDOW)]) == []
+    assert reported(Watch(10_000), [10.0] * 5 * WINDOW) == []  # it is early
+
+
+def test_nothing_found_after_a_third_of_the_run_is_said_once():
+    watch = Watch(300)
+    assert watch.validation(60, found(0.0, cat=0.0)) == []
+    assert "nothing is found yet after 100 of 300 steps" in watch.validation(100, found(0.0, cat=0.3))[0]
+    assert watch.validation(200, found(0.0, cat=0.3)) == []
+    assert watch.validation(300, found(0.4, cat=0.9)) == []
+
+
+def test_classes_that_are_never_predicted_are_named():
+    watch = Watch(300)
+    assert watch.validation(60, found(0.4, cat=0.9, dog=0.0)) == []
+    said = watch.validation(150, found(0.4, cat=0.9, dog=0.01, owl=0.0))
+    assert len(said) == 1
+    assert "never predicted so far: dog, owl;" in said[0]
+    assert watch.validation(160, found(0.4, cat=0.9, dog=0.01, owl=0.0)) == []
+    assert watch.validation(170, found(0.4, cat=0.9, dog=0.4, owl=0.5)) == []
