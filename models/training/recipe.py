@@ -41,6 +41,7 @@ class Recipe:
     backbone's; `optimizer` moves the transformer's matrices, AdamW the rest; `clip_norm` the maximum norm of a
     gradient; `ema_decay` that of the averaged weights, which are what is evaluated and served. `learn_norms`: the
     backbone's batch norms learn too, instead of keeping the statistics of the data that the model comes from.
+    `drop_refinement`: the model's box refinement is left out, since it knows other features than will be learnt.
     `model` and `data` are what the person asked for. `refine_boxes`: only the box refinement learns. `stages`: which
     image sizes come when; None: the model's own all the time. `flip` and `colour` are for labelled images, not for
     generated pages. Raises ValueError for values out of range.
@@ -60,6 +61,7 @@ class Recipe:
     precision: Precision = "fp32"
     freeze_backbone: bool = False
     learn_norms: bool = False
+    drop_refinement: bool = False
     hybrid: Hybrid | None = None
     distillation: Distillation | None = None
     refine_boxes: bool = False
@@ -137,6 +139,7 @@ def learning_anew(model: str, data: str, steps: int, shortest_side: int) -> Reci
         schedule=Schedule("wsd", warmup_steps=min(20, steps)),
         ema_decay=averaging_decay(steps),
         learn_norms=True,
+        drop_refinement=True,
         hybrid=Hybrid(),
         stages=growing(steps, shortest_side),
         colour=0.2,
@@ -181,7 +184,8 @@ def conflicts(recipe: Recipe, started: dict[str, Any]) -> list[str]:
     """Say which settings a run that goes on would change, by the settings that it was started with."""
     wanted = recipe.settings()
     # Runs begun before there were these settings go on.
-    started = {"refine_boxes": False, "learn_norms": wanted["learn_norms"], "colour": 0.0} | started
+    added = {"refine_boxes": False, "learn_norms": wanted["learn_norms"], "drop_refinement": False, "colour": 0.0}
+    started = added | started
     return [
         f"{name} was {started.get(name)}, not {value}"
         for name, value in wanted.items()

@@ -52,8 +52,8 @@ def prepare(recipe: Recipe, surroundings: Surroundings, device: torch.device) ->
     own_name = surroundings.name or (start.config.name if fitted is start else surroundings.output.resolve().name)
     if recipe.refine_boxes:
         fitted = with_box_refinement(fitted)
-    elif recipe.learn_norms and fitted.weights is not None:
-        fitted = without_box_refinement(fitted)  # where features change, it would move sides to the wrong places
+    elif recipe.drop_refinement:
+        fitted = without_box_refinement(fitted)
     config = served_config(fitted.config, own_name, recipe)
     return TrainingState(replace(fitted, config=config, learn_norms=recipe.learn_norms), recipe, device), remarks
 

@@ -42,6 +42,7 @@ def test_images_unlike_the_models_are_learnt_anew():
     recipe = found.recipe
     assert (recipe.optimizer, recipe.schedule.shape, recipe.hybrid) == ("muon", "wsd", Hybrid())
     assert recipe.learn_norms
+    assert recipe.drop_refinement
     assert recipe.backbone_rate > 1e-4
     assert recipe.ema_decay == averaging_decay(recipe.steps)
     assert recipe.stages.steps == recipe.steps

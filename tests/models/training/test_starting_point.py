@@ -9,7 +9,13 @@ import torch
 from models.config import PAGE_LABELS, BoxRefinementConfig, pages_small
 from models.detector import Detector
 from models.training.hybrid import HybridDetr
-from models.training.starting_point import StartingPoint, relabelled, starting_point, with_box_refinement
+from models.training.starting_point import (
+    StartingPoint,
+    relabelled,
+    starting_point,
+    with_box_refinement,
+    without_box_refinement,
+)
 from models.weights import UnknownModel, load_strict, save_checkpoint
 
 
@@ -48,6 +54,9 @@ def test_from_nothing_learns_norms_and_fine_tuning_does_not(start):
     assert learnt.config == pages_small()
     assert any(isinstance(module, torch.nn.BatchNorm2d) for module in learnt.detr().modules())
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in start.detr().modules())
+    anew = replace(start, learn_norms=True)
+    assert any(isinstance(module, torch.nn.BatchNorm2d) for module in anew.detr().modules())
+    anew.fill(HybridDetr(anew.detr(), 0, 1, dense=False))
 
 
 def test_a_checkpoint_of_the_first_kind_brings_its_averages_and_its_training_parts(tmp_path):
@@ -86,6 +95,9 @@ def test_a_model_is_given_a_box_refinement_that_moves_nothing(tiny_detr):
     assert refining.config == replace(tiny_detr.config, box_refinement=BoxRefinementConfig())
     assert {key for key in refining.weights if key not in plain.weights} > {"box_refinement.fine.weight"}
     assert with_box_refinement(refining) is refining
+    again = without_box_refinement(refining)
+    assert again.config == plain.config
+    assert again.weights.keys() == plain.weights.keys()
     detr = refining.detr().eval()
     load_strict(detr, refining.weights)
     image = np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)

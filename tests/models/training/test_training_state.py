@@ -9,7 +9,7 @@ from models.training.page_stream import PageStream
 from models.training.recipe import Hybrid, Recipe
 from models.training.starting_point import StartingPoint, starting_point, with_box_refinement
 from models.training.trainer import Trainer
-from models.training.training_state import TrainingState, read_state, resting_point
+from models.training.training_state import TrainingState, read_state, resting_point, warmed_up
 from models.weights import resolve
 
 CPU = torch.device("cpu")
@@ -77,6 +77,41 @@ def test_other_training_leaves_the_box_refinement_alone(tiny_detr):
     kept = {name for name in before if torch.equal(before[name], after[name])}
     assert kept >= {name for name in before if name.startswith("box_refinement.")}
     assert "query_embed.weight" not in kept
+
+
+def test_norms_that_learn_go_on_learning_after_a_stop(tiny_detr, tmp_path):
+    start = StartingPoint(tiny_detr.config, tiny_detr.state_dict(), learn_norms=True)
+    plan = recipe(learn_norms=True)
+    expected = losses(TrainingState(start, plan, CPU), 4)
+    stopped = TrainingState(start, plan, CPU)
+    losses(stopped, 2)
+    stopped.save(tmp_path / "checkpoint.pt")
+    saved = read_state(tmp_path / "checkpoint.pt")
+    resumed = TrainingState(resting_point(saved), plan, CPU)
+    resumed.load(saved)
+    assert losses(resumed, 4) == expected[2:]
+    means = [value for name, value in resumed.averaged_detr().state_dict().items() if name.endswith("running_mean")]
+    before = [value for name, value in tiny_detr.state_dict().items() if name.endswith("running_mean")]
+    assert not any(torch.equal(mean, old) for mean, old in zip(means, before, strict=True))
+
+
+@pytest.mark.parametrize("steps", [20, 700])
+def test_averages_forget_what_the_run_began_with(steps):
+    """With a decay of 0.999 from the first step on, half of the start would be left after 700 steps."""
+    update = warmed_up(0.999)
+    mean = torch.zeros(3)
+    for made in range(1, steps):
+        update([mean], [torch.ones(3)], torch.tensor(made))
+    assert mean.min() > 0.999
+
+
+def test_averages_come_to_the_decay_that_was_asked_for():
+    update, mean = warmed_up(0.9), torch.zeros(3, dtype=torch.float64)
+    update([mean], [torch.ones(3, dtype=torch.float64)], torch.tensor(10_000))
+    torch.testing.assert_close(mean, torch.full_like(mean, 0.1))
+    counter = torch.tensor(3)
+    update([counter], [torch.tensor(4)], torch.tensor(5))
+    assert int(counter) == 4
 
 
 def test_nothing_but_the_checkpoint_is_left_in_the_folder(tiny_config, tmp_path):

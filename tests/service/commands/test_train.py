@@ -32,6 +32,12 @@ def test_help_explains_every_option() -> None:
         "--workers",
         "--no-flip",
         "--refine-boxes",
+        "--refinement-steps",
+        "--minutes",
+        "--annotations",
+        "--val-annotations",
+        "--learn-norms",
+        "--colour",
     ):
         assert option in text
 
@@ -91,7 +97,9 @@ def test_options_reach_the_run(tmp_path: Path) -> None:
     ("options", "status", "complaint"),
     [
         ((), 2, "steps or stages"),
-        (("--steps", 1, "--epochs", 1), 2, "one of steps, epochs and stages"),
+        (("--steps", 1, "--epochs", 1), 2, "one of steps, epochs, minutes and stages"),
+        (("--minutes", 5), 2, "minutes is for labelled images"),
+        (("--steps", 1, "--annotations", "there.json"), 2, "generated pages come with their annotations"),
         (("--steps", 1, "--distil", "exact"), 2, "needs no distillation"),
         (("--steps", 1, "--distil", "act:Q=1"), 2, "is not an option of act"),
         (("--steps", 1, "--ema", 1), 2, "decay"),
