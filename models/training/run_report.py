@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -75,13 +74,13 @@ def precision_lines(stages: dict[str, Rows]) -> list[str]:
 def curves(stages: dict[str, Rows]) -> Figure:
     """Losses and precision by step, a column a stage."""
     stages = {name: rows for name, rows in stages.items() if rows} or {"run": []}
-    figure, axes = plt.subplots(2, len(stages), figsize=(7 * len(stages), 7), squeeze=False, layout="constrained")
+    figure = Figure(figsize=(7 * len(stages), 7), layout="constrained")
+    axes = figure.subplots(2, len(stages), squeeze=False)
     for (name, rows), (losses, precision) in zip(stages.items(), axes.T, strict=True):
         _lines(losses, rows, lambda key: ("/" not in key and key == "total") or key.endswith(("/class", "/giou")))
         losses.set(title=name, xlabel="step", ylabel="loss", yscale="log")
         _lines(precision, rows, lambda key: key.startswith(("AP", "iou/")))
         precision.set(xlabel="step", ylabel="AP on the validation images, or IoU", ylim=(0, 1))
-    plt.close(figure)
     return figure
 
 
