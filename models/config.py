@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Final, Literal
@@ -91,19 +92,7 @@ class AttentionConfig:
     @classmethod
     def parse(cls, text: str) -> AttentionConfig:
         """Read `exact`, `act`, `act:L=16,r=2`, `kmeans:C=64`, ...: what `str` writes. Raises ValueError."""
-        mode, _, rest = text.partition(":")
-        if mode not in ATTENTION_OPTIONS:
-            raise ValueError(f"{text!r}: the mode must be one of {', '.join(ATTENTION_OPTIONS)}")
-        options: dict[str, Any] = {}
-        for part in filter(None, rest.split(",")):
-            name, equals, value = part.partition("=")
-            if name not in ATTENTION_OPTIONS[mode] or not equals or name in options:
-                known = ", ".join(ATTENTION_OPTIONS[mode]) or "none"
-                raise ValueError(f"{text!r}: {part!r} is not an option of {mode} given once; its options: {known}")
-            try:
-                options[name] = {"r": float, "metric": str}.get(name, int)(value)
-            except ValueError:
-                raise ValueError(f"{text!r}: {value!r} is no value for {name}") from None
+        mode, options = _mode_and_options(text)
         made: AttentionConfig = getattr(cls, mode)(**options)
         return made
 
@@ -120,6 +109,24 @@ class AttentionConfig:
             if name in ("L", "r", "C") or value != getattr(plain, name)
         ]
         return f"{self.mode}:{','.join(given)}" if given else self.mode
+
+
+def _mode_and_options(text: str) -> tuple[AttentionMode, dict[str, Any]]:
+    """The mode of an attention's text form, and the options that it gives."""
+    mode, _, rest = text.partition(":")
+    if mode not in ATTENTION_OPTIONS:
+        raise ValueError(f"{text!r}: the mode must be one of {', '.join(ATTENTION_OPTIONS)}")
+    options: dict[str, Any] = {}
+    for part in filter(None, rest.split(",")):
+        name, equals, value = part.partition("=")
+        if name not in ATTENTION_OPTIONS[mode] or not equals or name in options:
+            known = ", ".join(ATTENTION_OPTIONS[mode]) or "none"
+            raise ValueError(f"{text!r}: {part!r} is not an option of {mode} given once; its options: {known}")
+        try:
+            options[name] = {"r": float, "metric": str}.get(name, int)(value)
+        except ValueError:
+            raise ValueError(f"{text!r}: {value!r} is no value for {name}") from None
+    return mode, options
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +224,8 @@ class DetrConfig:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     def __post_init__(self) -> None:
+        composed = tuple(None if label is None else unicodedata.normalize("NFC", label) for label in self.labels)
+        object.__setattr__(self, "labels", composed)  # classes meet by name: an accent has one form
         if self.hidden_dim % self.heads:
             raise ValueError(f"hidden_dim {self.hidden_dim} does not divide into {self.heads} heads")
         if self.hidden_dim % 4:
@@ -233,6 +242,19 @@ class DetrConfig:
     def default_tangent(self) -> AttentionConfig:
         """Tangent attention for callers that give no C."""
         return AttentionConfig.tangent(self.tangent_C)
+
+    def attention(self, text: str) -> AttentionConfig:
+        """Read what `AttentionConfig.parse` reads; an L, r or C that the text leaves open is the model's own.
+
+        So `act` and `tangent` mean on the command line what they mean in a request. Raises ValueError.
+        """
+        mode, options = _mode_and_options(text)
+        own: dict[AttentionMode, dict[str, Any]] = {
+            "act": {"L": self.act_L, "r": self.act_r},
+            "tangent": {"C": self.tangent_C},
+        }
+        made: AttentionConfig = getattr(AttentionConfig, mode)(**own.get(mode, {}) | options)
+        return made
 
     @property
     def head_dim(self) -> int:

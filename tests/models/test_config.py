@@ -57,6 +57,37 @@ def test_options_that_are_left_out_take_their_defaults():
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("exact", AttentionConfig.exact()),
+        ("act", AttentionConfig.act(16, 1.0)),
+        ("act:r=2", AttentionConfig.act(16, 2.0)),
+        ("act:L=24,seed=3", AttentionConfig.act(24, 1.0, 3)),
+        ("act:L=32,r=8", AttentionConfig.act(32, 8.0)),
+        ("tangent", AttentionConfig.tangent(24)),
+        ("tangent:centres=4", AttentionConfig.tangent(24, 4)),
+        ("tangent:C=8", AttentionConfig.tangent(8)),
+        ("kmeans", AttentionConfig.kmeans()),
+    ],
+)
+def test_options_that_are_left_out_are_the_models_own_where_it_has_any(text, expected):
+    config = DetrConfig("x", ("a",), act_L=16, act_r=1.0, tangent_C=24)
+    assert config.attention(text) == expected
+    assert config.attention("act") == config.default_act
+    assert config.attention("tangent") == config.default_tangent
+
+
+@pytest.mark.parametrize("text", ["", "linear", "act:L=0", "act:K=3", "tangent:centres=25"])
+def test_a_model_refuses_text_that_is_no_attention(text):
+    with pytest.raises(ValueError, match=r".+"):
+        DetrConfig("x", ("a",), tangent_C=24).attention(text)
+
+
+def test_labels_have_their_accents_in_one_form():
+    assert DetrConfig("x", ("cafe\u0301", None, "a")).labels == ("caf\u00e9", None, "a")
+
+
+@pytest.mark.parametrize(
     "text", ["", "linear", "exact:L=3", "act:K=3", "act:L", "act:L=16,L=16", "act:L=0", "act:L=two", "kmeans:r=2"]
 )
 def test_text_that_is_no_attention_is_refused(text):
