@@ -9,24 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.rgb import Samples, UnknownSamples, read_samples, to_rgb
+from service.decoding_apart import decode_apart
 from service.errors import TooManyBytes, TooManyPixels, UndecodableImage, UnsupportedImageType
+from service.image_formats import FORMATS, decoded_apart, looks_readable, refusal
 from service.jpeg_scans import MOST_SCANS, count_scans
 
-FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-MEDIA_TYPES: Final = ("image/jpeg", "image/png", "image/webp", "image/bmp", "image/gif", "image/tiff")
-
-_READABLE: Final = "JPEG, PNG, WebP, BMP, GIF (first frame) and TIFF (first page)"
-_SIGNATURES: Final = (
-    b"\xff\xd8\xff",
-    b"\x89PNG\r\n\x1a\n",
-    b"BM",
-    b"GIF87a",
-    b"GIF89a",
-    b"II*\x00",
-    b"MM\x00*",
-    b"II+\x00",
-    b"MM\x00+",
-)
 _ORIENTATION: Final = 0x0112
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -37,14 +25,14 @@ _UPRIGHT: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_SIXTEEN_BITS: Final = ("I;16", "I;16B", "I;16L", "I;16N")
 
 
 def decode_image(data: bytes, *, max_bytes: int, max_pixels: int) -> NDArray[np.uint8]:
     """Decode an image into RGB [H, W, 3], upright as its EXIF orientation says.
 
-    Greyscale and palettes become RGB, transparency lies on white, 16 bits are scaled to 8, CMYK is converted;
-    of animations and documents the first frame counts. Thread-safe; Pillow lets other threads run meanwhile.
+    Greyscale and palettes become RGB, transparency lies on white, more than 8 bits are scaled to 8 (TIFF's tags say
+    what is white), CMYK is converted; of animations and documents the first frame counts. Thread-safe; other threads
+    run meanwhile.
 
     Raises TooManyBytes, TooManyPixels (before decoding), UnsupportedImageType, UndecodableImage (also for
     truncated files, and for JPEGs of more than MOST_SCANS scans).
@@ -53,6 +41,9 @@ def decode_image(data: bytes, *, max_bytes: int, max_pixels: int) -> NDArray[np.
         raise TooManyBytes(f"An image may have {max_bytes} bytes at most.", limit=max_bytes)
     if not data:
         raise UndecodableImage("The image is empty: it has no bytes.")
+    if kind := decoded_apart(data):
+        decoded = decode_apart(data, kind, max_pixels=max_pixels)
+        return np.asarray(_rgb(_turned(decoded.image, decoded.orientation), Samples()))
     with _open(data) as image:
         width, height = image.size
         if width * height > max_pixels:
@@ -61,7 +52,8 @@ def decode_image(data: bytes, *, max_bytes: int, max_pixels: int) -> NDArray[np.
             )
         if count_scans(data) > MOST_SCANS:
             raise UndecodableImage(f"The JPEG has more than {MOST_SCANS} scans.")
-        return np.asarray(_rgb(_upright(_loaded(image))))
+        samples = _samples(image)
+        return np.asarray(_rgb(_upright(_loaded(image)), samples))
 
 
 def _open(data: bytes) -> Image.Image:
@@ -71,14 +63,18 @@ def _open(data: bytes) -> Image.Image:
     except Image.DecompressionBombError:
         raise TooManyPixels("The image says that it has more pixels than are allowed.") from None
     except Exception as error:
-        if _looks_readable(data):
-            raise UndecodableImage("The image's header is truncated or corrupt.") from error
-        raise UnsupportedImageType(f"These bytes are none of {_READABLE}.") from error
+        if looks_readable(data):
+            raise UndecodableImage(
+                "The image's header is truncated or corrupt, or of a variant that is not read."
+            ) from error
+        raise UnsupportedImageType(refusal(data)) from error
 
 
-def _looks_readable(data: bytes) -> bool:
-    webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
-    return webp or data.startswith(_SIGNATURES)
+def _samples(image: Image.Image) -> Samples:
+    try:
+        return read_samples(image)
+    except UnknownSamples as error:
+        raise UndecodableImage(str(error)) from None
 
 
 def _loaded(image: Image.Image) -> Image.Image:
@@ -95,27 +91,20 @@ def _loaded(image: Image.Image) -> Image.Image:
 def _upright(image: Image.Image) -> Image.Image:
     """Turn the image as its EXIF data say; broken data say nothing. TIFF has turned itself while loading."""
     try:
-        orientation = image.getexif().get(_ORIENTATION)
+        return _turned(image, image.getexif().get(_ORIENTATION))
     except Exception:
         return image
+
+
+def _turned(image: Image.Image, orientation: object) -> Image.Image:
     turn = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
     return image if turn is None else image.transpose(turn)
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode in _SIXTEEN_BITS:
-        values = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((values * 255 + 32_767) // 65_535).astype(np.uint8)).convert("RGB")
-    if image.mode in ("I", "F"):
-        raise UndecodableImage("Pixels of 32 bits a channel have no defined white: convert to 8 or 16 bits.")
+def _rgb(image: Image.Image, samples: Samples) -> Image.Image:
     try:
-        if image.has_transparency_data:
-            return _on_white(image.convert("RGBA"))
-        return image.convert("RGB")
+        return to_rgb(image, samples)
+    except UnknownSamples as error:
+        raise UndecodableImage(str(error)) from None
     except Exception as error:
         raise UndecodableImage(f"Pixels of kind {image.mode} cannot be converted to RGB.") from error
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-    return Image.alpha_composite(white, image).convert("RGB")

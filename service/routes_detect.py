@@ -29,7 +29,7 @@ from service.errors import (
     UnsupportedImageType,
     WorkerDead,
 )
-from service.image_decoding import MEDIA_TYPES
+from service.image_formats import MEDIA_TYPES
 from service.pipeline import Outcome, Pipeline, Wish
 from service.problems import documented, problem_body
 from service.readiness import Admission

@@ -12,7 +12,7 @@ from fastapi.responses import Response
 
 from service.access import require_key
 from service.errors import Draining, NotFound, NotReady, ServiceError, Unauthorized, WorkerDead
-from service.image_decoding import MEDIA_TYPES
+from service.image_formats import MEDIA_TYPES
 from service.problems import documented
 from service.schemas import AttentionDefaults, Health, InputSize, Limits, ModelCard
 

@@ -2,9 +2,9 @@
 
     python deploy/loadtest/fuzz_decoding.py --inputs 100000
 
-Real JPEG, PNG, WebP, GIF, TIFF and BMP files of several kinds are made with Pillow; every input is one of them with
+Real JPEG, PNG, WebP, AVIF, JPEG 2000, GIF, TIFF and BMP files of several kinds are made with Pillow; every input is one of them with
 bits flipped, numbers made absurd, parts cut out, repeated, or taken from another. The decoder runs as in the service,
-with its default limits. Prints one JSON object; exits with 1 after any other exception, each with its seed.
+with its default limits; AVIF and JPEG 2000 take a process each. Prints one JSON object; exits with 1 after any other exception, each with its seed.
 """
 
 from __future__ import annotations
@@ -50,6 +50,14 @@ KINDS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("TIFF", "RGB", {"compression": "jpeg"}),
     ("TIFF", "1", {"compression": "group4"}),
     ("TIFF", "CMYK", {"compression": "packbits"}),
+    ("TIFF", "I;16", {"tiffinfo": {281: 4095}}),
+    ("PNG", "I;16", {"transparency": 257}),
+    ("AVIF", "RGB", {"speed": 10}),
+    ("AVIF", "RGBA", {"speed": 10}),
+    ("AVIF", "RGB", {"speed": 10, "save_all": True}),
+    ("JPEG2000", "RGB", {}),
+    ("JPEG2000", "RGBA", {"no_jp2": True}),
+    ("JPEG2000", "I;16", {"quality_mode": "rates", "quality_layers": [20, 5], "tile_size": (16, 16)}),
     ("BMP", "RGB", {}),
     ("BMP", "P", {}),
     ("BMP", "1", {}),

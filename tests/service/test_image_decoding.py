@@ -15,7 +15,25 @@ from service.errors import TooManyBytes, TooManyPixels, UndecodableImage, Unsupp
 from service.image_decoding import decode_image
 
 Encode = Callable[..., bytes]
-LOSSLESS = [("PNG", {}), ("BMP", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"}), ("WEBP", {"lossless": True})]
+LOSSLESS = [
+    ("JPEG2000", {}),
+    ("PNG", {}),
+    ("BMP", {}),
+    ("TIFF", {}),
+    ("TIFF", {"compression": "tiff_lzw"}),
+    ("WEBP", {"lossless": True}),
+]
+
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
 
 
 def decode(data: bytes, max_bytes: int = 10**6, max_pixels: int = 10**6) -> Any:
@@ -44,13 +62,13 @@ def test_lossless_formats_give_the_exact_pixels(encoded: Encode, kind: str, opti
     assert (pixels == decode(encoded())).all()
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "GIF"])
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "GIF", "AVIF"])
 def test_lossy_formats_come_near(encoded: Encode, kind: str) -> None:
     pixels = decode(encoded(kind=kind))
     assert np.abs(pixels.astype(int) - decode(encoded())).mean() < 12
 
 
-@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG2000"])
 def test_sixteen_bits_are_scaled_not_clipped(kind: str) -> None:
     values = np.array([[0, 128, 257, 32_768, 65_535]], np.uint16)
     pixels = decode(saved(Image.fromarray(values), kind))
@@ -59,7 +77,7 @@ def test_sixteen_bits_are_scaled_not_clipped(kind: str) -> None:
 
 
 def test_thirty_two_bits_are_refused() -> None:
-    with pytest.raises(UndecodableImage, match="32 bits"):
+    with pytest.raises(UndecodableImage, match="32-bit"):
         decode(saved(Image.new("F", (3, 3), 0.5), "TIFF"))
 
 
@@ -88,21 +106,76 @@ def test_transparent_colours_of_palette_and_rgb_lie_on_white() -> None:
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_exif_orientation_is_undone_once(orientation: int, kind: str) -> None:
     upright = Image.fromarray(np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3))
-    turns = {
-        2: [Image.Transpose.FLIP_LEFT_RIGHT],
-        3: [Image.Transpose.ROTATE_180],
-        4: [Image.Transpose.FLIP_TOP_BOTTOM],
-        5: [Image.Transpose.TRANSPOSE],
-        6: [Image.Transpose.ROTATE_90],
-        7: [Image.Transpose.TRANSVERSE],
-        8: [Image.Transpose.ROTATE_270],
-    }
-    stored = upright
-    for turn in turns.get(orientation, []):
-        stored = stored.transpose(turn)
+    stored = upright.transpose(TURNS[orientation]) if orientation in TURNS else upright
     exif = Image.Exif()
     exif[0x0112] = orientation
     assert (decode(saved(stored, kind, exif=exif)) == np.asarray(upright)).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_of_avif_is_undone_once(orientation: int) -> None:
+    corners = Image.new("RGB", (64, 32), "black")
+    corners.paste("red", (0, 0, 32, 16))
+    corners.paste("blue", (32, 16, 64, 32))
+    upright = decode(saved(corners, "AVIF"))
+    stored = corners
+    if orientation in TURNS:
+        stored = corners.transpose(TURNS[orientation])
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    turned = decode(saved(stored, "AVIF", exif=exif))
+    assert turned.shape == upright.shape
+    assert np.abs(turned.astype(int) - upright).mean() < 12
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "JPEG2000"])
+def test_transparency_of_formats_decoded_apart_lies_on_white(kind: str) -> None:
+    half = Image.new("RGBA", (16, 16), (255, 0, 0, 0))
+    half.paste((0, 0, 255, 255), (0, 0, 8, 16))
+    pixels = decode(saved(half, kind))
+    assert np.abs(pixels[:, 12:].astype(int) - 255).max() <= 8
+    assert np.abs(pixels[:, :4].mean((0, 1)) - [0, 0, 255]).max() <= 12
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "CMYK"])
+def test_kinds_of_jpeg_2000_become_rgb(mode: str) -> None:
+    image = Image.new("RGB", (9, 7), "white").convert(mode)
+    pixels = decode(saved(image, "JPEG2000"))
+    assert pixels.shape == (7, 9, 3)
+    assert (pixels == 255).all()
+
+
+def test_a_grey_avif_and_a_bare_codestream_decode() -> None:
+    assert np.abs(decode(saved(Image.new("L", (9, 7), 100), "AVIF")).astype(int) - 100).max() <= 4
+    assert (decode(saved(Image.new("RGB", (9, 7), (1, 2, 3)), "JPEG2000", no_jp2=True)) == [1, 2, 3]).all()
+
+
+def test_first_frame_of_an_avif_animation_counts() -> None:
+    frames = [Image.new("RGB", (32, 16), color) for color in ("red", "blue")]
+    data = saved(frames[0], "AVIF", save_all=True, append_images=frames[1:])
+    assert np.abs(decode(data)[0, 0].astype(int) - [255, 0, 0]).max() <= 12
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "JPEG2000"])
+def test_limits_hold_for_formats_decoded_apart(encoded: Encode, kind: str) -> None:
+    data = encoded(kind=kind)
+    assert decode(data, max_bytes=len(data), max_pixels=2400).shape == (40, 60, 3)
+    with pytest.raises(TooManyBytes):
+        decode(data, max_bytes=len(data) - 1)
+    with pytest.raises(TooManyPixels):
+        decode(data, max_pixels=2399)
+
+
+def test_a_scan_of_twelve_bits_is_not_black() -> None:
+    image = Image.fromarray(np.array([[0, 2048, 4095]], np.uint16))
+    assert decode(saved(image, "TIFF", tiffinfo={281: 4095}))[0, :, 0].tolist() == [0, 128, 255]
+    inverted = decode(saved(image, "TIFF", tiffinfo={281: 4095, 262: 0}))
+    assert inverted[0, :, 0].tolist() == [255, 127, 0]
+
+
+def test_a_transparent_grey_of_sixteen_bits_is_white() -> None:
+    image = Image.fromarray(np.array([[0, 32_768]], np.uint16))
+    assert decode(saved(image, "PNG", transparency=0))[0, :, 0].tolist() == [255, 128]
 
 
 def test_broken_exif_is_ignored(encoded: Encode) -> None:
@@ -142,7 +215,7 @@ def test_webp_bomb_is_refused() -> None:
         decode(b"RIFF" + struct.pack("<I", len(data)) + data)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000"])
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.8, 0.95])
 def test_truncated_files_are_refused(encoded: Encode, kind: str, share: float) -> None:
     data = encoded(kind=kind, size=(200, 150))
