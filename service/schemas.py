@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from models.detections import AttentionReport, Detections
 
@@ -70,7 +70,9 @@ class DetectQuery(BaseModel):
         description="Drop a detection whose IoU with a better one of its class is greater; 1 drops none.",
     )
     labels: list[str] = Field(
-        [], description="Names of the classes to keep, comma-separated or repeated. Default: all."
+        [],
+        description="Names of the classes to keep, comma-separated or repeated; one that has a comma itself is "
+        "written as it is. Default: all.",
     )
     deadline_ms: float | None = Field(
         None,
@@ -79,14 +81,6 @@ class DetectQuery(BaseModel):
         allow_inf_nan=False,
         description="Answer 504 instead of starting later than this after the request's arrival.",
     )
-
-    @field_validator("labels")
-    @classmethod
-    def _split(cls, values: list[str]) -> list[str]:
-        names = [name.strip() for value in values for name in value.split(",")]
-        if not all(names):
-            raise ValueError("a name is empty")
-        return names
 
 
 class Box(BaseModel):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -90,10 +92,27 @@ def _config(mode: AttentionChoice, given: dict[str, Any], defaults: Defaults) ->
 
 
 def _labels(wished: list[str], known: tuple[str, ...]) -> frozenset[str] | None:
-    unknown = [name for name in wished if name not in known]
+    """The classes to keep, as the model spells them; accents may be composed or not. None: all."""
+    spelled = {unicodedata.normalize("NFC", name).strip(): name for name in known}
+    names = [name for value in wished for name in _names(unicodedata.normalize("NFC", value), spelled)]
+    if not all(names):
+        raise BadParameter("labels: a name is empty", parameter="labels")
+    unknown = [name for name in names if name not in spelled]
     if unknown:
         raise BadParameter(
             f"labels: the model knows no class {unknown[0][:100]!r}; it knows {', '.join(known)}",
             parameter="labels",
         )
-    return frozenset(wished) if wished else None
+    return frozenset(spelled[name] for name in names) if names else None
+
+
+def _names(value: str, known: Collection[str]) -> Iterator[str]:
+    """Yield what commas separate, except where a class has commas in its name: the longest that is known counts."""
+    parts = value.split(",")
+    most = max((name.count(",") for name in known), default=0) + 1
+    start = 0
+    while start < len(parts):
+        runs = (",".join(parts[start : start + length]).strip() for length in range(most, 1, -1))
+        name = next((run for run in runs if run in known), parts[start].strip())
+        yield name
+        start += 1 + name.count(",")
