@@ -20,7 +20,7 @@ _BITS, _PHOTOMETRIC, _MOST, _LEAST_OF_ANY, _MOST_OF_ANY = 258, 262, 281, 340, 34
 _WHITE_IS_ZERO: Final = 0
 _FULL: Final = 2**16 - 1
 _LEAST_COLOUR_WHITE: Final = 15
-"""Pillow keeps the upper eight of sixteen bits of a colour: of fewer than twelve in use, too little is left to scale."""
+"""Pillow keeps the upper eight of 16 bits of a colour: where fewer than 12 are in use, too little is left to scale."""
 _ROWS_OF_PIXELS: Final = 1_000_000
 _PNG_SCALE: Final = {"L;2": 85, "L;4": 17}
 

@@ -145,7 +145,7 @@ class Settings(BaseSettings):
     keepalive_timeout_s: float = Field(
         75,
         gt=0,
-        le=3600,
+        le=86_400,
         description="Longest time that a connection may rest between two requests; "
         "longer than the proxy in front keeps its own.",
     )

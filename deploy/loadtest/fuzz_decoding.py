@@ -2,9 +2,10 @@
 
     python deploy/loadtest/fuzz_decoding.py --inputs 100000
 
-Real JPEG, PNG, WebP, AVIF, JPEG 2000, GIF, TIFF and BMP files of several kinds are made with Pillow; every input is one of them with
-bits flipped, numbers made absurd, parts cut out, repeated, or taken from another. The decoder runs as in the service,
-with its default limits; AVIF and JPEG 2000 take a process each. Prints one JSON object; exits with 1 after any other exception, each with its seed.
+Real JPEG, PNG, WebP, AVIF, JPEG 2000, GIF, TIFF and BMP files of several kinds are made with Pillow; every input is
+one of them with bits flipped, numbers made absurd, parts cut out, repeated, or taken from another. The decoder runs as
+in the service, with its default limits; AVIF and JPEG 2000 take a process each. Prints one JSON object; exits with 1
+after any other exception, each with its seed.
 """
 
 from __future__ import annotations
