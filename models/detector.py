@@ -15,6 +15,7 @@ from models.attention.choice import strategy
 from models.config import AttentionConfig, DetrConfig
 from models.detections import AttentionReport, LayerClusters, Prediction
 from models.detr.backbone import fold_batch_norms
+from models.detr.canvas import token_grid
 from models.detr.detr import Detr, DetrOutput
 from models.detr.multiply_adds import encoder_multiply_adds
 from models.images import ImageBatch
@@ -86,8 +87,8 @@ class Detector:
 
     def tokens(self, image: PreparedImage) -> int:
         """How many tokens the encoder makes of an image."""
-        stride = self.config.backbone.stride
-        return -(-image.height // stride) * -(-image.width // stride)
+        rows, columns = token_grid(image.pixels.shape[1], image.pixels.shape[2], self.config)
+        return rows * columns
 
     def warm_up(self) -> None:
         """Run every attention mode once, so that the first caller does not pay for lazy set-up."""

@@ -36,6 +36,12 @@ class ImageBatch:
     def __len__(self) -> int:
         return len(self.order)
 
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """(height, width) of every image, in the order they came."""
+        stacked = [(stack.shape[-2], stack.shape[-1]) for stack in self.stacks for _ in stack]
+        return tuple(stacked[place] for place in self.order)
+
 
 @dataclass(frozen=True, slots=True)
 class PackedTokens:

@@ -15,25 +15,29 @@ from models.config import DetrConfig
 
 @dataclass(frozen=True, slots=True)
 class PreparedImage:
-    """An image resized for one model: `pixels` uint8 [3, height, width], not yet normalised; and its first size."""
+    """An image resized for one model: `pixels` uint8 [3, h, w], not yet normalised; and its first size.
+
+    `canvas` (height, width) is what the model lays it on, if anything.
+    """
 
     pixels: Tensor
     original_height: int
     original_width: int
+    canvas: tuple[int, int] | None = None
 
     @property
     def height(self) -> int:
-        """Rows after resizing."""
-        return self.pixels.shape[1]
+        """Rows that the backbone sees: after resizing, or of the canvas."""
+        return self.canvas[0] if self.canvas else self.pixels.shape[1]
 
     @property
     def width(self) -> int:
-        """Columns after resizing."""
-        return self.pixels.shape[2]
+        """Columns that the backbone sees: after resizing, or of the canvas."""
+        return self.canvas[1] if self.canvas else self.pixels.shape[2]
 
 
 def prepare(image: NDArray[np.uint8], config: DetrConfig) -> PreparedImage:
-    """Resize uint8 RGB [H, W, 3] as DETR was trained: bilinear with antialias, aspect ratio kept.
+    """Resize uint8 RGB [H, W, 3] as the model was trained: bilinear with antialias, to `resized_for` it.
 
     Pillow does it, as in the published code: one thread, with the interpreter's lock released. Raises ValueError
     for any other shape or dtype.
@@ -41,12 +45,18 @@ def prepare(image: NDArray[np.uint8], config: DetrConfig) -> PreparedImage:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ValueError(f"expected a uint8 image [H, W, 3], not {image.dtype} {list(image.shape)}")
     height, width = image.shape[:2]
-    new_height, new_width = resized(height, width, config.shortest_side, config.longest_side)
+    new_height, new_width = resized_for(config, height, width)
     if (new_height, new_width) != (height, width):
         pillow = Image.fromarray(image).resize((new_width, new_height), Image.Resampling.BILINEAR)
         image = np.asarray(pillow)
     pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
-    return PreparedImage(pixels, height, width)
+    return PreparedImage(pixels, height, width, config.resizing.canvas if config.resizing else None)
+
+
+def resized_for(config: DetrConfig, height: int, width: int) -> tuple[int, int]:
+    """(height, width) to which a model wants an image brought."""
+    rule = config.resizing.resized if config.resizing else resized
+    return rule(height, width, config.shortest_side, config.longest_side)
 
 
 def resized(height: int, width: int, shortest_side: int, longest_side: int) -> tuple[int, int]:

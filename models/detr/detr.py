@@ -15,6 +15,7 @@ from models.boxes import cxcywh_to_xyxy, scale_to_pixels, xyxy_to_cxcywh
 from models.config import DetrConfig
 from models.detr.backbone import Backbone, NormLayer
 from models.detr.box_refinement import BoxRefinement, Pyramid
+from models.detr.canvas import canvas_shares, on_canvas, token_grid
 from models.detr.decoder import Decoder
 from models.detr.encoder import Encoded, Encoder
 from models.detr.heads import BoxHead
@@ -44,12 +45,14 @@ class Features:
     """What the backbone makes of B images, whatever attention comes after it.
 
     `tokens` for the encoder, in the order the images came in; for the box refinement, if any, a `pyramid` of every
-    stack of the batch, and in `order` each image's place, counted through the stacks.
+    stack of the batch, and in `order` each image's place, counted through the stacks. `shares` [B, 1, 4] is what
+    `Detr.boxes` takes.
     """
 
     tokens: PackedTokens
     pyramids: tuple[Pyramid, ...]
     order: tuple[int, ...]
+    shares: Tensor | None = None
 
     def by_pyramid(self) -> Iterator[tuple[Pyramid, list[int]]]:
         """Yield every pyramid and which of the images that came in it is of, in its own order."""
@@ -103,7 +106,7 @@ class Detr(nn.Module):
         `thresholds` has an entry an image, in 0..1: boxes whose score cannot reach it are not worth refining.
         """
         decoded = self.transformer.decoder(self.query_embed.weight, encoded.tokens)[-1]
-        logits, boxes = self.class_embed(decoded), self.bbox_embed(decoded)
+        logits, boxes = self.class_embed(decoded), self.boxes(decoded, features.shares)
         if self.box_refinement is None:
             return DetrOutput(logits, boxes, encoded, (0,) * len(logits))
         hope = 1 - logits.float().softmax(-1)[..., -1]
@@ -120,6 +123,19 @@ class Detr(nn.Module):
             refined[chosen] = xyxy_to_cxcywh(relative)
         return DetrOutput(logits, refined, encoded, tuple(hopeful.sum(1).tolist()))
 
+    def boxes(self, decoded: Tensor, shares: Tensor | None) -> Tensor:
+        """boxes_cxcywh [..., B, Q, 4] relative to each image, from decoded [..., B, Q, d].
+
+        `shares` [B, 1, 4] are what images have of their canvases (`models.detr.canvas`), None without any.
+        """
+        boxes: Tensor = self.bbox_embed(decoded)
+        return boxes if shares is None else boxes * shares
+
+    def shares(self, batch: ImageBatch) -> Tensor | None:
+        """What the images of a batch have of their canvases, as `boxes` takes it."""
+        shares = canvas_shares(batch.sizes, self.config)
+        return None if shares is None else shares.to(batch.stacks[0].device)
+
     def encode(self, batch: ImageBatch, attention: AttentionStrategy) -> Encoded:
         """Backbone and encoder: images to packed tokens, in the order the images came in."""
         encoded: Encoded = self.transformer.encoder(self.tokens(batch), attention)
@@ -133,17 +149,18 @@ class Detr(nn.Module):
         """All that the backbone has to say: one pass serves any number of encoder passes."""
         by_stack, found = [], []
         for images in batch.stacks:
-            maps = self.backbone(images)
-            features = self.input_proj(maps[-1])
-            height, width = features.shape[-2:]
-            positions = sine_positions(height, width, self.config.hidden_dim, features.device, features.dtype)
+            maps = self.backbone(on_canvas(images, self.config))
+            height, width = images.shape[-2:]
+            rows, columns = token_grid(height, width, self.config)
+            features = self.input_proj(maps[-1][..., :rows, :columns])
+            positions = sine_positions(rows, columns, self.config.hidden_dim, features.device, features.dtype)
             by_stack += [(values, positions) for values in features.flatten(2).transpose(1, 2)]
             if self.box_refinement is not None and pyramids:
-                found.append(self.box_refinement.pyramid(maps, *images.shape[-2:]))
+                found.append(self.box_refinement.pyramid(maps, height, width))
         images_in_order = [by_stack[place] for place in batch.order]
         tokens = PackedTokens(
             torch.cat([values for values, _ in images_in_order]),
             torch.cat([positions for _, positions in images_in_order]),
             tuple(len(values) for values, _ in images_in_order),
         )
-        return Features(tokens, tuple(found), batch.order)
+        return Features(tokens, tuple(found), batch.order, self.shares(batch))

@@ -1,8 +1,7 @@
-"""Checkpoint files: `.pth`, `.pt` and `.bin` that hold nothing but tensors, and `.safetensors`."""
+"""Checkpoint files: `.pth`, `.pt`, `.bin` and `.ckpt` that hold nothing but tensors, and `.safetensors`."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import pickle
 from collections.abc import Mapping
@@ -17,18 +16,24 @@ from torch import Tensor
 from models.config import DetrConfig
 from models.weights.config_json import config_from_json, config_to_json
 from models.weights.errors import CorruptCheckpoint, UnsafeCheckpoint, WeightsError
+from models.weights.harmless_globals import HARMLESS
 
-PICKLES: Final = (".pth", ".pt", ".bin")
+PICKLES: Final = (".pth", ".pt", ".bin", ".ckpt")
 SUFFIXES: Final = (*PICKLES, ".safetensors")
 CONFIG_KEY: Final = "act_detr_config"
-WRAPPERS: Final = ("model", "state_dict")
+WRAPPERS: Final = ("model", "state_dict", "model_state_dict")
+
+SAVE_AGAIN: Final = (
+    "python -c \"import torch; c = torch.load('{path}', map_location='cpu', weights_only=False); "
+    "torch.save(c.get('model', c.get('state_dict', c)), 'weights.pth')\""
+)
 
 
 def load_state_dict(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a checkpoint file by name, on the CPU, floating ones as float32.
 
-    `{"model": ...}` (as DETR's own training writes) and `{"state_dict": ...}` are unwrapped, batch norm's
-    counters dropped. Raises CorruptCheckpoint, UnsafeCheckpoint, or WeightsError where it cannot be read.
+    `{"model": ...}` (as DETR's own training writes) and `{"state_dict": ...}` (as Lightning does) are unwrapped, batch
+    norm's counters dropped. Raises CorruptCheckpoint, UnsafeCheckpoint, or WeightsError where it cannot be read.
     """
     if path.suffix not in SUFFIXES:
         raise WeightsError(f"{path} should end in one of {', '.join(SUFFIXES)}")
@@ -86,14 +91,14 @@ def _load_pickle(path: Path) -> object:
     if not zipped and start[:1] != b"\x80":
         raise CorruptCheckpoint(f"{path} is no PyTorch checkpoint")
     try:
-        # DETR's training script keeps its command line, a Namespace of plain values, beside the weights.
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals(HARMLESS):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
         reason = [line for line in str(error).splitlines() if "nsupported" in line] or ["not plain weights"]
         raise UnsafeCheckpoint(
             f"{path} was refused: it holds more than tensors and plain values, so loading it could run code "
-            f"({reason[-1].strip()}); save its state dict alone, best as .safetensors"
+            f"({reason[-1].strip()}); save its state dict alone, best as .safetensors. Where you trust the file: "
+            f"{SAVE_AGAIN.format(path=str(path))}"
         ) from error
     except OSError:
         raise

@@ -15,8 +15,11 @@ from models.weights.checkpoint_files import SUFFIXES, load_state_dict, read_conf
 from models.weights.download import Progress, download
 from models.weights.errors import CorruptCheckpoint, UnknownModel
 from models.weights.inferred_config import config_from_state_dict
+from models.weights.key_map import published_names
 from models.weights.published import PUBLISHED
+from models.weights.trainer_output import WEIGHTS
 from models.weights.transformers_folder import load_transformers_folder
+from models.weights.wrappers import without_wrappers
 
 EMBEDDED: Final = ("pages-small",)
 
@@ -54,10 +57,15 @@ def resolve(model: str, cache_dir: Path | None = None, progress: Progress | None
 
 
 def load_file(path: Path) -> LoadedWeights:
-    """Load a checkpoint file with its own configuration, or with the one that its weights betray."""
-    state = load_state_dict(path)
-    config = read_config(path) or config_from_state_dict(state, path.stem)
-    return LoadedWeights(config, state, str(path))
+    """Load a checkpoint file with its own configuration, or with the one that its weights betray.
+
+    A file that transformers saved is loaded with the configuration beside it.
+    """
+    config = read_config(path)
+    if config is None and path.name in WEIGHTS and (path.parent / "config.json").is_file():
+        return LoadedWeights(*load_transformers_folder(path.parent), str(path))
+    state = published_names(without_wrappers(load_state_dict(path), path))
+    return LoadedWeights(config or config_from_state_dict(state, path.stem), state, str(path))
 
 
 def _embedded(name: str) -> LoadedWeights:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from models.config import DetrConfig
-from models.weights.errors import CorruptCheckpoint, UnsupportedModel
+from models.weights.errors import CorruptCheckpoint, MismatchedWeights, UnsupportedModel
 from models.weights.json_fields import JsonFields
 from models.weights.transformers_backbone import read_backbone
 from models.weights.transformers_preprocessor import read_preprocessor
 
 PRE_NORM: Final = {"detr": False, "table-transformer": True}
 ARCHITECTURES: Final = ("DetrForObjectDetection", "TableTransformerForObjectDetection")
+DEFAULT_LABELS: Final = ("LABEL_0", "LABEL_1")
+MOST_CLASSES: Final = 100_000
 UNUSED: Final = "N/A"  # what COCO's unused ids are called there
+
+log = logging.getLogger(__name__)
 
 
 def read_transformers_config(folder: Path) -> DetrConfig:
@@ -41,6 +47,7 @@ def read_transformers_config(folder: Path) -> DetrConfig:
             norm_between_decoder_layers=bool(config.fields.get("auxiliary_loss", False)),
             shortest_side=images.shortest_side,
             longest_side=images.longest_side,
+            resizing=images.resizing,
             mean=images.mean,
             std=images.std,
         )
@@ -67,13 +74,40 @@ def _shared(config: JsonFields, encoder: str, decoder: str, default: int) -> int
 
 
 def _labels(config: JsonFields) -> tuple[str | None, ...]:
-    """Names by class id; transformers leaves out the two that it makes up when none are given."""
-    names = config.inner("id2label").fields or {"0": "LABEL_0", "1": "LABEL_1"}
+    """Names by class id, None for ids without one; transformers leaves out the two that it makes up itself."""
+    names = config.inner("id2label").fields or dict(zip("01", DEFAULT_LABELS, strict=True))
     for key, name in names.items():
-        if not key.isdecimal() or int(key) >= len(names) or not isinstance(name, str):
+        if not (key.isascii() and key.isdecimal() and int(key) < MOST_CLASSES) or not isinstance(name, str):
             raise CorruptCheckpoint(
-                f"{config.source}: id2label has {len(names)} names and should number them from 0, but has "
-                f"{key!r}: {name!r}"
+                f"{config.source}: id2label must give names to class ids, the numbers from 0 that the training data "
+                f"had, but has {key!r}: {name!r}"
             )
     by_id = {int(key): name for key, name in names.items() if name != UNUSED}
-    return tuple(by_id.get(i) for i in range(len(names)))
+    return tuple(by_id.get(i) for i in range(max(map(int, names)) + 1))
+
+
+def with_labels_of_head(config: DetrConfig, classes: int, source: Path) -> DetrConfig:
+    """The same with as many labels as the class head has classes.
+
+    transformers counts the names to size a new head. So where ids have gaps, the last of them lie beyond the head: what
+    they name cannot be found, and a warning says so. Raises MismatchedWeights where the head has classes past the last
+    id.
+    """
+    labels = config.labels
+    if labels == DEFAULT_LABELS:
+        return replace(config, labels=tuple(f"LABEL_{i}" for i in range(classes)))
+    lost = {i: name for i, name in enumerate(labels) if i >= classes and name is not None}
+    if classes > len(labels) or len(lost) == sum(name is not None for name in labels):
+        raise MismatchedWeights(
+            f"{source}: the weights have {classes} classes, ids 0 to {classes - 1}, and id2label names ids up to "
+            f"{len(labels) - 1}; give it the name of every class"
+        )
+    if lost:
+        log.warning(
+            "%s: id2label names %s, but the weights have the classes 0 to %d alone: these will not be found; train "
+            "again with ids from 0 without gaps",
+            source,
+            ", ".join(f"{i} ({name})" for i, name in lost.items()),
+            classes - 1,
+        )
+    return replace(config, labels=labels[:classes])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -13,9 +14,10 @@ from models.weights.checkpoint_files import load_state_dict
 from models.weights.errors import CorruptCheckpoint
 from models.weights.json_fields import JsonFields
 from models.weights.key_map import published_names
-from models.weights.transformers_config import read_transformers_config
+from models.weights.trainer_output import WEIGHTS, model_folder
+from models.weights.transformers_config import read_transformers_config, with_labels_of_head
+from models.weights.wrappers import without_wrappers
 
-WEIGHTS: Final = ("model.safetensors", "pytorch_model.bin")
 STAGE: Final = re.compile(r"backbone\.0\.body\.layer(\d+)\.")
 
 
@@ -23,11 +25,15 @@ def load_transformers_folder(path: Path) -> tuple[DetrConfig, dict[str, Tensor]]
     """Load configuration and weights, these under the published names.
 
     The folder holds config.json, usually preprocessor_config.json, and weights in one file or in shards with
-    an index, as safetensors or PyTorch's. Raises UnsupportedModel, CorruptCheckpoint, UnsafeCheckpoint or
-    MismatchedWeights.
+    an index, as safetensors or PyTorch's. Of a Trainer's output folder it may be a checkpoint, or the whole: then the
+    best or newest checkpoint is loaded (`models.weights.trainer_output`). The model has the name of the folder asked
+    for. Raises UnsupportedModel, CorruptCheckpoint, UnsafeCheckpoint or MismatchedWeights.
     """
-    config = read_transformers_config(path)
-    state = published_names(_read_weights(path))
+    folder = model_folder(path)
+    config = replace(read_transformers_config(folder), name=path.resolve().name)
+    state = published_names(without_wrappers(_read_weights(folder), folder))
+    if (head := state.get("class_embed.weight")) is not None:
+        config = with_labels_of_head(config, len(head) - 1, folder / "config.json")
     return config, _without_unused_stages(state, len(config.backbone.blocks))
 
 

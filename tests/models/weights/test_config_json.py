@@ -4,6 +4,7 @@ from dataclasses import fields, replace
 import pytest
 
 from models.config import RESNET101_DC5, BoxRefinementConfig, DetrConfig, named_config, pages_small
+from models.resizing import Resizing
 from models.weights.config_json import config_from_json, config_to_json
 
 NAMES = ["pages-small", "detr-r50", "detr-r50-dc5", "detr-r101", "detr-r101-dc5"]
@@ -41,6 +42,7 @@ def test_every_field_survives() -> None:
         longest_side=6,
         mean=(0.1, 0.2, 0.3),
         std=(1.0, 2.0, 3.0),
+        resizing=Resizing("inside", (3, 4), (5, 6)),
     )
     plain = DetrConfig("y", ("b",))
     assert not [field.name for field in fields(config) if getattr(config, field.name) == getattr(plain, field.name)]
@@ -74,6 +76,12 @@ def test_a_field_that_a_file_lacks_takes_its_default() -> None:
         {"pre_norm": 1},
         {"nms": 0},
         {"nms": 1.5},
+        {"resizing": {"rule": "wide"}},
+        {"resizing": {"rule": "inside"}},
+        {"resizing": {"rule": "sides", "size": [3, 4]}},
+        {"resizing": {"rule": "exact", "size": [3, 4], "canvas": [2, 9]}},
+        {"resizing": {"canvas": [2, 0]}},
+        {"resizing": {"canvas": [2]}},
         {"mean": [0.1, 0.2]},
         {"mean": [0.1, 0.2, "0.3"]},
         {"mean": [0.1, 0.2, 10**400]},

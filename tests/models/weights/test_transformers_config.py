@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 
 from models.config import DetrConfig
-from models.weights.errors import CorruptCheckpoint, UnsupportedModel
-from models.weights.transformers_config import read_transformers_config
+from models.resizing import Resizing
+from models.weights.errors import CorruptCheckpoint, MismatchedWeights, UnsupportedModel
+from models.weights.transformers_config import read_transformers_config, with_labels_of_head
 
 
 def read(folder: Path, **fields: object) -> DetrConfig:
@@ -15,7 +16,7 @@ def read(folder: Path, **fields: object) -> DetrConfig:
 
 def test_absent_fields_are_as_published(tmp_path: Path) -> None:
     config = read(tmp_path)
-    assert config == DetrConfig(tmp_path.name, ("LABEL_0", "LABEL_1"))
+    assert config == DetrConfig(tmp_path.name, ("LABEL_0", "LABEL_1"), resizing=Resizing())
 
 
 def test_table_transformers_norm_first(tmp_path: Path) -> None:
@@ -27,10 +28,43 @@ def test_unused_ids_have_no_name(tmp_path: Path) -> None:
     assert config.labels == (None, "person", "bicycle")
 
 
-@pytest.mark.parametrize("names", [{"1": "a", "2": "b"}, {"x": "a"}, {"0": 3}, {"0": None}])
-def test_names_that_do_not_number_from_0_are_refused(names: dict[str, object], tmp_path: Path) -> None:
+def test_ids_in_gaps_have_no_name(tmp_path: Path) -> None:
+    assert read(tmp_path, id2label={"4": "cat", "1": "dog"}).labels == (None, "dog", None, None, "cat")
+
+
+@pytest.mark.parametrize("names", [{"x": "a"}, {"-1": "a"}, {"1.0": "a"}, {"0": 3}, {"0": None}, {str(10**9): "a"}])
+def test_names_of_what_is_no_class_id_are_refused(names: dict[str, object], tmp_path: Path) -> None:
     with pytest.raises(CorruptCheckpoint, match="id2label"):
         read(tmp_path, id2label=names)
+
+
+@pytest.mark.parametrize(
+    ("names", "classes", "labels"),
+    [
+        ({"0": "a", "1": "b"}, 2, ("a", "b")),
+        ({"0": "a", "3": "b"}, 4, ("a", None, None, "b")),
+        ({"1": "a", "2": "b"}, 3, (None, "a", "b")),
+        ({}, 5, tuple(f"LABEL_{i}" for i in range(5))),
+    ],
+)
+def test_as_many_labels_as_the_head_has_classes(
+    names: dict[str, object], classes: int, labels: tuple[str | None, ...], tmp_path: Path
+) -> None:
+    config = read(tmp_path, id2label=names)
+    assert with_labels_of_head(config, classes, tmp_path).labels == labels
+
+
+def test_a_name_beyond_the_head_is_said_to_be_lost(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = read(tmp_path, id2label={"1": "cat", "2": "dog"})
+    assert with_labels_of_head(config, 2, tmp_path).labels == (None, "cat")
+    assert "2 (dog)" in caplog.text
+
+
+@pytest.mark.parametrize(("names", "classes"), [({"0": "table"}, 5), ({"7": "a", "8": "b"}, 2)])
+def test_labels_that_do_not_fit_the_head_are_refused(names: dict[str, object], classes: int, tmp_path: Path) -> None:
+    config = read(tmp_path, id2label=names)
+    with pytest.raises(MismatchedWeights, match=f"the weights have {classes} classes"):
+        with_labels_of_head(config, classes, tmp_path / "config.json")
 
 
 @pytest.mark.parametrize(
