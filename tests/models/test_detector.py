@@ -121,6 +121,7 @@ def test_warm_up_and_check(detector):
     assert detector.memory_limit_bytes() == 0
 
 
+@pytest.mark.half
 def test_bf16_runs_close_to_fp32(tiny_detr, images):
     fp32 = Detector(copy.deepcopy(tiny_detr)).detect(images[0])
     bf16 = Detector(tiny_detr, precision="bf16").detect(images[0])

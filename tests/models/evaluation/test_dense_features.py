@@ -24,7 +24,8 @@ def test_what_was_a_token_still_is_and_three_are_beside_it(tiny_detr, block):
     assert dense.tokens(prepared) == many.lengths[0] > 3 * few.lengths[0]
     tall, wide = (-(-2 * side // stride) for side in (prepared.height, prepared.width))
     kept = many.values.view(tall, wide, -1)[::2, ::2]
-    torch.testing.assert_close(kept, few.values.view(height, width, -1))
+    rounding = 1e-3 * few.values.abs().max().item()  # ten convolutions of hundreds of products, in any order
+    torch.testing.assert_close(kept, few.values.view(height, width, -1), rtol=0, atol=rounding)
     assert detector.config.backbone.dilation is False
     assert dense.detect(sample.image, AttentionConfig.exact()).attention.tokens == tall * wide
 

@@ -21,15 +21,16 @@ def test_drift_of_a_box_that_moved_and_one_that_stayed():
     exact = torch.tensor([[0.5, 0.5, 0.2, 0.2], [0.3, 0.3, 0.1, 0.1]])
     other = torch.tensor([[0.6, 0.5, 0.2, 0.2], [0.3, 0.3, 0.1, 0.1]])
     drift, edges = query_drift(torch.tensor([SURE, SURE]), exact, other, height=100, width=200)
-    assert drift.tolist() == pytest.approx([0.1, 0])
-    assert edges.tolist() == pytest.approx([(20 + 0 + 20 + 0) / 4, 0])  # both vertical edges, by a tenth of 200
+    assert drift.tolist() == pytest.approx([0.1, 0], rel=1e-5)
+    both_vertical_edges = (20 + 0 + 20 + 0) / 4  # by a tenth of 200
+    assert edges.tolist() == pytest.approx([both_vertical_edges, 0], rel=1e-5)
 
 
 def test_drift_of_a_box_that_grew():
     exact, other = torch.tensor([[0.5, 0.5, 0.2, 0.2]]), torch.tensor([[0.5, 0.5, 0.2, 0.4]])
     drift, edges = query_drift(torch.tensor([SURE]), exact, other, height=100, width=200)
-    assert drift.tolist() == pytest.approx([0.2])
-    assert edges.tolist() == pytest.approx([(0 + 10 + 0 + 10) / 4])
+    assert drift.tolist() == pytest.approx([0.2], rel=1e-5)
+    assert edges.tolist() == pytest.approx([(0 + 10 + 0 + 10) / 4], rel=1e-5)
 
 
 def test_drift_leaves_out_what_exact_was_unsure_of():
@@ -47,7 +48,7 @@ def test_ious_with_the_best_of_the_same_class():
         ((0, 0, 5, 10), 0.8, "cat"),
         ((0, 0, 8, 10), 0.7, "cat"),
     )
-    assert matched_ious(exact, other).tolist() == pytest.approx([0.8, 0])
+    assert matched_ious(exact, other).tolist() == pytest.approx([0.8, 0], rel=1e-5)
 
 
 def test_ious_of_confident_detections_alone():
@@ -61,7 +62,7 @@ def test_ious_of_confident_detections_alone():
 def test_relative_error():
     exact = torch.tensor([3.0, 4.0])
     assert relative_error(exact, exact) == 0
-    assert relative_error(torch.tensor([3.0, 4.5]), exact) == pytest.approx(0.1)
+    assert relative_error(torch.tensor([3.0, 4.5]), exact) == pytest.approx(0.1, rel=1e-5)
 
 
 def test_means_are_over_queries_not_over_images():

@@ -24,7 +24,7 @@ def test_errors_fall_as_cost_rises_and_vanish_at_the_limit(detector, tokens):
     assert exact.encoder == 0
     assert exact.cost == 1
     assert exact.images == 2
-    assert sharp.encoder < 1e-5
+    assert sharp.encoder < 1e-4  # rounding alone: a call a head may sum in another order than one for all
     assert middle.encoder > 0
     assert middle.attention_error < wide.attention_error
     assert sharp.cost > middle.cost > wide.cost > 0

@@ -73,21 +73,23 @@ def test_gradient_through_clusters_by_finite_differences(kind):
 
 
 def test_nothing_is_left_to_distil_where_the_clusters_are_single_queries(tiny_detr):
+    images = ImageBatch(tuple(stack.double() for stack in batch().stacks), batch().order)
     fine, coarse = (
-        in_training(tiny_detr, Distillation(attention))(batch(), TARGETS).distillation for attention in (FINE, COARSE)
+        in_training(tiny_detr.double(), Distillation(attention))(images, TARGETS).distillation
+        for attention in (FINE, COARSE)
     )
-    assert fine < 1e-10
-    assert coarse > 1e4 * fine
+    assert fine < 1e-18
+    assert coarse > 1e-8
 
 
 def test_a_step_brings_tangent_attention_nearer_to_exact(tiny_detr):
     model = in_training(tiny_detr, Distillation(TANGENT))
-    optimizer = torch.optim.SGD(tiny_detr.transformer.encoder.parameters(), lr=1e-3)
+    optimizer = torch.optim.SGD(tiny_detr.transformer.encoder.parameters(), lr=1e-2)
     before = model(batch(), TARGETS).distillation
     before.backward()
     optimizer.step()
     with torch.no_grad():
-        assert 0 < model(batch(), TARGETS).distillation < before.item()
+        assert 0 < model(batch(), TARGETS).distillation < 0.97 * before.item()
 
 
 def test_weight_zero_is_plain_training(tiny_detr):
@@ -113,7 +115,7 @@ def test_distance_worked_by_hand():
     # One layer, one image, two queries: 0.3² + 0.4² for the first, nothing for the second; the mean over both.
     boxes = torch.tensor([[[[0.5, 0.5, 0.2, 0.2], [0.1, 0.2, 0.3, 0.4]]]])
     exact = torch.tensor([[[[0.2, 0.5, 0.6, 0.2], [0.1, 0.2, 0.3, 0.4]]]])
-    assert box_distance(boxes, exact).item() == pytest.approx(0.25 / 2)
+    assert box_distance(boxes, exact).item() == pytest.approx(0.25 / 2, rel=1e-5)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -140,7 +142,7 @@ def test_overlap_worked_by_hand():
     boxes = torch.tensor([[[[0.2, 0.2, 0.2, 0.2], [0.4, 0.5, 0.2, 0.2]]]], requires_grad=True)
     confidence = torch.tensor([[[1.0, 0.5]]], requires_grad=True)
     distance = overlap_distance(boxes, exact, confidence)
-    assert distance.item() == pytest.approx(0.5 * (5 * 0.2 + 2 * 1) / 1.5, abs=1e-5)
+    assert distance.item() == pytest.approx(0.5 * (5 * 0.2 + 2 * 1) / 1.5, abs=1e-4)
     distance.backward()
     assert boxes.grad is not None
     assert exact.grad is None

@@ -132,6 +132,7 @@ def test_neighbours_of_one_size_run_together():
     assert list(size_runs(batch, 8)) == [(1, 5, 4), (2, 4, 5), (1, 5, 4)]
 
 
+@pytest.mark.half
 def test_reduced_precision_leaves_losses_in_float32(detr):
     hybrid = HybridDetr(detr, extra_queries=7, repeats=3, dense=True)
     with torch.autocast("cpu", torch.bfloat16):

@@ -106,10 +106,12 @@ def test_a_run_that_is_killed_and_stopped_has_the_losses_of_one_that_is_not(tiny
 
 @pytest.mark.slow
 def test_two_processes_with_half_the_batch_each_train_as_one(tiny_file, tmp_path):
+    """Distilling from one cluster: sums over other batches round otherwise, and no rounding takes a query out of it."""
     one, two = tmp_path / "one", tmp_path / "two"
-    assert train(page_recipe(tiny_file, 3, batch_size=4), surroundings(one))
+    recipe = replace(page_recipe(tiny_file, 3, batch_size=4), distillation=Distillation(AttentionConfig.act(1, 1e6)))
+    assert train(recipe, surroundings(one))
     launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--no-python", sys.executable, "-c", SCRIPT]
-    arguments = command(tiny_file, two, 3, "--batch-size", 4)
+    arguments = command(tiny_file, two, 3, "--batch-size", 4, "--distil", "act:L=1,r=1e6")
     subprocess.run([sys.executable, *launcher, *map(str, arguments)], check=True, timeout=280, capture_output=True)
     assert [row[0] for row in losses(two)] == [1, 2, 3]
     np.testing.assert_allclose(losses(two), losses(one), rtol=2e-4, atol=1e-6)
