@@ -8,7 +8,7 @@ RESULTS ?=
 keep = $(if $(RESULTS),--output $(RESULTS)/$(1).json)
 SOAK_SECONDS ?= 1800
 
-.PHONY: demo serve test check fuzz soak loadtest deploy-check install clean
+.PHONY: demo serve test test-isa check fuzz soak loadtest deploy-check install clean
 
 install: $(VENV)/installed
 
@@ -25,6 +25,16 @@ serve: install  ## start the service with the settings of the environment
 
 test: install  ## all tests
 	$(BIN)/python -m pytest
+
+# Whole runs, downloads and drawn pages take long and round nothing that the others do not.
+NUMERIC := tests/models --ignore=tests/models/data --ignore=tests/models/weights/test_download.py \
+	--ignore=tests/models/training/test_pages.py --ignore=tests/models/training/test_train.py -m 'not slow'
+
+test-isa: install  ## the numeric tests as this CPU is, and with the instruction sets of others
+	$(BIN)/python -m pytest -q $(NUMERIC)
+	ATEN_CPU_CAPABILITY=avx2 $(BIN)/python -m pytest -q $(NUMERIC)
+	ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE $(BIN)/python -m pytest -q $(NUMERIC)
+	ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest -q $(NUMERIC)
 
 check: install  ## style, types and layering
 	$(BIN)/ruff check .
