@@ -22,6 +22,8 @@ PICKLES: Final = (".pth", ".pt", ".bin", ".ckpt")
 SUFFIXES: Final = (*PICKLES, ".safetensors")
 CONFIG_KEY: Final = "act_detr_config"
 WRAPPERS: Final = ("model", "state_dict", "model_state_dict")
+UNFINISHED: Final = {"model", "averaged", "step"}
+"""What a checkpoint of our own training has, with several sets of weights."""
 
 SAVE_AGAIN: Final = (
     "python -c \"import torch; c = torch.load('{path}', map_location='cpu', weights_only=False); "
@@ -107,6 +109,8 @@ def _load_pickle(path: Path) -> object:
 
 
 def _tensors(loaded: object, path: Path) -> dict[str, Tensor]:
+    if isinstance(loaded, Mapping) and loaded.keys() >= UNFINISHED:
+        raise WeightsError(f"{path} is there to go on training from; to be served is the .safetensors file beside it")
     for wrapper in WRAPPERS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
             loaded = loaded[wrapper]

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -6,11 +7,28 @@ import torch
 from models.config import BackboneConfig, DetrConfig, named_config, pages_small
 from models.detr.detr import Detr
 from models.weights.checkpoint_files import save_checkpoint
-from models.weights.errors import CorruptCheckpoint, UnknownModel
+from models.weights.errors import CorruptCheckpoint, UnknownModel, WeightsError
 from models.weights.resolve import resolve
 from models.weights.strict_load import load_strict
 
 TINY = DetrConfig("tiny", ("a", None, "c"), BackboneConfig("basic", (1, 1), width=8), 32, 1, 1, 1, 32, 3)
+
+
+def transformers_model(heads: int = 1) -> Any:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.DetrConfig(
+        use_timm_backbone=False,
+        backbone_config=transformers.ResNetConfig(
+            layer_type="basic", embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1]
+        ),
+        d_model=32,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=heads,
+        decoder_attention_heads=heads,
+        num_queries=3,
+    )
+    return transformers.DetrForObjectDetection(config)
 
 
 def test_a_file_of_ours_brings_its_own_configuration(tmp_path: Path) -> None:
@@ -28,6 +46,42 @@ def test_the_configuration_of_a_bare_file_is_inferred(tmp_path: Path) -> None:
     assert loaded.config.name == "mine"
     assert loaded.config.labels == ("class_0", "class_1", "class_2")
     load_strict(Detr(loaded.config), loaded.state_dict)
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "model."])
+def test_a_bare_file_of_names_that_were_wrapped(prefix: str, tmp_path: Path) -> None:
+    state = {prefix + key: value for key, value in Detr(TINY).state_dict().items()}
+    beside = {"criterion.empty_weight": torch.ones(4)} if prefix else {}
+    torch.save({"state_dict": state | beside}, tmp_path / "mine.ckpt")
+    loaded = resolve(str(tmp_path / "mine.ckpt"))
+    load_strict(Detr(loaded.config), loaded.state_dict)
+
+
+@pytest.mark.parametrize("prefix", ["", "model."])
+def test_a_bare_file_of_transformers_names(prefix: str, tmp_path: Path) -> None:
+    """As Lightning writes it for a module that holds a model of transformers."""
+    model = transformers_model()
+    state = {prefix + key: value for key, value in model.state_dict().items()}
+    torch.save({"state_dict": state, "pytorch-lightning_version": "2.5"}, tmp_path / "epoch=3.ckpt")
+    loaded = resolve(str(tmp_path / "epoch=3.ckpt"))
+    assert loaded.config.labels == ("class_0", "class_1")
+    load_strict(Detr(loaded.config), loaded.state_dict)
+
+
+def test_the_file_of_a_folder_of_transformers_is_its_folder(tmp_path: Path) -> None:
+    transformers_model().save_pretrained(tmp_path / "tuned")
+    by_file, by_folder = (resolve(str(tmp_path / place)) for place in ("tuned/model.safetensors", "tuned"))
+    assert by_file.config == by_folder.config
+    save_checkpoint(tmp_path / "tuned" / "model.safetensors", Detr(TINY).state_dict(), TINY)
+    assert resolve(str(tmp_path / "tuned" / "model.safetensors")).config == TINY
+
+
+def test_a_checkpoint_to_go_on_training_from_is_not_served(tmp_path: Path) -> None:
+    weights = Detr(TINY).state_dict()
+    state = {"model": {f"detr.{key}": value for key, value in weights.items()}, "averaged": {}, "step": 3}
+    torch.save(state, tmp_path / "checkpoint.pt")
+    with pytest.raises(WeightsError, match=r"checkpoint\.pt.*\.safetensors file beside it"):
+        resolve(str(tmp_path / "checkpoint.pt"))
 
 
 def test_a_published_name_is_taken_from_the_cache(tmp_path: Path) -> None:
@@ -49,18 +103,7 @@ def test_a_cached_file_that_was_damaged_is_named_and_kept_for_whoever_looks(tmp_
 
 
 def test_a_folder_of_transformers_is_read(tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers")
-    config = transformers.DetrConfig(
-        use_timm_backbone=False,
-        backbone_config=transformers.ResNetConfig(
-            layer_type="basic", embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1]
-        ),
-        d_model=32,
-        encoder_layers=1,
-        decoder_layers=1,
-        num_queries=3,
-    )
-    transformers.DetrForObjectDetection(config).save_pretrained(tmp_path / "tuned")
+    transformers_model(heads=8).save_pretrained(tmp_path / "tuned")
     loaded = resolve(str(tmp_path / "tuned"))
     assert loaded.config.name == "tuned"
     assert loaded.config.heads == 8

@@ -11,6 +11,7 @@ from models.attention.exact import ExactAttention
 from models.config import PAGE_LABELS
 from models.detr.detr import Detr
 from models.images import ImageBatch
+from models.resizing import Resizing
 from models.weights.errors import CorruptCheckpoint, MismatchedWeights, UnsafeCheckpoint
 from models.weights.strict_load import load_strict
 from models.weights.transformers_folder import load_transformers_folder
@@ -228,6 +229,26 @@ def test_labels_sizes_and_normalisation_come_from_the_folder(tmp_path: Path) -> 
     assert config.std == (0.2, 0.3, 0.4)
     assert config.pre_norm
     assert config.queries == 7
+
+
+def test_what_a_trainer_leaves_is_read(tmp_path: Path) -> None:
+    """Its output folder has no model of its own until it is told to save one."""
+    run = tmp_path / "run"
+    better, newer = make_model("detr", "own-basic"), make_model("detr", "own-three-of-four-stages")
+    processor = transformers.DetrImageProcessor(size={"max_height": 64, "max_width": 64}, pad_size=64)
+    for step, model in ((500, better), (1000, newer)):
+        model.save_pretrained(run / f"checkpoint-{step}")
+        processor.save_pretrained(run / f"checkpoint-{step}")
+        torch.save({"learning_rate": 1e-4}, run / f"checkpoint-{step}" / "training_args.bin")
+    state = {"best_model_checkpoint": "run/checkpoint-500", "best_metric": 0.5, "global_step": 1000}
+    (run / "checkpoint-1000" / "trainer_state.json").write_text(json.dumps(state))
+    for folder, name, model in ((run, "run", better), (run / "checkpoint-1000", "checkpoint-1000", newer)):
+        config, _ = load_transformers_folder(folder)
+        assert config.name == name
+        assert config.resizing == Resizing("inside", (64, 64), (64, 64))
+        assert_same_answers(model, folder, 64, 64)
+    newer.save_pretrained(run)
+    assert_same_answers(newer, run)
 
 
 def test_a_folder_without_weights_or_configuration_is_refused(tmp_path: Path) -> None:
