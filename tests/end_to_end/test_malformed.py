@@ -17,7 +17,7 @@ from typing import Any
 SEED = 20_260
 EACH = 125
 LOOPS_OWN_THREADS = min(32, (os.cpu_count() or 1) + 4)  # as many as asyncio.to_thread starts at most
-KINDS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+KINDS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000")
 ABSURD = (
     "attention=tangents",
     "attention=ACT",
