@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from models.attention.exact import ExactAttention
+from models.config import DetrConfig
+from models.detr.canvas import token_grid
 from models.detr.detr import Detr
 from models.detr.heads import BoxHead
 from models.images import ImageBatch, PackedTokens
@@ -90,9 +92,10 @@ class HybridDetr(nn.Module):
         tokens = self.detr.tokens(batch)
         memory: PackedTokens = self.detr.transformer.encoder(tokens, ExactAttention()).tokens
         decoded = self.decode(memory)
+        shares = self.detr.shares(batch)
         with torch.autocast(decoded.device.type, enabled=False):  # a box in bfloat16 is a pixel off
             full = full_precision(decoded)
-            logits, boxes = self.detr.class_embed(full), self.detr.bbox_embed(full)
+            logits, boxes = self.detr.class_embed(full), self.detr.boxes(full, shares)
             dense = self.dense_loss(batch, memory, targets)
         own = self.detr.config.queries
         many = None
@@ -101,7 +104,7 @@ class HybridDetr(nn.Module):
         one = set_loss(logits[:, :, :own], boxes[:, :, :own], targets)
         if self.distillation is None:
             return HybridLosses(one, many, dense)
-        approximate = self.approximate_boxes(tokens, self.distillation)
+        approximate = self.approximate_boxes(tokens, self.distillation, shares)
         distance = self.distillation.loss(approximate, boxes[:, :, :own], logits[:, :, :own])
         return HybridLosses(one, many, dense, distance, self.distillation.weight)
 
@@ -117,13 +120,15 @@ class HybridDetr(nn.Module):
         decoded: Tensor = self.detr.transformer.decoder(queries, memory, mask)
         return decoded
 
-    def approximate_boxes(self, tokens: PackedTokens, distillation: Distillation) -> Tensor:
-        """boxes_cxcywh [layers, B, Q, 4] of the backbone's tokens, encoded with the attention to distil into."""
+    def approximate_boxes(self, tokens: PackedTokens, distillation: Distillation, shares: Tensor | None) -> Tensor:
+        """boxes_cxcywh [layers, B, Q, 4] of the backbone's tokens, encoded with the attention to distil into.
+
+        `shares` is what `Detr.boxes` takes.
+        """
         memory = self.detr.transformer.encoder(tokens, distillation.strategy()).tokens
         decoded = self.detr.transformer.decoder(self.detr.query_embed.weight, memory)
         with torch.autocast(decoded.device.type, enabled=False):
-            boxes: Tensor = self.detr.bbox_embed(full_precision(decoded))
-        return boxes
+            return self.detr.boxes(full_precision(decoded), shares)
 
     def dense_loss(self, batch: ImageBatch, memory: PackedTokens, targets: Sequence[Target]) -> LossTerms | None:
         """Loss of the dense head, None without one."""
@@ -131,7 +136,7 @@ class HybridDetr(nn.Module):
             return None
         values = full_precision(memory.values)
         guesses, image, token = [], 0, 0
-        for images, height, width in size_runs(batch, self.detr.config.backbone.stride):
+        for images, height, width in size_runs(batch, self.detr.config):
             tokens = values[token : token + images * height * width].view(images, height * width, -1)
             centres = cell_centres(height, width).to(values)
             logits, boxes = self.dense_head(tokens, centres)
@@ -141,10 +146,9 @@ class HybridDetr(nn.Module):
         return dense_loss(guesses)
 
 
-def size_runs(batch: ImageBatch, stride: int) -> Iterator[tuple[int, int, int]]:
-    """Neighbours of one feature map's size, in the order the images came: how many, its height and width."""
-    stacked = [stack.shape[-2:] for stack in batch.stacks for _ in stack]
-    sizes = [(-(-stacked[place][0] // stride), -(-stacked[place][1] // stride)) for place in batch.order]
+def size_runs(batch: ImageBatch, config: DetrConfig) -> Iterator[tuple[int, int, int]]:
+    """Neighbours with one grid of tokens, in the order the images came: how many, its rows and columns."""
+    sizes = [token_grid(height, width, config) for height, width in batch.sizes]
     first = 0
     for place in range(1, len(sizes) + 1):
         if place == len(sizes) or sizes[place] != sizes[first]:

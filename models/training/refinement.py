@@ -108,7 +108,7 @@ class RefinementTraining(nn.Module):
         Every query that is refined when serving takes the object that its box overlaps most, however many do.
         """
         with torch.autocast(decoded.device.type, enabled=False):
-            logits, boxes = self.detr.class_embed(decoded), self.detr.bbox_embed(decoded)
+            logits, boxes = self.detr.class_embed(decoded), self.detr.boxes(decoded, features.shares)
         hope = 1 - logits.softmax(-1)[..., -1]
         for place, (pyramid, images) in enumerate(features.by_pyramid()):
             parts = []

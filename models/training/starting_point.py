@@ -66,7 +66,9 @@ def starting_point(model: str, cache_dir: Path | None = None, progress: Progress
     if state is not None:
         return StartingPoint(checkpoint_config(state), averaged_weights(state), _training_parts(state["model"]))
     loaded = resolve(model, cache_dir=cache_dir, progress=progress)
-    return StartingPoint(loaded.config, loaded.state_dict)
+    resizing = loaded.config.resizing
+    by_sides = replace(loaded.config, resizing=resizing and resizing.by_sides())  # as augmentations resize
+    return StartingPoint(by_sides, loaded.state_dict)
 
 
 def relabelled(start: StartingPoint, labels: Sequence[str]) -> StartingPoint:

@@ -1,5 +1,7 @@
 """The extra parts supervise the model and leave its answers alone."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from models.attention.exact import ExactAttention
 from models.config import BackboneConfig, DetrConfig
 from models.detr.detr import Detr
 from models.images import ImageBatch
+from models.resizing import Resizing
 from models.training.hybrid import HybridDetr, cell_centres, size_runs
 from models.training.losses import set_loss
 from models.training.matcher import Target
@@ -129,7 +132,21 @@ def test_images_of_several_sizes_in_any_order():
 
 def test_neighbours_of_one_size_run_together():
     batch = ImageBatch.from_images([torch.zeros(3, *size) for size in ((36, 28), (28, 36), (28, 36), (36, 28))])
-    assert list(size_runs(batch, 8)) == [(1, 5, 4), (2, 4, 5), (1, 5, 4)]
+    assert list(size_runs(batch, CONFIG)) == [(1, 5, 4), (2, 4, 5), (1, 5, 4)]
+
+
+def test_on_a_canvas_the_losses_are_those_of_what_is_served():
+    torch.manual_seed(0)
+    config = replace(CONFIG, decoder_layers=1, resizing=Resizing("sides", None, (44, 51)))
+    hybrid = HybridDetr(Detr(config), extra_queries=7, repeats=3, dense=True).eval()
+    images = ImageBatch.from_images([torch.randn(3, *size) for size in ((36, 28), (20, 51), (36, 28))])
+    wanted = [*targets(), targets()[0]]
+    with torch.no_grad():
+        losses = hybrid(images, wanted)
+        served = hybrid.detr(images, ExactAttention())
+        expected = set_loss(served.logits[None], served.boxes_cxcywh[None], wanted)
+    torch.testing.assert_close(losses.one_to_one.total, expected.total)
+    assert all(term.isfinite() for term in losses.scalars().values())
 
 
 @pytest.mark.half

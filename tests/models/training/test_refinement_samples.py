@@ -12,6 +12,7 @@ from models.boxes import cxcywh_to_xyxy, scale_to_pixels
 from models.config import BoxRefinementConfig
 from models.detr.detr import Detr
 from models.images import ImageBatch
+from models.resizing import Resizing
 from models.training.losses import full_precision
 from models.training.matcher import Target
 from models.training.optimizers import optimizers
@@ -68,6 +69,19 @@ def samples(model, batch, targets):
         encoded = model.detr.transformer.encoder(features.tokens, ExactAttention())
         decoded = model.detr.transformer.decoder(model.detr.query_embed.weight, encoded.tokens)[-1]
         return dict(model.samples(features, full_precision(decoded), targets))
+
+
+def test_boxes_on_a_canvas_are_found_in_the_image(detr):
+    """What a query says of the canvas is where its object lies in the image."""
+    config = replace(detr.config, resizing=Resizing("sides", None, (128, 128)))
+    on_canvas = Detr(config)
+    on_canvas.load_state_dict(detr.state_dict())
+    give_one_box(on_canvas, (0.25, 0.25, 0.25, 0.25))
+    found = samples(RefinementTraining(on_canvas), images_of((64, 64)), [target(GIVEN)])
+    wanted = pixels(GIVEN, 64, 64)
+    assert len(found[0].wanted_xyxy) == config.queries
+    torch.testing.assert_close(found[0].wanted_xyxy, wanted.expand_as(found[0].wanted_xyxy))
+    assert box_iou(found[0].boxes_xyxy, wanted[None]).min() > 0.5
 
 
 def test_every_box_wants_the_object_of_its_own_image(one_box):

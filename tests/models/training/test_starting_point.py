@@ -8,6 +8,7 @@ import torch
 
 from models.config import PAGE_LABELS, BoxRefinementConfig, pages_small
 from models.detector import Detector
+from models.resizing import Resizing
 from models.training.hybrid import HybridDetr
 from models.training.starting_point import (
     StartingPoint,
@@ -41,6 +42,14 @@ def test_other_labels_get_a_head_that_keeps_what_it_can(start):
     kept = [key for key in start.weights if not key.startswith("class_embed")]
     assert all(torch.equal(fitted.weights[key], start.weights[key]) for key in kept)
     fitted.fill(HybridDetr(fitted.detr(), 0, 1, dense=False))
+
+
+def test_images_are_resized_as_training_does_on_the_canvas_that_the_model_knows(tiny_detr, tmp_path):
+    config = replace(tiny_detr.config, resizing=Resizing("exact", (64, 96), (100, 110)))
+    save_checkpoint(tmp_path / "tuned.safetensors", tiny_detr.state_dict(), config)
+    start = starting_point(str(tmp_path / "tuned.safetensors"))
+    assert start.config == replace(config, resizing=Resizing("sides", None, (100, 110)))
+    assert relabelled(start, ("stamp",)).config.resizing == start.config.resizing
 
 
 def test_unused_ids_are_no_labels(start):
