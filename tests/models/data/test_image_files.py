@@ -47,6 +47,16 @@ def test_transparency_lies_on_white_and_sixteen_bits_are_scaled(tmp_path):
         read_rgb(tmp_path / "float.tiff", 4, 4)
 
 
+def test_a_scan_of_twelve_bits_is_as_bright_as_when_it_is_served(tmp_path):
+    from service.image_decoding import decode_image
+
+    path = tmp_path / "scan.tiff"
+    Image.fromarray(np.full((4, 6), 4095, np.uint16)).save(path, tiffinfo={281: 4095})
+    pixels = read_rgb(path, 4, 6)
+    assert (pixels == 255).all()
+    assert np.array_equal(pixels, decode_image(path.read_bytes(), max_bytes=10_000, max_pixels=100))
+
+
 def write_grey_png(path, depth, values, transparent):
     """One row of grey values, one of them transparent (tRNS)."""
 
