@@ -18,7 +18,7 @@ LEAST_IOU: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Detections of a score of at least `threshold`, over all images and classes.
+    """Detections of a score of at least `threshold`, over all images and the classes that have an object in any.
 
     `precision` is the share of them that are right, `recall` the share of objects that they find, both in 0..1 and 0
     where there is nothing to share; `per_image` their mean number.
@@ -34,14 +34,16 @@ def answers(predictions: Sequence[Detections], truths: Sequence[GroundTruth], th
     """Match as COCO does, at an IoU of 0.5, predictions with the ground truth of the same images in the same order.
 
     The best detection chooses first, the object of its class that it overlaps most and nobody has; every other on the
-    same object is wrong. Crowds need not be found, and what lies in one is neither right nor wrong.
+    same object is wrong. Crowds need not be found, and what lies in one is neither right nor wrong. Nor is any
+    detection of a class without an object in any image: nobody has said where its objects are.
     """
+    labelled = labelled_classes(truths)
     right = given = objects = 0
     for found, truth in zip(predictions, truths, strict=True):
         kept = found.select(threshold)
         crowd = np.zeros(len(truth.labels), bool) if truth.crowd is None else truth.crowd
         objects += int((~crowd).sum())
-        for name in set(kept.labels):
+        for name in labelled.intersection(kept.labels):
             boxes = kept.boxes_xyxy[[label == name for label in kept.labels]]
             there = np.array([label == name for label in truth.labels], bool)
             matched = _matched(boxes, truth.boxes_xyxy[there & ~crowd])
@@ -49,6 +51,16 @@ def answers(predictions: Sequence[Detections], truths: Sequence[GroundTruth], th
             right += int(matched.sum())
             given += int((matched | ~excused).sum())
     return Answers(threshold, right / max(1, given), right / max(1, objects), given / max(1, len(truths)))
+
+
+def labelled_classes(truths: Sequence[GroundTruth]) -> set[str]:
+    """The classes that have an object in any image: crowds do not count."""
+    return {
+        label
+        for truth in truths
+        for place, label in enumerate(truth.labels)
+        if truth.crowd is None or not truth.crowd[place]
+    }
 
 
 def _matched(boxes_xyxy: NDArray[Any], truth_xyxy: NDArray[Any]) -> NDArray[np.bool_]:

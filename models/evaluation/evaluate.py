@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -14,7 +14,7 @@ from models.config import AttentionConfig, DetrConfig
 from models.data.coco import GroundTruth
 from models.detections import Detections
 from models.detector import Detector
-from models.evaluation.answers import Answers, answers
+from models.evaluation.answers import Answers, answers, labelled_classes
 from models.evaluation.coco_metrics import CocoMetrics, coco_metrics
 from models.evaluation.fidelity import Fidelity, ImageFidelity, fidelity
 from models.evaluation.flops import Gflops, exact_gflops, gflops
@@ -45,6 +45,7 @@ class Evaluation:
     `tokens` is N; `clusters` C of each encoder layer, mean over its heads, and `cluster_ratio` the mean of C/N (both
     empty where nothing is clustered). `exact_gflops` is what exact attention costs on the same images. `fidelity` is
     None for exact attention itself. `resampled_ap`: see `models.evaluation.resampling`; as many as were asked for.
+    `unlabelled` are the model's classes that have no object in any image: AP and `answers` are without them.
     """
 
     attention: AttentionConfig
@@ -60,6 +61,7 @@ class Evaluation:
     fidelity: Fidelity | None
     speed: Speed
     resampled_ap: tuple[float, ...] = ()
+    unlabelled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,8 @@ def evaluate(
 
     Samples are taken one at a time and let go. The backbone runs once an image; every image starts with another kind
     of attention, so that none is always the first. Exact attention runs in any case: the others are compared with it.
-    Ground truth of classes that the model has not is left out. `resamples`: how often AP is found again on images
+    Ground truth of classes that the model has not is left out, and so are answers of classes without any ground truth,
+    for which see `Evaluation.unlabelled`. `resamples`: how often AP is found again on images
     drawn from these, the same ones for every kind. `nms`: see `Detections.select`; fidelity is of all queries.
 
     Raises ValueError for no attention, no samples, or no ground truth of the model's classes.
@@ -110,7 +113,10 @@ def evaluate(
         truths.append(sample.truth.of_classes(detector.labels))
     if not truths:
         raise ValueError("there is nothing to evaluate on")
-    return tuple(_evaluation(detector.config, kind, records[kind], truths, resamples) for kind in attentions)
+    labelled = labelled_classes(truths)
+    unlabelled = tuple(name for name in detector.labels if name not in labelled)
+    found = (_evaluation(detector.config, kind, records[kind], truths, resamples) for kind in attentions)
+    return tuple(replace(one, unlabelled=unlabelled) for one in found)
 
 
 def _record(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from rich.markup import escape
 from rich.table import Table
 
 from models.benchmarks.timing import circumstances
@@ -62,14 +63,26 @@ def as_json(
             "images": len(samples),
             "classes": [name for name in samples.classes if name in detector.labels],
             "unknown_classes": unknown,
+            "unlabelled_classes": list(evaluations[0].unlabelled),
+            "notices": samples.notices.as_json(),
         },
         "evaluations": [_row(row) for row in evaluations],
     }
 
 
+def without_label(unlabelled: Sequence[str]) -> str | None:
+    """Say which of the model's classes do not count; None where all do."""
+    if not unlabelled:
+        return None
+    few = len(unlabelled) <= MOST_CLASSES
+    names = escape(", ".join(unlabelled)) if few else f"{len(unlabelled)} of the model's classes"
+    return f"without {names}: the data have no label of them"
+
+
 def _row(row: Evaluation) -> dict[str, Any]:
     attention = {"mode": row.attention.mode, **row.attention.options}
     found = {name: value for name, value in asdict(row).items() if name != "resampled_ap" or value}
+    del found["unlabelled"]  # it is of the data
     return {"setting": str(row.attention), **found, "attention": attention}
 
 
@@ -80,6 +93,7 @@ def _precision(evaluations: Sequence[Evaluation]) -> Table:
         "attention", "AP", "AP50", "AP75", *(f"AP_{size[0].upper()}" for size in SIZES), "boxes right", *shown
     )
     table.title = f"precision on {evaluations[0].images} images, {len(classes)} classes"
+    table.caption = without_label(evaluations[0].unlabelled)
     for row in evaluations:
         metrics = row.metrics
         by_size = [metrics.by_size.get(size) for size in SIZES]
@@ -92,6 +106,7 @@ def _precision(evaluations: Sequence[Evaluation]) -> Table:
 def _answers(evaluations: Sequence[Evaluation]) -> Table:
     table = Table("attention", "of them right", "objects found", "an image")
     table.title = f"detections of score {evaluations[0].answers.threshold:g} and more, IoU 0.5"
+    table.caption = without_label(evaluations[0].unlabelled)
     for row in evaluations:
         given = row.answers
         table.add_row(str(row.attention), f"{given.precision:.3f}", f"{given.recall:.3f}", f"{given.per_image:.1f}")

@@ -1,15 +1,19 @@
-"""What the long commands say on standard error: how far they are, and what went wrong."""
+"""What the long commands say on standard error: how far they are, what is missing, and what went wrong."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Final, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, ProgressColumn
+
+TRAINING: Final = "act-detr[train]"
+"""What to install for training and evaluation."""
 
 err: Final = Console(stderr=True)
 
@@ -30,6 +34,20 @@ def mistakes(status: int) -> Iterator[None]:
         yield
     except (OSError, ValueError, RuntimeError, WeightsError) as error:
         fail(reason(error), status)
+
+
+def require(command: str, *packages: str) -> None:
+    """Leave with status 1, before anything is done, where a command lacks packages that a plain install leaves out."""
+    missing = [package for package in packages if not _installed(package)]
+    if missing:
+        fail(f"act-detr {command} needs {', '.join(missing)}: pip install '{TRAINING}'", 1)
+
+
+def _installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ImportError:
+        return False
 
 
 def reason(error: Exception) -> str:

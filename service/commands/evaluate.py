@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from service.commands.console import err, fail, mistakes, progress_bar
+from service.commands.console import err, mistakes, progress_bar, require
 
 if TYPE_CHECKING:
     from models.detector import Detector
@@ -33,7 +33,8 @@ def evaluate(
     attention: Annotated[
         list[str] | None,
         typer.Option(
-            help="exact, act:L=32,r=8, kmeans:C=64, ...; give it several times. Exact and the model's ACT unless given."
+            help="exact, act, act:L=32,r=8, kmeans:C=64, ...; give it several times. An L, r or C that is left out is "
+            "the model's own. Exact and act unless given."
         ),
     ] = None,
     annotations: Annotated[
@@ -61,32 +62,29 @@ def evaluate(
     ] = None,
 ) -> None:
     """Compare precision, cost and speed of kinds of attention on one data set, image by image."""
+    require("evaluate", "faster_coco_eval", "scipy")
     import torch
 
-    from models.config import AttentionConfig
-
-    try:
-        from models.evaluation.data_folder import open_samples, unknown_classes
-        from models.evaluation.evaluate import evaluate as run
-        from models.evaluation.plain_boxes import plain_boxes as plain
-        from models.evaluation.report import as_json, tables
-    except ModuleNotFoundError as error:
-        fail(f"evaluation needs {error.name}: pip install 'act-detr[train]'", 1)
+    from models.evaluation.data_folder import open_samples, unknown_classes
+    from models.evaluation.evaluate import evaluate as run
+    from models.evaluation.plain_boxes import plain_boxes as plain
+    from models.evaluation.report import as_json, tables
 
     if threads is not None:
         torch.set_num_threads(threads)
     with mistakes(2):
         if output is not None and not output.parent.is_dir():
             raise ValueError(f"there is no folder {output.parent} to write {output.name} into")
-        kinds = [AttentionConfig.parse(text) for text in attention or ()]
         sides = _sides(size)
         samples = open_samples(data, annotations, limit)
+    for line in samples.notices.lines():
+        err.print(f"[yellow]{escape(line)}[/yellow]", soft_wrap=True)
     detector = _load(model, device, cache_dir, sides)
     with mistakes(2):
         if plain_boxes:
             detector = plain(detector)
+        kinds = [detector.config.attention(text) for text in attention or ("exact", "act")]
         _tell_unknown(unknown_classes(samples.classes, detector.labels), len(samples.classes))
-    kinds = kinds or [AttentionConfig.exact(), detector.config.default_act]
     with mistakes(1), _bar(len(samples)) as progress:
         evaluations = run(detector, _counted(samples, progress), kinds, nms=nms)
     out = Console(width=max(err.width, WIDEST))  # a number cut short is worse than a line that wraps
@@ -125,7 +123,8 @@ def _load(model: str, device: str, cache_dir: Path | None, sides: tuple[int, int
         short, long = sides
         # One number keeps the model's own proportion between its two limits.
         long = long or round(short * config.longest_side / config.shortest_side)
-        detector.config = replace(config, shortest_side=short, longest_side=long)
+        resizing = config.resizing and config.resizing.by_sides()
+        detector.config = replace(config, shortest_side=short, longest_side=long, resizing=resizing)
     return detector
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from service.commands.console import mistakes, progress_bar
+from service.commands.console import mistakes, progress_bar, require
 
 _out = Console()
 
@@ -59,10 +59,10 @@ def reproduce(
     ] = None,
 ) -> None:
     """Measure what ACT, K-means and tangent attention cost, save and lose; part by part, resumable."""
+    require("reproduce", *(("matplotlib",) if plots_only else ("faster_coco_eval", "matplotlib", "scipy")))
     import torch
 
     from models.evaluation.reproduce import Plan, Resolution, digest, run
-    from models.evaluation.reproduce_parts import parts
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -71,6 +71,7 @@ def reproduce(
             wanted = tuple(map(Resolution.parse, sizes.split(","))) if sizes is not None else ()
         with mistakes(1):
             from models.detector import load_detector
+            from models.evaluation.reproduce_parts import parts
 
             detector = load_detector(model, device=device, cache_dir=cache_dir)
             second = load_detector(distilled, device=device, cache_dir=cache_dir) if distilled else None
@@ -91,10 +92,7 @@ def reproduce(
 
 
 def _draw(output: Path) -> None:
-    try:
-        from models.evaluation.reproduction_plots import write_plots
-    except ModuleNotFoundError as error:
-        raise ValueError(f"plots need the package {error.name}: pip install 'act-detr[train]'") from error
+    from models.evaluation.reproduction_plots import write_plots
     from models.evaluation.reproduction_tables import write_tables
 
     if not any(output.glob("*.json")):

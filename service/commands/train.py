@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from service.commands.console import fail, reason
+from service.commands.console import fail, reason, require
+
+if TYPE_CHECKING:
+    from models.config import AttentionConfig
 
 RECIPE = "Recipe"
 OUTPUT = "Output and checks"
@@ -147,7 +150,11 @@ def train(
     ] = 0,
     distil: Annotated[
         str | None,
-        typer.Option(help="Attention that shall agree with exact attention: act:L=16,r=2.", rich_help_panel=RECIPE),
+        typer.Option(
+            help="Attention that shall agree with exact attention: act:L=16,r=2. An L, r or C that is left out is the "
+            "model's own.",
+            rich_help_panel=RECIPE,
+        ),
     ] = None,
     distil_distance: Annotated[
         Literal["squared", "overlap"],
@@ -210,7 +217,7 @@ def train(
     Stopped or killed at any moment, the same command goes on. For several GPUs or processes:
     torchrun --nproc-per-node 2 --no-python act-detr train ...
     """
-    from models.config import AttentionConfig
+    require("train", "faster_coco_eval", "matplotlib", "scipy", "tensorboard")
     from models.training.distillation import WEIGHTS, Distillation
     from models.training.matcher import NotFinite
     from models.training.planning import Length, Request
@@ -240,9 +247,8 @@ def train(
     try:
         if distil is not None:
             weight = WEIGHTS[distil_distance] if distil_weight is None else distil_weight
-            changes["distillation"] = Distillation(
-                AttentionConfig.parse(distil), weight, distil_layers, distil_distance
-            )
+            attention = _attention(distil, model, output, cache_dir)
+            changes["distillation"] = Distillation(attention, weight, distil_layers, distil_distance)
         length = Length(steps, epochs, stages, minutes)
         request = Request(model, data, length, changes, refine_boxes, refinement_steps)
         surroundings = Surroundings(
@@ -267,3 +273,12 @@ def train(
         fail(str(error.args[0]) if isinstance(error, KeyError) else reason(error), 2)
     except (WeightsError, RuntimeError) as error:
         fail(str(error), 1)
+
+
+def _attention(text: str, model: str, output: Path, cache_dir: Path | None) -> AttentionConfig:
+    """What a text means for the model that a run starts from, or goes on with. Raises as `starting_point`."""
+    from models.training.run import CHECKPOINT
+    from models.training.starting_point import starting_point
+
+    checkpoint = output / CHECKPOINT
+    return starting_point(str(checkpoint) if checkpoint.exists() else model, cache_dir).config.attention(text)

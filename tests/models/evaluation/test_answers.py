@@ -6,7 +6,7 @@ from faster_coco_eval import COCOeval_faster
 
 from models.data.coco import GroundTruth
 from models.detections import Detections
-from models.evaluation.answers import answers
+from models.evaluation.answers import answers, labelled_classes
 from models.evaluation.coco_metrics import prediction_index, truth_index
 
 NEAR = (0.0, 0.0, 100.0, 100.0)
@@ -51,8 +51,9 @@ def test_half_the_overlap_is_enough(width, right):
 
 
 def test_another_class_or_another_image_is_wrong():
-    result = answers([found((NEAR, 0.9, "title")), found((NEAR, 0.9, "text"))], [there((NEAR, "text")), there()])
-    assert (result.precision, result.recall) == (0, 0)
+    truths = [there((NEAR, "text")), there((FAR, "title"))]
+    result = answers([found((NEAR, 0.9, "title")), found((NEAR, 0.9, "text"))], truths)
+    assert (result.precision, result.recall, result.per_image) == (0, 0, 1)
 
 
 def test_crowds_are_neither_required_nor_punished():
@@ -87,3 +88,16 @@ def test_finds_as_many_as_cocos_library_does():
     assert 0.4 < result.recall < 0.8
     assert result.recall == pytest.approx(library.eval["recall"][0, 0, 0, -1])
     assert result.precision == pytest.approx(result.recall * 8 / 9)
+
+
+def test_classes_without_an_object_anywhere_are_neither_right_nor_wrong():
+    given = [found((NEAR, 0.9, "table"), (FAR, 0.9, "text")), found((NEAR, 0.9, "text"), (FAR, 0.8, "figure"))]
+    truths = [there((NEAR, "table")), there((FAR, "figure"), crowd=np.array([True]))]
+    scored = answers(given, truths)
+    assert (scored.precision, scored.recall, scored.per_image) == (1, 1, 0.5)
+    assert labelled_classes(truths) == {"table"}
+
+
+def test_a_class_counts_in_all_images_where_one_has_an_object_of_it():
+    given = [found((NEAR, 0.9, "table")), found((NEAR, 0.9, "table"))]
+    assert answers(given, [there((NEAR, "table")), there((NEAR, "text"))]).precision == 0.5

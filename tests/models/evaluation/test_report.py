@@ -1,14 +1,16 @@
 import json
 from io import StringIO
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from models.config import AttentionConfig
+from models.data.coco import GroundTruth
 from models.detector import Detector
 from models.evaluation.evaluate import evaluate
-from models.evaluation.report import as_json, tables
-from models.evaluation.samples import PageSamples
+from models.evaluation.report import as_json, tables, without_label
+from models.evaluation.samples import PageSamples, Sample
 
 KINDS = (AttentionConfig.exact(), AttentionConfig.act(4, 1.0), AttentionConfig.kmeans(5))
 PAGES = PageSamples(2, 128, 96)
@@ -55,3 +57,16 @@ def test_json_holds_what_it_takes_to_repeat_it(detector):
     assert rows[1]["attention"] == {"mode": "act", "L": 4, "r": 1.0, "seed": 0, "metric": "query"}
     assert rows[0]["fidelity"] is None
     assert AttentionConfig.parse(rows[2]["setting"]) == KINDS[2]
+
+
+def test_classes_without_a_label_are_said_in_tables_and_json(detector):
+    sample = Sample(np.zeros((64, 64, 3), np.uint8), GroundTruth(np.array([[0.0, 0, 30, 30]]), ("text",)))
+    evaluations = evaluate(detector, [sample], KINDS[:1])
+    text = " ".join(shown(evaluations).split())  # a narrow table breaks the line
+    assert text.count("without title, list, table, figure: the data have no label of them") == 2
+    report = as_json(evaluations, detector, "pages-small", PAGES)
+    assert report["data"]["unlabelled_classes"] == ["title", "list", "table", "figure"]
+    assert "unlabelled" not in report["evaluations"][0]
+    assert without_label(()) is None
+    assert "without 79 of the model's classes" in str(without_label(("[a]",) * 79))
+    assert without_label(("[a]",)) == r"without \[a]: the data have no label of them"

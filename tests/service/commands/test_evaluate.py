@@ -122,6 +122,43 @@ def test_exact_and_the_models_act_unless_told(coco: Path, model: Path) -> None:
     assert "act:L=16,r=1" in result.stdout
 
 
+def test_attention_without_options_is_the_models_own(coco: Path, model: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.json"
+    kinds = ("act", "act:r=2", "act:L=32,r=8", "tangent")
+    options = [word for kind in kinds for word in ("--attention", kind)]
+    result = run("--data", coco, "--model", model, *options, "--limit", 1, "--output", output)
+    assert result.exit_code == 0, result.output
+    settings = [row["setting"] for row in json.loads(output.read_text())["evaluations"]]
+    assert settings == ["act:L=16,r=1", "act:L=16,r=2", "act:L=32,r=8", "tangent:C=16"]
+
+
+def test_what_is_left_out_of_the_data_is_said_and_written(coco: Path, model: Path, tmp_path: Path) -> None:
+    annotations, output = coco / "annotations" / "instances_val2017.json", tmp_path / "out.json"
+    document = json.loads(annotations.read_text())
+    document["annotations"][0]["bbox"][2] = 0
+    annotations.write_text(json.dumps(document))
+    result = run("--data", coco, "--model", model, "--attention", "exact", "--output", output)
+    assert result.exit_code == 0, result.output
+    assert "boxes without an area, left out: 1 (annotation 1 of image 100 (000000000000.jpg))" in result.stderr
+    assert "without 78 of the model's classes: the data have no label of them" in result.stdout
+    data = json.loads(output.read_text())["data"]
+    assert [(row["what"], row["count"]) for row in data["notices"]] == [("boxes without an area, left out", 1)]
+    assert len(data["unlabelled_classes"]) == 78
+
+
+def test_all_problems_of_an_annotation_file_are_told(coco: Path, model: Path) -> None:
+    annotations = coco / "annotations" / "instances_val2017.json"
+    document = json.loads(annotations.read_text())
+    document["annotations"][0]["bbox"] = "all"
+    document["annotations"][3]["category_id"] = 77
+    annotations.write_text(json.dumps(document))
+    result = run("--data", coco, "--model", model)
+    assert result.exit_code == 2
+    assert f"{annotations}: 2 problems" in result.stderr
+    assert "annotation 1 of image 100 (000000000000.jpg): bbox 'all' is not four numbers" in result.stderr
+    assert "annotation 4 of image 101 (000000000001.jpg): category_id 77 is no category of the file" in result.stderr
+
+
 def test_size_changes_what_the_model_sees(coco: Path, model: Path, tmp_path: Path) -> None:
     tokens = {}
     for size in ("64", "32", "64:70"):

@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from service.commands.train import train
+from service.commands.train import _attention, train
 
 app = typer.Typer()
 app.command()(train)
@@ -117,3 +117,16 @@ def test_mistakes_are_one_red_line(tmp_path: Path, options: tuple[object, ...], 
     assert result.exit_code == status
     assert complaint in result.stderr
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("text", "setting"),
+    [
+        ("act", "act:L=16,r=1"),
+        ("act:r=4", "act:L=16,r=4"),
+        ("tangent", "tangent:C=16"),
+        ("act:L=32,r=8", "act:L=32,r=8"),
+    ],
+)
+def test_attention_to_distil_is_the_models_own_where_it_is_left_open(tmp_path: Path, text: str, setting: str) -> None:
+    assert str(_attention(text, "pages-small:scratch", tmp_path, None)) == setting
