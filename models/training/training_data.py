@@ -26,7 +26,7 @@ from models.training.processes import rank, ranks
 from models.training.recipe import Recipe
 
 PAGES: Final = "pages"
-UNKNOWN_CLASS: Final = "objects of classes that the training data has not, left out of validation"
+UNKNOWN_CLASS: Final = "classes that the training data has not, left out of validation"
 
 
 class HeldOut(Protocol):
@@ -151,5 +151,5 @@ def _is_pages(data: str, annotations: Path | None) -> bool:
 def _also_unknown(data: CocoData, labels: Sequence[str | None]) -> Notices:
     """The notices, and the classes of the images' objects that are not to be learnt."""
     counts = Counter(label for image in data.images for label in image.truth.labels if label not in labels)
-    examples = tuple(f"{name}: {count}" for name, count in counts.most_common(MOST_EXAMPLES))
-    return data.notices.also(UNKNOWN_CLASS, counts.total(), examples)
+    examples = tuple(f"{name} with {count} objects" for name, count in counts.most_common(MOST_EXAMPLES))
+    return data.notices.also(UNKNOWN_CLASS, len(counts), examples)

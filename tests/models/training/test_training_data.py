@@ -98,7 +98,7 @@ def test_a_class_that_only_validation_has_is_left_out_and_said(custom, tiny_conf
     config = replace(tiny_config, labels=("cat", "dog"))
     stream = open_stream(Recipe("m", str(custom), 4, batch_size=2), config, custom / "first.json")
     (remark,) = data_remarks(stream, held_out)
-    assert remark == f"{second}: {UNKNOWN_CLASS}: 1 (dog: 1)"
+    assert remark == f"{second}: {UNKNOWN_CLASS}: 1 (dog with 1 objects)"
     with pytest.raises(ValueError, match=r"second\.json has no object of the classes to learn"):
         open_held_out(str(custom), 9, second, ("horse",))
 
