@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Final, Literal
 
+from models.resizing import Resizing
+
 AttentionMode = Literal["exact", "act", "kmeans", "tangent"]
 Metric = Literal["query", "key", "key-value"]
 
@@ -199,7 +201,7 @@ class DetrConfig:
     the ACT setting for callers that choose none: the published one, or what a model's evaluation recommends;
     `tangent_C` is the same for tangent attention. `nms`, above 0 and at most 1, is what `Detections.select` should be
     given unless a caller says; None where the model gives every object one box. `box_refinement` is None for a plain
-    DETR.
+    DETR. `resizing` is None where images are resized as published, and never padded.
     """
 
     name: str
@@ -222,6 +224,7 @@ class DetrConfig:
     longest_side: int = 1333
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    resizing: Resizing | None = None
 
     def __post_init__(self) -> None:
         composed = tuple(None if label is None else unicodedata.normalize("NFC", label) for label in self.labels)
