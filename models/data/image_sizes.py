@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 ORIENTATION: Final = 0x0112
 MOST_ORIENTATION: Final = 8
@@ -47,6 +47,8 @@ def stored_size(path: Path, height: int | None, width: int | None) -> Stored:
                 if not isinstance(orientation, int) or not 1 <= orientation <= MOST_ORIENTATION:
                     orientation = 1
                 return Stored(image.height, image.width, orientation)
+        except UnidentifiedImageError:
+            raise ValueError("is not a readable image: its format is unknown") from None
         except Exception as error:  # broken files make Pillow's plugins raise anything
             raise ValueError(f"is not a readable image: {error}") from error
 

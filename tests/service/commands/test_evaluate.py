@@ -203,10 +203,15 @@ def test_mistakes_are_said_before_any_work(coco: Path, model: Path, wrong: tuple
 
 
 def test_a_broken_image_is_named(coco: Path, model: Path) -> None:
-    (coco / "val2017" / f"{1:012}.jpg").write_bytes(b"junk")
+    path = coco / "val2017" / f"{1:012}.jpg"
+    path.write_bytes(path.read_bytes()[:-900])  # its size can still be read
     result = run("--data", coco, "--model", model, "--attention", "exact")
     assert result.exit_code == 1
     assert "000000000001.jpg is not a readable image" in result.stderr
+    path.write_bytes(b"junk")
+    result = run("--data", coco, "--model", model, "--attention", "exact")
+    assert result.exit_code == 2
+    assert "'000000000001.jpg' is not a readable image: its format is unknown" in result.stderr
 
 
 def test_generated_pages(tmp_path: Path) -> None:
