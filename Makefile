@@ -28,10 +28,10 @@ test: install  ## all tests
 
 # Whole runs, downloads and drawn pages take long and round nothing that the others do not.
 NUMERIC := tests/models --ignore=tests/models/data --ignore=tests/models/weights/test_download.py \
-	--ignore=tests/models/training/test_pages.py --ignore=tests/models/training/test_train.py -m 'not slow'
+	--ignore=tests/models/training/test_pages.py --ignore=tests/models/training/test_train.py \
+	--ignore=tests/models/training/test_programme.py --ignore=tests/models/training/test_run_report.py -m 'not slow'
 
-test-isa: install  ## the numeric tests as this CPU is, and with the instruction sets of others
-	$(BIN)/python -m pytest -q $(NUMERIC)
+test-isa: install  ## the numeric tests with the instruction sets of other CPUs; `make test` runs them as this one is
 	ATEN_CPU_CAPABILITY=avx2 $(BIN)/python -m pytest -q $(NUMERIC)
 	ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE $(BIN)/python -m pytest -q $(NUMERIC)
 	ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest -q $(NUMERIC)

@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     model: str = Field(
         "pages-small",
         min_length=1,
-        description="`pages-small`, a published name (`detr-r50`, …), a `.pth` or `.safetensors` file, "
+        description="`pages-small`, a published name (`detr-r50`, …), a `.safetensors`, `.pth` or `.ckpt` file, "
         "or a folder that transformers saved.",
     )
     device: str = Field(
