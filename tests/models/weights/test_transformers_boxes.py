@@ -59,7 +59,7 @@ class Gains:
 
 KEEN = Gains(3.0, 1.4, 1.4, 1.4)
 """Image, positions and queries all show in every box; so does a grey level of a pixel."""
-CALM = Gains(1.0, 0.5, 1.0, 2.0)
+CALM = Gains(1.0, 0.5, 0.7, 1.0)
 """As a trained model is: a grey level, by which two resizers differ, does not show."""
 
 
