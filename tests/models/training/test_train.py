@@ -53,6 +53,7 @@ def command(model, output, steps, *options):
     return [
         *("--model", model, "--data", "pages", "--stages", f"{steps}:64-64", "--output", output, "--device", "cpu"),
         *("--hybrid", "--distil", "act:L=8,r=2", "--workers", 0, "--threads", 1, "--log-every", 1, "--eval-every", 0),
+        *("--ema", 0.999),
         *options,
     ]
 
