@@ -148,14 +148,15 @@ def description(request: Request, planned: Plan, decided: Decisions) -> list[str
             f"learnt on, {kind}"
         )
     lines.append(
-        f"plan: {recipe.steps} steps of {recipe.batch_size} images ({passes(planned, survey):.0f} passes) with "
+        f"plan: {recipe.steps} steps of {recipe.batch_size} images ({passes(planned, survey):.3g} passes) with "
         f"{recipe.optimizer} at {recipe.learning_rate:g}, the backbone at {recipe.backbone_rate:g}"
         f"{sizes(recipe.stages)}"
     )
     if planned.refinement is not None:
         lines.append(f"then {planned.refinement.steps} steps of the box refinement")
     if decided.seconds is not None:
-        lines.append(f"about {max(1, round(decided.seconds / 60))} minutes on this machine")
+        minutes = round(decided.seconds / 60)
+        lines.append(f"about {minutes} minutes on this machine" if minutes > 1 else "about a minute on this machine")
     return lines + [f"warning: {line}" for line in survey.warnings()]
 
 

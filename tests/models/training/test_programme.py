@@ -1,6 +1,7 @@
 """Whole programmes on a tiny model: planned, run, refined, reported; stopped between and gone on with."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -58,7 +59,7 @@ def test_labels_become_a_refined_model_with_pictures_to_look_at(refining_file, d
     assert "all of the model learns anew" in said
     assert "plan: 4 steps of 2 images (2 passes) with muon" in said
     assert "then 2 steps of the box refinement" in said
-    assert "minutes on this machine" in said
+    assert re.search(r"about (a minute|\d+ minutes) on this machine", said)
     assert f"act-detr serve --model {output / BEST}" in said
     assert Decisions.read(output).survey.far
     assert [row["step"] for row in rows(output) if "AP/exact" in row] == [1, 2, 3, 4]
@@ -117,7 +118,7 @@ def test_minutes_become_steps_that_are_remembered(refining_file, data, tmp_path)
     assert first.recipe.steps > 20
     decided = Decisions.read(output)
     assert decided.steps == first.recipe.steps
-    assert 60 < decided.seconds < 180
+    assert decided.seconds == pytest.approx(120, rel=0.1)  # what the plan says, whatever it takes
     again, _ = made_plan(asked, surroundings(output), CPU)
     assert again == first
 
