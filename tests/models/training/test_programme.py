@@ -118,7 +118,7 @@ def test_minutes_become_steps_that_are_remembered(refining_file, data, tmp_path)
     assert first.recipe.steps > 20
     decided = Decisions.read(output)
     assert decided.steps == first.recipe.steps
-    assert decided.seconds == pytest.approx(120, rel=0.1)  # what the plan says, whatever it takes
+    assert decided.seconds == pytest.approx(120, rel=0.3)  # what the plan says, whatever it takes
     again, _ = made_plan(asked, surroundings(output), CPU)
     assert again == first
 
