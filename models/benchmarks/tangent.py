@@ -30,7 +30,7 @@ from models.config import AttentionConfig
 from models.detector import Detector, load_detector
 from models.images import ImageBatch
 from models.preprocess import PreparedImage, normalised
-from models.training.page_stream import held_out_pages
+from models.training.pages.held_out import held_out_pages
 
 TOKENS = (638, 1200, 2100, 4200, 8400)
 QUICK_TOKENS = (638, 2100)

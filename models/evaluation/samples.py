@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from models.data.coco import CocoData, GroundTruth
 from models.data.findings import Notices
 from models.data.image_files import read_rgb
-from models.training.page_stream import HELD_OUT_SEEDS, held_out_pages
 from models.training.pages import LABELS, Page
+from models.training.pages.held_out import HELD_OUT_SEEDS, held_out_pages
 
 
 @dataclass(frozen=True, slots=True)

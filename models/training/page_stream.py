@@ -1,8 +1,8 @@
-"""Endless batches of rendered pages for training, and a fixed set of held-out ones for evaluation."""
+"""Endless batches of rendered pages for training."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -12,9 +12,6 @@ from models.training.batches import TrainingBatch, load, share
 from models.training.curriculum import Curriculum
 from models.training.matcher import Target
 from models.training.pages import Page, render_page
-
-HELD_OUT_SEEDS = 1_000_000_000
-"""Training counts pages from 0 and never gets here."""
 
 
 class PageStream:
@@ -47,8 +44,3 @@ def as_target(page: Page) -> Target:
     height, width = page.image.height, page.image.width
     boxes = torch.from_numpy(page.boxes_xyxy) / torch.tensor((width, height, width, height))
     return Target(torch.from_numpy(page.labels), xyxy_to_cxcywh(boxes).float())
-
-
-def held_out_pages(count: int, height: int, width: int) -> Iterator[Page]:
-    """Pages that training never renders, always the same ones."""
-    return (render_page(HELD_OUT_SEEDS + place, height, width) for place in range(count))

@@ -13,8 +13,8 @@ from typing import Any
 
 from rich.progress import track
 
-from models.training.page_stream import HELD_OUT_SEEDS
 from models.training.pages import LABELS, Page, render_page
+from models.training.pages.held_out import HELD_OUT_SEEDS
 
 JPEG_QUALITY = 92
 LETTER = (792, 612)

@@ -20,8 +20,9 @@ from models.training.augmentations import StepAugmentations
 from models.training.batches import BatchStream
 from models.training.coco_dataset import CocoDataset
 from models.training.coco_stream import CocoStream
-from models.training.page_stream import HELD_OUT_SEEDS, PageStream
+from models.training.page_stream import PageStream
 from models.training.pages import render_page
+from models.training.pages.held_out import HELD_OUT_SEEDS
 from models.training.processes import rank, ranks
 from models.training.recipe import Recipe
 

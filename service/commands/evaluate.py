@@ -62,7 +62,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Compare precision, cost and speed of kinds of attention on one data set, image by image."""
-    require("evaluate", "faster_coco_eval", "scipy")
+    require("evaluate", "faster_coco_eval")
     import torch
 
     from models.evaluation.data_folder import open_samples, unknown_classes

@@ -8,8 +8,8 @@ from PIL import Image
 from models.data.coco import read_coco
 from models.data.coco_files import CocoFiles
 from models.evaluation.samples import CocoSamples, PageSamples, page_truth
-from models.training.page_stream import held_out_pages
 from models.training.pages import LABELS
+from models.training.pages.held_out import held_out_pages
 
 
 @pytest.fixture

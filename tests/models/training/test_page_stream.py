@@ -4,8 +4,9 @@ import torch
 
 from models.preprocess import PreparedImage, normalise, normalised
 from models.training.curriculum import Curriculum, Stage
-from models.training.page_stream import PageStream, as_target, held_out_pages
+from models.training.page_stream import PageStream, as_target
 from models.training.pages import LABELS, render_page
+from models.training.pages.held_out import held_out_pages
 
 CURRICULUM = Curriculum((Stage(3, (96, 112)),))
 

@@ -3,8 +3,8 @@ import torch
 
 from models.data.coco_files import training_files, validation_files
 from models.training.coco_dataset import CocoDataset
-from models.training.page_stream import HELD_OUT_SEEDS
 from models.training.pages import LABELS, render_page
+from models.training.pages.held_out import HELD_OUT_SEEDS
 from models.training.pages_dataset import write_pages
 
 
