@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 MOST_PROBLEMS: Final = 20
 """Problems that an error names one by one; the rest is counted."""
 MOST_EXAMPLES: Final = 3
+MOST_NAMES: Final = 8
 LONGEST_VALUE: Final = 60
 
 
@@ -121,3 +123,9 @@ def _message(source: str, problems: tuple[Problem, ...]) -> str:
         kinds = ", ".join(f"{count} of {name}" for name, count in rest.most_common())
         lines.append(f"and {rest.total()} more: {kinds}")
     return "\n  ".join(lines)
+
+
+def few(names: Sequence[str]) -> str:
+    """The first names, and how many more there are: a line of eighty classes is read by nobody."""
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more

@@ -10,6 +10,7 @@ from typing import Final
 
 from models.data.coco import read_coco
 from models.data.coco_files import evaluation_files
+from models.data.findings import few
 from models.evaluation.samples import CocoSamples, PageSamples, Samples
 
 LEAST_PAGE_SIDE: Final = 64
@@ -43,7 +44,7 @@ def unknown_classes(classes: Sequence[str], labels: Sequence[str]) -> tuple[str,
     unknown = tuple(name for name in classes if name not in labels)
     if len(unknown) == len(classes):
         raise ValueError(
-            f"the model knows none of the classes in the ground truth ({_few(classes)}); it knows {_few(labels)}"
+            f"the model knows none of the classes in the ground truth ({few(classes)}); it knows {few(labels)}"
         )
     return unknown
 
@@ -52,7 +53,3 @@ def _open_folder(folder: Path, annotations: Path | None, limit: int | None) -> C
     if not folder.is_dir():
         raise ValueError(f"{folder} is no folder; data is a folder, or pages[:COUNT[:HEIGHTxWIDTH]]")
     return CocoSamples(read_coco(evaluation_files(folder, annotations), limit))
-
-
-def _few(names: Sequence[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -11,6 +11,7 @@ from typing import Final, cast
 import torch
 
 from models.config import DetrConfig
+from models.data.findings import few
 from models.detector import Detector
 from models.training.coco_stream import CocoStream
 from models.training.curriculum import Curriculum
@@ -139,7 +140,7 @@ def description(request: Request, planned: Plan, decided: Decisions) -> list[str
     survey, recipe = decided.survey, planned.recipe
     if not request.labelled_images:
         return []
-    known = "all known to the model" if not survey.new_classes else f"new to the model: {', '.join(survey.new_classes)}"
+    known = f"new to the model: {few(survey.new_classes)}" if survey.new_classes else "all known to the model"
     lines = [f"{survey.images} images to learn from; classes {known}"]
     if survey.feature_shift is not None:
         kind = "unlike them: all of the model learns anew" if survey.far else "like them: fine-tuning"

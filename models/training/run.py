@@ -24,6 +24,11 @@ from models.training.watch import Watch
 VALIDATIONS = 10
 """Validations of a run that is not told how often: enough to find the best weights."""
 
+NOT_VALIDATED = (
+    "warning: the data has no validation split, so nobody will know how good the model is: name other images with "
+    "--eval-data or --val-annotations"
+)
+
 CHECKPOINT = "checkpoint.pt"
 MODEL = "model.safetensors"
 BEST = "best.safetensors"
@@ -88,6 +93,8 @@ class Run:
         with self.display, self.log:
             for remark in (*remarks, *data_remarks(self.stream, self.held_out)):
                 self.display.say(remark)
+            if self.eval_every and self.held_out is None:
+                self.display.say(NOT_VALIDATED)
             clock = StepClock(state.step)
             for losses in Trainer(state, self.device).steps(self.stream, surroundings.workers):
                 if self.due(surroundings.log_every):

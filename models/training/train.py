@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from models.config import DetrConfig
+from models.data.findings import few
 from models.training.interruption import interruptible
 from models.training.processes import joined
 from models.training.recipe import Recipe, conflicts
@@ -87,6 +88,6 @@ def head_remarks(start: StartingPoint, fitted: StartingPoint) -> list[str]:
     names = [str(label) for label in fitted.config.labels]
     known = [name for name in names if name in start.config.labels]
     fresh = [name for name in names if name not in known]
-    kept = f", with the weights it had for {', '.join(known)}" if known else ""
-    new = f"; new: {', '.join(fresh)}" if fresh else ""
+    kept = f", with the weights it had for {few(known)}" if known else ""
+    new = f"; new: {few(fresh)}" if fresh else ""
     return [f"a class head for the data's {len(names)} classes{kept}{new}; all other weights are kept"]

@@ -1,6 +1,6 @@
 import pytest
 
-from models.data.findings import DataError, Findings, Notices, shown
+from models.data.findings import DataError, Findings, Notices, few, shown
 
 
 def test_one_problem_is_one_line():
@@ -47,3 +47,8 @@ def test_notices_count_and_give_examples():
 def test_long_values_are_cut():
     assert shown("x") == "'x'"
     assert len(shown("x" * 1000)) < 80
+
+
+def test_few_of_many_names_are_told():
+    assert few(("a", "b")) == "a, b"
+    assert few([str(number) for number in range(80)]) == "0, 1, 2, 3, 4, 5, 6, 7 and 72 more"

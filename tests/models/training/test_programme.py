@@ -134,6 +134,18 @@ def test_minutes_are_for_labelled_images(refining_file, tmp_path):
         carry_out(Request(str(refining_file), "pages", Length(minutes=2)), surroundings(tmp_path / "run"))
 
 
+def test_data_without_a_validation_split_is_said(refining_file, data, tmp_path, capsys):
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "train2017").symlink_to(data / "train2017")
+    (tmp_path / "annotations" / "instances_train2017.json").symlink_to(
+        data / "annotations" / "instances_train2017.json"
+    )
+    assert carry_out(request(refining_file, tmp_path, 2, 0), surroundings(tmp_path / "run"))
+    assert "no validation split" in capsys.readouterr().err
+    assert carry_out(request(refining_file, tmp_path, 2, 0), surroundings(tmp_path / "asked", eval_every=0))
+    assert "no validation split" not in capsys.readouterr().err
+
+
 def test_a_run_without_validation_serves_its_last_weights(refining_file, data, tmp_path):
     output = tmp_path / "run"
     assert carry_out(request(refining_file, data), surroundings(output, eval_every=0))
