@@ -35,7 +35,7 @@ def train(
         typer.Option(min=1, help="Time on this machine instead of steps; what fits into it is measured first."),
     ] = None,
     stages: Annotated[
-        str | None, typer.Option(help="Pages alone: STEPS:LOW-HIGH,... with shortest sides in pixels.")
+        str | None, typer.Option(help="Only for pages: STEPS:LOW-HIGH,... with shortest sides in pixels.")
     ] = None,
     batch_size: Annotated[
         int, typer.Option(min=1, help="Images a step, of all processes together.", rich_help_panel=RECIPE)
@@ -107,7 +107,7 @@ def train(
         typer.Option(
             min=0,
             max=0.9,
-            help="Maximum change of brightness, contrast and saturation. Default: 0; 0.2 for images unlike its own.",
+            help="Maximum change of brightness, contrast and saturation. Default: 0; 0.2 for unlike images.",
             rich_help_panel=RECIPE,
         ),
     ] = None,
