@@ -11,10 +11,8 @@ from typing import Final, cast
 import torch
 
 from models.config import DetrConfig
-from models.data.findings import few
 from models.detector import Detector
 from models.training.coco_stream import CocoStream
-from models.training.curriculum import Curriculum
 from models.training.pace import Cost, Pace, pace
 from models.training.planning import REFINEMENT_SHARE, Length, Plan, Request, plan
 from models.training.processes import ranks
@@ -22,8 +20,8 @@ from models.training.recipe import Recipe
 from models.training.run import VALIDATIONS, Surroundings
 from models.training.starting_point import StartingPoint, with_box_refinement
 from models.training.survey import Survey, survey_of
-from models.training.training_data import image_count, open_held_out, open_stream
-from models.training.training_state import TrainingState
+from models.training.training_data import image_count, open_stream
+from models.weights import load_strict
 
 PLAN: Final = "plan.json"
 DRAFT: Final = 1000
@@ -116,59 +114,14 @@ def _validation_seconds(
     recipe: Recipe, start: StartingPoint, surroundings: Surroundings, device: torch.device
 ) -> float:
     """Seconds of one validation; 0 where there is none."""
-    if surroundings.eval_every == 0:
+    held_out = None if surroundings.eval_every == 0 else surroundings.open_held_out(recipe, start.config)
+    if held_out is None or start.weights is None:
         return 0.0
-    held_out = open_held_out(
-        surroundings.held_out or recipe.data,
-        surroundings.held_out_images,
-        surroundings.val_annotations,
-        start.config.labels,
-    )
-    if held_out is None:
-        return 0.0
-    detector = Detector(TrainingState(start, recipe, device).averaged_detr(), str(device))
-    image, _ = held_out.sample(0)
-    detector.detect(image)
+    detr = start.detr()
+    load_strict(detr, start.weights)
+    detector = Detector(detr, str(device))
+    detector.detect(held_out.sample(0)[0])
     began = time.perf_counter()
     for place in range(min(SAMPLED, len(held_out))):
         detector.detect(held_out.sample(place)[0])
     return (time.perf_counter() - began) / min(SAMPLED, len(held_out)) * len(held_out) / ranks()
-
-
-def description(request: Request, planned: Plan, decided: Decisions) -> list[str]:
-    """The plan in words, before the first step."""
-    survey, recipe = decided.survey, planned.recipe
-    if not request.labelled_images:
-        return []
-    known = f"new to the model: {few(survey.new_classes)}" if survey.new_classes else "all known to the model"
-    lines = [f"{survey.images} images to learn from; classes {known}"]
-    if survey.feature_shift is not None:
-        kind = "unlike them: all of the model learns anew" if survey.far else "like them: fine-tuning"
-        lines.append(
-            f"features of the images are {survey.feature_shift:.2f} standard deviations from those that the model "
-            f"learnt on, {kind}"
-        )
-    lines.append(
-        f"plan: {recipe.steps} steps of {recipe.batch_size} images ({passes(planned, survey):.3g} passes) with "
-        f"{recipe.optimizer} at {recipe.learning_rate:g}, the backbone at {recipe.backbone_rate:g}"
-        f"{sizes(recipe.stages)}"
-    )
-    if planned.refinement is not None:
-        lines.append(f"then {planned.refinement.steps} steps of the box refinement")
-    if decided.seconds is not None:
-        minutes = round(decided.seconds / 60)
-        lines.append(f"about {minutes} minutes on this machine" if minutes > 1 else "about a minute on this machine")
-    return lines + [f"warning: {line}" for line in survey.warnings()]
-
-
-def passes(planned: Plan, survey: Survey) -> float:
-    """Passes of a run over its images."""
-    return planned.recipe.steps * planned.recipe.batch_size / (survey.images or 1)
-
-
-def sizes(stages: Curriculum | None) -> str:
-    """Image sizes of a run, in words."""
-    if stages is None:
-        return ""
-    ranges = [f"{low} to {high}" for low, high in (stage.shortest_sides for stage in stages.stages)]
-    return f"; shortest sides {', then '.join(ranges)} pixels"

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from models.training.decisions import Decisions, decide, description
-from models.training.interruption import Interruption, interruptible
+from models.training.decisions import Decisions, decide
+from models.training.interruption import Interruption
+from models.training.plan_text import description
 from models.training.planning import Plan, Request
-from models.training.processes import gathered, joined, rank
+from models.training.processes import gathered, rank
 from models.training.recipe import Recipe
 from models.training.run import BEST, CHECKPOINT, MODEL, Run, Surroundings
 from models.training.run_report import write_report
 from models.training.starting_point import StartingPoint, relabelled, starting_point
-from models.training.train import prepare
+from models.training.train import begun, one_run
 from models.training.training_data import class_names
 from models.training.training_state import read_state, resting_point
 
@@ -30,10 +30,7 @@ def carry_out(request: Request, surroundings: Surroundings) -> bool:
 
     Raises as `models.training.train.train`, and ValueError for wishes that do not fit together.
     """
-    if surroundings.threads is not None:
-        torch.set_num_threads(surroundings.threads)
-    surroundings.output.mkdir(parents=True, exist_ok=True)
-    with joined(surroundings.device) as device, interruptible() as interruption:
+    with begun(surroundings) as (device, interruption):
         planned, remarks = made_plan(request, surroundings, device)
         first = one_run(planned.recipe, surroundings, device, interruption, remarks)
         if first is None:
@@ -43,19 +40,6 @@ def carry_out(request: Request, surroundings: Surroundings) -> bool:
         if rank() == 0:
             write_report(surroundings.output, REFINEMENT, first.held_out, first.display.say)
     return True
-
-
-def one_run(
-    recipe: Recipe,
-    surroundings: Surroundings,
-    device: torch.device,
-    interruption: Interruption,
-    remarks: Sequence[str] = (),
-) -> Run | None:
-    """A run to its end; None if asked to stop before it. Raises as `models.training.train.train`."""
-    state, more = prepare(recipe, surroundings, device)
-    run = Run(state, surroundings, device)
-    return run if run.to_the_end(interruption, [*remarks, *more]) else None
 
 
 def refined(recipe: Recipe, first: Run, surroundings: Surroundings, interruption: Interruption) -> bool:

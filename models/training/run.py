@@ -9,11 +9,12 @@ from pathlib import Path
 
 import torch
 
-from models.config import AttentionConfig
+from models.config import AttentionConfig, DetrConfig
 from models.training.display import Display
 from models.training.interruption import Interruption
 from models.training.losses import Losses
 from models.training.processes import any_process, mean_over_processes, rank
+from models.training.recipe import Recipe
 from models.training.run_log import RunLog
 from models.training.trainer import Trainer
 from models.training.training_data import HeldOut, data_remarks, open_held_out, open_stream
@@ -60,6 +61,11 @@ class Surroundings:
     val_annotations: Path | None = None
     cache_dir: Path | None = None
 
+    def open_held_out(self, recipe: Recipe, config: DetrConfig) -> HeldOut | None:
+        """Images to validate on; None where there are none. Raises OSError and ValueError for unusable data."""
+        data = self.held_out or recipe.data
+        return open_held_out(data, self.held_out_images, self.val_annotations, config.labels)
+
 
 class Run:
     """One process's part of a run. The first process speaks and writes for all."""
@@ -72,19 +78,12 @@ class Run:
         self.stream = open_stream(recipe, state.config, surroundings.annotations)
         asked = surroundings.eval_every
         self.eval_every = max(1, recipe.steps // VALIDATIONS) if asked is None else asked
-        self.held_out: HeldOut | None = None
-        if self.eval_every:
-            self.held_out = open_held_out(
-                surroundings.held_out or recipe.data,
-                surroundings.held_out_images,
-                surroundings.val_annotations,
-                state.config.labels,
-            )
+        self.held_out = surroundings.open_held_out(recipe, state.config) if self.eval_every else None
         self.attentions = [AttentionConfig.exact()]
         if recipe.distillation is not None:
             self.attentions.append(recipe.distillation.attention)
         self.display = Display(recipe.steps, state.step, quiet=rank() > 0)
-        self.watch = Watch(recipe.steps)
+        self.watch = Watch(recipe.steps, state.step)
         self.log = RunLog(surroundings.output, state.step, silent=rank() > 0)
 
     def to_the_end(self, interruption: Interruption, remarks: Sequence[str]) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 
 from models.config import DetrConfig
 from models.data.findings import few
-from models.training.interruption import interruptible
+from models.training.interruption import Interruption, interruptible
 from models.training.processes import joined
 from models.training.recipe import Recipe, conflicts
 from models.training.run import CHECKPOINT, Run, Surroundings
@@ -31,12 +32,31 @@ def train(recipe: Recipe, surroundings: Surroundings) -> bool:
     Raises ValueError for settings other than those that the run began with, NotFinite where the model fails, OSError
     and ValueError for data that cannot be used, WeightsError and KeyError for the model to start from.
     """
+    with begun(surroundings) as (device, interruption):
+        return one_run(recipe, surroundings, device, interruption) is not None
+
+
+@contextmanager
+def begun(surroundings: Surroundings) -> Iterator[tuple[torch.device, Interruption]]:
+    """Set up a process to train in: its threads, the folder, the other processes, and being asked to stop."""
     if surroundings.threads is not None:
         torch.set_num_threads(surroundings.threads)
     surroundings.output.mkdir(parents=True, exist_ok=True)
     with joined(surroundings.device) as device, interruptible() as interruption:
-        state, remarks = prepare(recipe, surroundings, device)
-        return Run(state, surroundings, device).to_the_end(interruption, remarks)
+        yield device, interruption
+
+
+def one_run(
+    recipe: Recipe,
+    surroundings: Surroundings,
+    device: torch.device,
+    interruption: Interruption,
+    remarks: Sequence[str] = (),
+) -> Run | None:
+    """A run to its end; None if asked to stop before it. Raises as `train`."""
+    state, more = prepare(recipe, surroundings, device)
+    run = Run(state, surroundings, device)
+    return run if run.to_the_end(interruption, [*remarks, *more]) else None
 
 
 def prepare(recipe: Recipe, surroundings: Surroundings, device: torch.device) -> tuple[TrainingState, list[str]]:

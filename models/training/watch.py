@@ -26,10 +26,14 @@ REMEDIES: Final = (
 
 
 class Watch:
-    """Looks at the losses and validations of a run of `steps` steps, and says each warning once."""
+    """Looks at the losses and validations of a run of `steps` steps, and says each warning once.
 
-    def __init__(self, steps: int) -> None:
+    A run that goes on from a later `step` is not judged by its losses: how high they were at first is not known.
+    """
+
+    def __init__(self, steps: int, step: int = 0) -> None:
         self._steps = steps
+        self._from_the_start = step == 0
         self._first: list[float] = []
         self._last: deque[float] = deque(maxlen=WINDOW)
         self._said: set[str] = set()
@@ -43,7 +47,7 @@ class Watch:
             self._first.append(total)
             return []
         self._last.append(total)
-        if not self._late(step) or len(self._last) < WINDOW:
+        if not self._from_the_start or not self._late(step) or len(self._last) < WINDOW:
             return []
         first, last = sum(self._first) / WINDOW, sum(self._last) / WINDOW
         if last <= FLAT * first:

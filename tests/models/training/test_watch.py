@@ -35,6 +35,12 @@ def test_a_loss_that_falls_is_not_worth_a_word():
     assert reported(Watch(10_000), [10.0] * 5 * WINDOW) == []  # it is early
 
 
+def test_a_run_that_goes_on_does_not_know_how_high_its_loss_was():
+    assert reported(Watch(300, step=200), [10.0] * 5 * WINDOW) == []
+    with pytest.raises(NotFinite):
+        Watch(300, step=200).losses(201, {"total": float("nan")})
+
+
 def test_nothing_found_after_a_third_of_the_run_is_said_once():
     watch = Watch(300)
     assert watch.validation(60, found(0.0, cat=0.0)) == []
