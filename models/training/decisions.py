@@ -6,13 +6,13 @@ import json
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import torch
 
 from models.config import DetrConfig
 from models.detector import Detector
-from models.training.coco_stream import CocoStream
+from models.training.coco_dataset import CocoDataset
 from models.training.pace import Cost, Pace, pace
 from models.training.planning import REFINEMENT_SHARE, Length, Plan, Request, plan
 from models.training.processes import ranks
@@ -20,7 +20,7 @@ from models.training.recipe import Recipe
 from models.training.run import VALIDATIONS, Surroundings
 from models.training.starting_point import StartingPoint, with_box_refinement
 from models.training.survey import Survey, survey_of
-from models.training.training_data import image_count, open_stream
+from models.training.training_data import coco_stream, image_count, open_dataset
 from models.weights import load_strict
 
 PLAN: Final = "plan.json"
@@ -82,11 +82,11 @@ def decide(
         images = image_count(request.data, surroundings.annotations)
         return Decisions(Survey(images, new_classes, None, start.config.queries))
     probe = Recipe(request.model, request.data, 1, seed=request.changes.get("seed") or 0)
-    stream = cast("CocoStream", open_stream(probe, start.config, surroundings.annotations))
-    survey = survey_of(stream, start, new_classes)
+    dataset = open_dataset(request.data, start.config, surroundings.annotations)
+    survey = survey_of(coco_stream(dataset, probe, start.config), start, new_classes)
     minutes = request.length.minutes
     draft = Decisions(survey, DRAFT if minutes is not None else None).plan(request, start.config)
-    cost = cost_of(draft, start, surroundings, device, began)
+    cost = cost_of(draft, start, dataset, surroundings, device, began)
     refining = draft.refinement.steps if draft.refinement else 0
     validations = VALIDATIONS + 2 if cost.validation else 0
     if minutes is None:
@@ -97,12 +97,18 @@ def decide(
     return Decisions(survey, steps, cost.seconds(steps, refining, validations))
 
 
-def cost_of(draft: Plan, start: StartingPoint, surroundings: Surroundings, device: torch.device, began: float) -> Cost:
+def cost_of(
+    draft: Plan,
+    start: StartingPoint,
+    dataset: CocoDataset,
+    surroundings: Surroundings,
+    device: torch.device,
+    began: float,
+) -> Cost:
     """Take the time of a plan's parts on this machine, on copies of the model."""
 
     def of(recipe: Recipe, own: StartingPoint) -> Pace:
-        stream = open_stream(recipe, own.config, surroundings.annotations)
-        return pace(own, recipe, stream, device, surroundings.workers)
+        return pace(own, recipe, coco_stream(dataset, recipe, own.config), device, surroundings.workers)
 
     run = of(draft.recipe, replace(start, learn_norms=draft.recipe.learn_norms))
     refinement = of(draft.refinement, with_box_refinement(start)) if draft.refinement else None

@@ -116,7 +116,16 @@ def open_stream(recipe: Recipe, config: DetrConfig, annotations: Path | None = N
         if recipe.stages is None:
             raise ValueError("generated pages need stages: which sizes come when")
         return PageStream(recipe.stages, recipe.batch_size, rank(), ranks())
-    dataset = CocoDataset.read(training_files(Path(recipe.data), annotations), config.labels)
+    return coco_stream(open_dataset(recipe.data, config, annotations), recipe, config)
+
+
+def open_dataset(data: str, config: DetrConfig, annotations: Path | None = None) -> CocoDataset:
+    """Labelled images to train on, with the model's classes. Raises OSError and ValueError for unusable data."""
+    return CocoDataset.read(training_files(Path(data), annotations), config.labels)
+
+
+def coco_stream(dataset: CocoDataset, recipe: Recipe, config: DetrConfig) -> CocoStream:
+    """This process's share of the batches of a run on a data set that was read."""
     augmentations = StepAugmentations(config, recipe.stages, recipe.flip, recipe.colour)
     return CocoStream(dataset, recipe.batch_size, recipe.seed, augmentations, rank(), ranks())
 
