@@ -18,7 +18,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 demo: install  ## start the service, detect on a sample page with exact, ACT and tangent attention, show the metrics, stop
-	$(BIN)/python -m service.demo
+	$(BIN)/python -m deploy.demo
 
 serve: install  ## start the service with the settings of the environment
 	$(BIN)/act-detr serve
@@ -43,16 +43,16 @@ check: install  ## style, types and layering
 	$(BIN)/lint-imports
 
 fuzz: install  ## longer than the tests: a hundred thousand broken images, five hundred calls of every operation
-	$(BIN)/python deploy/loadtest/fuzz_decoding.py --inputs 100000
+	$(BIN)/python -m deploy.loadtest.fuzz_decoding --inputs 100000
 	ACT_DETR_FUZZ_EXAMPLES=500 $(BIN)/python -m pytest tests/end_to_end/test_openapi_fuzz.py
 
 soak: install  ## half an hour of mixed traffic: nothing lost, memory and latency flat
-	$(BIN)/python deploy/loadtest/soak.py --seconds $(SOAK_SECONDS) $(call keep,soak)
+	$(BIN)/python -m deploy.loadtest.soak --seconds $(SOAK_SECONDS) $(call keep,soak)
 
 loadtest: install  ## ten times the load that the service can take; SIGTERM under load; kill -9 under a supervisor
-	$(BIN)/python deploy/loadtest/overload.py $(call keep,overload)
-	$(BIN)/python deploy/loadtest/sigterm.py $(call keep,sigterm)
-	$(BIN)/python deploy/loadtest/restart_after_kill.py $(call keep,restart_after_kill)
+	$(BIN)/python -m deploy.loadtest.overload $(call keep,overload)
+	$(BIN)/python -m deploy.loadtest.sigterm $(call keep,sigterm)
+	$(BIN)/python -m deploy.loadtest.restart_after_kill $(call keep,restart_after_kill)
 
 deploy-check: install  ## the image, compose, Prometheus, Grafana and Kubernetes, as far as the tools that are here can tell
 	$(BIN)/python -m pytest tests/deploy --ignore=tests/deploy/loadtest

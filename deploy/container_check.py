@@ -1,6 +1,6 @@
 """Run an image of the service as confined as it is meant to run, and see that it works.
 
-    python deploy/container_check.py act-detr:cpu [--engine docker] [-- more options for `run`]
+    python -m deploy.container_check act-detr:cpu [--engine docker] [-- more options for `run`]
 
 Read-only root, no capabilities, no new privileges, bounded memory: it must become healthy, detect on the sample page,
 show metrics, have no way to write, and on `stop` answer what it has accepted. Prints what was seen; fails at the first

@@ -5,7 +5,7 @@ detector = load_detector()
 prediction = detector.detect(image, AttentionConfig.act(L=16, r=8.0))
 """
 
-from models.attention.choice import auto_attention
+from models.attention.factory import auto_attention
 from models.config import AttentionConfig, DetrConfig
 from models.detections import AttentionReport, Detections, LayerClusters, Prediction
 from models.detector import Detector, DeviceOutOfMemory, load_detector

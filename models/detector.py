@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.attention.choice import strategy
+from models.attention.factory import strategy
 from models.config import AttentionConfig, DetrConfig
 from models.detections import AttentionReport, LayerClusters, Prediction
 from models.detr.backbone import fold_batch_norms

@@ -14,22 +14,22 @@ from starlette.middleware.cors import CORSMiddleware
 from models.config import AttentionConfig
 from models.detections import Prediction
 from models.detector import Detector, DeviceOutOfMemory
-from service import routes_detect, routes_status
-from service.batcher import BatchLimits
 from service.errors import WorkerDead
-from service.head_requests import HeadAsGet
-from service.inference_worker import InferenceWorker
-from service.metrics import Metrics, WorkerMetrics
-from service.middleware import RequestObserver, UnreadBody
-from service.path_prefix import PathPrefix
+from service.http import routes_detect, routes_status
+from service.http.detection_options import Defaults
+from service.http.head_requests import HeadAsGet
+from service.http.middleware import RequestObserver, UnreadBody
+from service.http.path_prefix import PathPrefix
+from service.http.problems import install_error_handlers
+from service.http.request_body import BodyLimits
+from service.http.schemas import Problem
 from service.pipeline import Pipeline, Task
-from service.problems import install_error_handlers
 from service.readiness import Admission, DeviceProbe, Readiness
-from service.request_body import BodyLimits
-from service.request_record import now
-from service.schemas import Problem
+from service.scheduling.batcher import BatchLimits
+from service.scheduling.inference_worker import InferenceWorker
 from service.settings import Settings
-from service.wishes import Defaults
+from service.telemetry.metrics import Metrics, WorkerMetrics
+from service.telemetry.request_record import now
 
 logger = logging.getLogger(__name__)
 

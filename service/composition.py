@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-from service.request_log import configure_logging
 from service.settings import Settings
+from service.telemetry.request_log import configure_logging
 
 if TYPE_CHECKING:
     from models.detector import Detector

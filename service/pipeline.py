@@ -16,12 +16,12 @@ from models.config import AttentionConfig
 from models.detections import Detections, Prediction
 from models.detector import Detector
 from models.preprocess import PreparedImage
-from service.drawing import draw_detections
 from service.errors import DeadlinePassed, UndecodableImage
-from service.image_decoding import decode_image
-from service.inference_worker import InferenceWorker
-from service.metrics import Metrics
-from service.request_record import Stopwatch, now
+from service.images.drawing import draw_detections
+from service.images.image_decoding import decode_image
+from service.scheduling.inference_worker import InferenceWorker
+from service.telemetry.metrics import Metrics
+from service.telemetry.request_record import Stopwatch, now
 
 T = TypeVar("T")
 

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from typing import Final, Protocol
 
 from service.errors import Draining, NotReady, QueueFull, ServiceError, WorkerDead
-from service.metrics import Metrics
-from service.request_queue import CAUTION
-from service.request_record import now
+from service.scheduling.request_queue import CAUTION
+from service.telemetry.metrics import Metrics
+from service.telemetry.request_record import now
 
 logger = logging.getLogger(__name__)
 

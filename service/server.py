@@ -8,10 +8,10 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from service.http_protocol import ConnectionLimits, http_protocol
+from service.http.http_protocol import ConnectionLimits, http_protocol
 from service.readiness import Admission, Readiness
-from service.request_record import now
 from service.settings import Settings
+from service.telemetry.request_record import now
 
 logger = logging.getLogger(__name__)
 

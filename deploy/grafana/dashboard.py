@@ -1,17 +1,12 @@
 """The Grafana dashboard, as code: its rows, what is chosen at its top, what is marked in all panels.
 
-After a change: `python deploy/grafana/dashboard.py > deploy/grafana/dashboards/act-detr.json`.
+After a change: `python -m deploy.grafana.dashboard > deploy/grafana/dashboards/act-detr.json`.
 """
 
 from __future__ import annotations
 
 import json
 
-import attention
-import latency
-import overview
-import resources
-import traffic
 from grafana_foundation_sdk.builders import dashboard
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
@@ -24,8 +19,10 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableRefresh,
     VariableSort,
 )
-from panels import SOURCE
-from queries import HERE
+
+from deploy.grafana import attention, latency, overview, resources, traffic
+from deploy.grafana.panels import SOURCE
+from deploy.grafana.queries import HERE
 
 
 def variables() -> list[Builder[VariableModel]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models.common import StackingMode
 from grafana_foundation_sdk.models.dashboard import Panel
-from panels import Query, density, graph
-from queries import CHOSEN, DETECT, buckets, mean, quantiles
+
+from deploy.grafana.panels import Query, density, graph
+from deploy.grafana.queries import CHOSEN, DETECT, buckets, mean, quantiles
 
 
 def row() -> list[Builder[Panel]]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models.dashboard import Panel
-from panels import Query, labels, number, states
-from queries import CHOSEN, DETECT, HERE, STATE, quantiles, rate
+
+from deploy.grafana.panels import Query, labels, number, states
+from deploy.grafana.queries import CHOSEN, DETECT, HERE, STATE, quantiles, rate
 
 
 def row() -> list[Builder[Panel]]:

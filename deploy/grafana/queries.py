@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from panels import Query
+from deploy.grafana.panels import Query
 
 HERE: Final = 'instance=~"$instance"'
 CHOSEN: Final = f'{HERE}, attention=~"$attention"'

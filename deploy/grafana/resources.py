@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models.dashboard import Panel
-from panels import Query, graph
-from queries import HERE
+
+from deploy.grafana.panels import Query, graph
+from deploy.grafana.queries import HERE
 
 
 def row() -> list[Builder[Panel]]:

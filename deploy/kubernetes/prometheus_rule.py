@@ -1,7 +1,7 @@
 """The rules and alerts of deploy/prometheus/rules as one PrometheusRule, for the Prometheus operator.
 
 After a change of the rules:
-`python deploy/kubernetes/prometheus_rule.py > deploy/kubernetes/components/prometheus-operator/prometheus-rule.yaml`.
+`python -m deploy.kubernetes.prometheus_rule > deploy/kubernetes/components/prometheus-operator/prometheus-rule.yaml`.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from exchange import Answer, Target, exchange, now
-from traffic import Call, Mix, draw
+from deploy.loadtest.exchange import Answer, Target, exchange, now
+from deploy.loadtest.traffic import Call, Mix, draw
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
-from callers import closed_loop
-from exchange import Target
-from traffic import Mix
+from deploy.loadtest.callers import closed_loop
+from deploy.loadtest.exchange import Target
+from deploy.loadtest.traffic import Mix
 
 CALM: Final = 0.3
 """Share of the capacity that leaves a service calm."""

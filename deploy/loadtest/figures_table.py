@@ -1,7 +1,7 @@
 """The table of figures in docs/reliability.md, made from the JSON that the runs wrote.
 
-python deploy/loadtest/figures_table.py          # prints it
-python deploy/loadtest/figures_table.py --write  # puts it into docs/reliability.md
+python -m deploy.loadtest.figures_table          # prints it
+python -m deploy.loadtest.figures_table --write  # puts it into docs/reliability.md
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).parents[2]
 RESULTS: Final = Path(__file__).parent / "results"
 DOCUMENT: Final = ROOT / "docs" / "reliability.md"
-BEGIN: Final = "<!-- figures: made by `python deploy/loadtest/figures_table.py --write` -->"
+BEGIN: Final = "<!-- figures: made by `python -m deploy.loadtest.figures_table --write` -->"
 END: Final = "<!-- end of figures -->"
 COLUMNS: Final = (
     "run",

@@ -1,6 +1,6 @@
 """Mutated images through the decoder: nothing but its documented errors may come out, and memory stays bounded.
 
-    python deploy/loadtest/fuzz_decoding.py --inputs 100000
+    python -m deploy.loadtest.fuzz_decoding --inputs 100000
 
 Real JPEG, PNG, WebP, AVIF, JPEG 2000, GIF, TIFF and BMP files of several kinds are made with Pillow; every input is
 one of them with bits flipped, numbers made absurd, parts cut out, repeated, or taken from another. The decoder runs as
@@ -26,9 +26,9 @@ import numpy as np
 from PIL import Image
 
 from service.errors import ServiceError
-from service.image_decoding import decode_image
-from service.request_log import configure_logging
+from service.images.image_decoding import decode_image
 from service.settings import Settings
+from service.telemetry.request_log import configure_logging
 
 KINDS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("JPEG", "RGB", {}),

@@ -1,6 +1,6 @@
 """Call a service at a given rate, whatever it answers, and say what became of the calls.
 
-    python deploy/loadtest/open_loop.py --url http://127.0.0.1:8000 --rate 5 --seconds 60 [--output figures.json]
+    python -m deploy.loadtest.open_loop --url http://127.0.0.1:8000 --rate 5 --seconds 60 [--output figures.json]
 
 Without --url it starts a service of its own, with the settings of the environment. Latencies count from the times at
 which calls were due (no coordinated omission).
@@ -16,13 +16,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from callers import Again, Outcome, as_told, open_loop
-from exchange import Target, now
-from own_server import OwnServer
-from report import add_traffic_options, circumstances, mix_of, say, show, write, write_records
-from summary import summarize
-from traffic import Call, Phase, schedule
-from watch import Sample, Watch
+from deploy.loadtest.callers import Again, Outcome, as_told, open_loop
+from deploy.loadtest.exchange import Target, now
+from deploy.loadtest.own_server import OwnServer
+from deploy.loadtest.report import add_traffic_options, circumstances, mix_of, say, show, write, write_records
+from deploy.loadtest.summary import summarize
+from deploy.loadtest.traffic import Call, Phase, schedule
+from deploy.loadtest.watch import Sample, Watch
 
 
 async def watched(

@@ -1,6 +1,6 @@
 """Find out what a service can take, give it ten times that, go back, and see that it kept its promises.
 
-    python deploy/loadtest/overload.py --seconds 180 [--factor 10] [--url http://127.0.0.1:8000] [--output figures.json]
+    python -m deploy.loadtest.overload --seconds 180 [--factor 10] [--url http://127.0.0.1:8000] [--output figures.json]
 
 Without --url it starts a service of its own, with the settings of the environment. The exit status is 1 when a promise
 was broken.
@@ -14,15 +14,15 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from callers import as_told
-from capacity import CALM, add_capacity_options, capacity
-from exchange import Target, exchange
-from open_loop import add_service_options, service, watched
-from own_server import OwnServer
-from promises import AFTER, BEFORE, OVERLOAD, SLACK_SECONDS, Overload, figures, judge
-from report import Promise, add_traffic_options, circumstances, finish, mix_of, say, show, write_records
-from traffic import Mix, Phase, schedule
-from watch import answered
+from deploy.loadtest.callers import as_told
+from deploy.loadtest.capacity import CALM, add_capacity_options, capacity
+from deploy.loadtest.exchange import Target, exchange
+from deploy.loadtest.open_loop import add_service_options, service, watched
+from deploy.loadtest.own_server import OwnServer
+from deploy.loadtest.promises import AFTER, BEFORE, OVERLOAD, SLACK_SECONDS, Overload, figures, judge
+from deploy.loadtest.report import Promise, add_traffic_options, circumstances, finish, mix_of, say, show, write_records
+from deploy.loadtest.traffic import Mix, Phase, schedule
+from deploy.loadtest.watch import answered
 
 
 def after_seconds(arguments: argparse.Namespace, can: float, max_inflight: int) -> float:

@@ -13,9 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from exchange import Target, exchange, now
-
-from service.demo import free_port
+from deploy.demo import free_port
+from deploy.loadtest.exchange import Target, exchange, now
 
 ROOT: Final = Path(__file__).parents[2]
 READY_SECONDS: Final = 180.0

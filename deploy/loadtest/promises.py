@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Protocol
 
-from callers import Outcome
-from report import Promise
-from summary import Summary, percentile, retry_after, summarize
-from watch import Sample, Slope, slope
+from deploy.loadtest.callers import Outcome
+from deploy.loadtest.report import Promise
+from deploy.loadtest.summary import Summary, percentile, retry_after, summarize
+from deploy.loadtest.watch import Sample, Slope, slope
 
 BEFORE: Final = "before"
 OVERLOAD: Final = "overload"

@@ -12,12 +12,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from callers import Outcome
-from exchange import Target, exchange
 from rich.console import Console
 from rich.table import Table
-from summary import Summary
-from traffic import Mix, mixed_images
+
+from deploy.loadtest.callers import Outcome
+from deploy.loadtest.exchange import Target, exchange
+from deploy.loadtest.summary import Summary
+from deploy.loadtest.traffic import Mix, mixed_images
 
 _console = Console(width=120)
 
@@ -60,7 +61,7 @@ def here() -> dict[str, Any]:
     """Date, commit, command, processor and its load."""
     import torch
 
-    from models.benchmarks.timing import circumstances as of_process
+    from models.measurement.timing import circumstances as of_process
 
     ours = {name: value for name, value in of_process(torch.device("cpu")).items() if name not in ("triton", "cuda")}
     return {

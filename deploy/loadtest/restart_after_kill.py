@@ -1,6 +1,6 @@
 """Kill -9 under load: what callers see, and how soon the service is back.
 
-    python deploy/loadtest/restart_after_kill.py --callers 4 --kills 3
+    python -m deploy.loadtest.restart_after_kill --callers 4 --kills 3
 
 A supervisor as small as can be starts `python -m service` again whenever it ends. Callers send one request after
 another and send again what got no answer. Prints one JSON object, and writes it where --output says; exits with 1 if a
@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from report import here, write
 
-from service.demo import free_port
+from deploy.demo import free_port
+from deploy.loadtest.report import here, write
 
 PATIENCE_SECONDS = 250.0
 """For everything that is waited for: a busy machine takes long to import PyTorch."""

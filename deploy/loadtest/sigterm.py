@@ -1,6 +1,6 @@
 """SIGTERM under load: what was accepted is answered, what comes later is told so, and the process ends.
 
-    python deploy/loadtest/sigterm.py [--factor 2] [--seconds 10] [--output figures.json]
+    python -m deploy.loadtest.sigterm [--factor 2] [--seconds 10] [--output figures.json]
 
 Starts a service of its own, with the settings of the environment, gives it more than it can take, and sends SIGTERM in
 the middle. The exit status is 1 when a promise was broken. What kill -9 does: restart_after_kill.py.
@@ -16,13 +16,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from callers import Outcome, open_loop
-from capacity import add_capacity_options, capacity
-from exchange import CUT, REFUSED, now
-from own_server import OwnServer
-from report import Promise, add_traffic_options, circumstances, finish, mix_of, say, show
-from summary import summarize
-from traffic import Phase, schedule
+from deploy.loadtest.callers import Outcome, open_loop
+from deploy.loadtest.capacity import add_capacity_options, capacity
+from deploy.loadtest.exchange import CUT, REFUSED, now
+from deploy.loadtest.own_server import OwnServer
+from deploy.loadtest.report import Promise, add_traffic_options, circumstances, finish, mix_of, say, show
+from deploy.loadtest.summary import summarize
+from deploy.loadtest.traffic import Phase, schedule
 
 BEFORE: Final = "before"
 AFTER: Final = "after"

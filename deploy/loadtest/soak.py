@@ -1,6 +1,6 @@
 """Half an hour of ordinary traffic: nothing is lost, nothing fails, and neither memory nor latency grows.
 
-    python deploy/loadtest/soak.py [--seconds 1800] [--share 0.3] [--url http://127.0.0.1:8000] [--output figures.json]
+    python -m deploy.loadtest.soak [--seconds 1800] [--share 0.3] [--url http://127.0.0.1:8000] [--output figures.json]
 
 Without --url it starts a service of its own, with the settings of the environment, measures what it can take, and asks
 for a share of that. The first sixth of the time warms up: caches fill, threads and allocators take what they need. The
@@ -20,17 +20,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from callers import Outcome, as_told
-from capacity import CALM, add_capacity_options, capacity
-from exchange import Target
-from open_loop import add_service_options, service, watched
-from own_server import OwnServer
-from promises import GROWTH, accounts, alive, one_answer_each
-from report import Promise, add_traffic_options, circumstances, finish, mix_of, say, show, write_records
-from summary import Summary, percentile, summarize
-from traffic import Call, Phase, schedule
-from trend import BLOCKS, Trend, trend
-from watch import Sample, answered
+from deploy.loadtest.callers import Outcome, as_told
+from deploy.loadtest.capacity import CALM, add_capacity_options, capacity
+from deploy.loadtest.exchange import Target
+from deploy.loadtest.open_loop import add_service_options, service, watched
+from deploy.loadtest.own_server import OwnServer
+from deploy.loadtest.promises import GROWTH, accounts, alive, one_answer_each
+from deploy.loadtest.report import Promise, add_traffic_options, circumstances, finish, mix_of, say, show, write_records
+from deploy.loadtest.summary import Summary, percentile, summarize
+from deploy.loadtest.traffic import Call, Phase, schedule
+from deploy.loadtest.trend import BLOCKS, Trend, trend
+from deploy.loadtest.watch import Sample, answered
 
 WARM_UP: Final = "warm-up"
 SOAK: Final = "soak"

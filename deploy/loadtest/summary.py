@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from callers import Outcome
-from exchange import REFUSED
+from deploy.loadtest.callers import Outcome
+from deploy.loadtest.exchange import REFUSED
 
 QUANTILES: Final = (0.5, 0.9, 0.99, 0.999)
 

@@ -52,7 +52,7 @@ class Call:
 
 def mixed_images(seed: int = 0) -> tuple[bytes, ...]:
     """Return the sample page and a generated page of each of SIZES, as JPEG and PNG by turns."""
-    from models.training.pages.page import render_page
+    from models.data.pages.page import render_page
 
     encoded = [SAMPLE_PAGE.read_bytes()]
     for index, (height, width) in enumerate(SIZES):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
-from watch import Slope, slope
+from deploy.loadtest.watch import Slope, slope
 
 BLOCKS: Final = 20
 LEAST_BLOCKS: Final = 10

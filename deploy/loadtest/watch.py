@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from exchange import Target, exchange, now
 from prometheus_client.parser import text_string_to_metric_families
+
+from deploy.loadtest.exchange import Target, exchange, now
 
 PATIENCE_SECONDS: Final = 12.0
 """As long as the manifests' probes wait."""

@@ -32,7 +32,7 @@ def circumstances() -> dict[str, Any]:
     """What the figures mean nothing without: date, commit, command, processor and its load."""
     import torch
 
-    from models.benchmarks.timing import circumstances as of_process
+    from models.measurement.timing import circumstances as of_process
 
     ours = {name: value for name, value in of_process(torch.device("cpu")).items() if name not in ("triton", "cuda")}
     return ours | {"cpus": len(os.sched_getaffinity(0))}

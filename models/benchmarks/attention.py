@@ -21,9 +21,9 @@ from torch import Tensor
 from models.attention.act import ActAttention, capacity
 from models.attention.exact import ExactAttention
 from models.attention.prototype_attention import prototype_attention
-from models.benchmarks.timing import Timing, circumstances, interleaved
 from models.clustering.lsh import bucket_keys, hash_buckets, hash_planes
 from models.clustering.prototypes import assign_clusters, broadcast, mean_prototypes
+from models.measurement.timing import Timing, circumstances, interleaved
 
 TOKENS = (100, 200, 300, 450, 660, 1050, 2100, 4200, 8400)
 QUICK_TOKENS = (100, 300, 660, 1050, 2100)

@@ -22,15 +22,15 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from models.attention.choice import strategy
 from models.attention.exact import ExactAttention
+from models.attention.factory import strategy
 from models.attention.strategy import Attended
-from models.benchmarks.timing import Timing, circumstances, interleaved
 from models.config import AttentionConfig
+from models.data.pages.held_out import held_out_pages
 from models.detector import Detector, load_detector
 from models.images import ImageBatch
+from models.measurement.timing import Timing, circumstances, interleaved
 from models.preprocess import PreparedImage, normalised
-from models.training.pages.held_out import held_out_pages
 
 TOKENS = (638, 1200, 2100, 4200, 8400)
 QUICK_TOKENS = (638, 2100)

@@ -17,12 +17,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from models.benchmarks.timing import Timing, circumstances, interleaved
 from models.config import AttentionConfig
+from models.data.samples import PageSamples
 from models.detections import Prediction
 from models.detector import Detector, load_detector
 from models.evaluation.plain_boxes import plain_boxes
-from models.evaluation.samples import PageSamples
+from models.measurement.timing import Timing, circumstances, interleaved
 from models.preprocess import PreparedImage
 
 THRESHOLDS = (0.0, 0.1, 0.5, 0.9)

@@ -9,19 +9,19 @@ from typing import Final
 
 import numpy as np
 
-from models.attention.choice import strategy
+from models.attention.factory import strategy
 from models.config import AttentionConfig, DetrConfig
 from models.data.coco import GroundTruth
+from models.data.samples import Sample
 from models.detections import Detections
 from models.detector import Detector
-from models.evaluation.answers import Answers, answers, labelled_classes
+from models.evaluation.attention_runs import Answer, compare, side_by_side
 from models.evaluation.coco_metrics import CocoMetrics, coco_metrics
 from models.evaluation.fidelity import Fidelity, ImageFidelity, fidelity
 from models.evaluation.flops import Gflops, exact_gflops, gflops
-from models.evaluation.localization import localized
+from models.evaluation.operating_point import Answers, answers, labelled_classes
+from models.evaluation.oracle_boxes import localized
 from models.evaluation.resampling import resampled_ap
-from models.evaluation.samples import Sample
-from models.evaluation.side_by_side import Answer, compare, side_by_side
 
 EXACT: Final = AttentionConfig.exact()
 

@@ -12,12 +12,12 @@ import torch
 from rich.markup import escape
 from rich.table import Table
 
-from models.benchmarks.timing import circumstances
+from models.data.samples import Samples
 from models.detector import Detector
 from models.evaluation.coco_metrics import SIZES
 from models.evaluation.evaluate import Evaluation
-from models.evaluation.model_files import weight_digests
-from models.evaluation.samples import Samples
+from models.evaluation.weight_digests import weight_digests
+from models.measurement.timing import circumstances
 
 MOST_CLASSES: Final = 10
 """Data sets of more classes have them in the JSON alone."""

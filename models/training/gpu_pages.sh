@@ -20,7 +20,7 @@ export OMP_NUM_THREADS=1
 
 # Trains with the options given until the time is up; the run saves its checkpoint on SIGTERM.
 train() {
-    timeout --signal=TERM --kill-after=60 "$((end - SECONDS))" "$python" -m service.cli train \
+    timeout --signal=TERM --kill-after=60 "$((end - SECONDS))" "$python" -m service.cli.main train \
         --data pages --device "${DEVICE:-cuda}" --precision bf16 --no-flip --batch-size "$batch" --workers "${WORKERS:-14}" \
         --save-every 200 --eval-every 1000 --eval-images 100 "$@"
 }

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 
-from models.training.recipe import Recipe
+from models.training.plan.recipe import Recipe
 
 BACKBONE = "detr.backbone."
 MATRICES = "detr.transformer."

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import torch
 
-from models.training.decisions import Decisions, decide
+from models.training.data.training_data import class_names
 from models.training.interruption import Interruption
-from models.training.plan_text import description
-from models.training.planning import Plan, Request
+from models.training.plan.decisions import Decisions, decide
+from models.training.plan.plan_text import description
+from models.training.plan.planning import Plan, Request
+from models.training.plan.recipe import Recipe
 from models.training.processes import gathered, rank
-from models.training.recipe import Recipe
 from models.training.run import BEST, CHECKPOINT, MODEL, Run, Surroundings
 from models.training.run_report import write_report
 from models.training.starting_point import StartingPoint, relabelled, starting_point
 from models.training.train import begun, one_run
-from models.training.training_data import class_names
 from models.training.training_state import read_state, resting_point
 
 REFINEMENT = "refinement"

@@ -10,14 +10,14 @@ from pathlib import Path
 import torch
 
 from models.config import AttentionConfig, DetrConfig
+from models.training.data.training_data import HeldOut, data_remarks, open_held_out, open_stream
 from models.training.display import Display
 from models.training.interruption import Interruption
-from models.training.losses import Losses
+from models.training.objective.losses import Losses
+from models.training.plan.recipe import Recipe
 from models.training.processes import any_process, mean_over_processes, rank
-from models.training.recipe import Recipe
 from models.training.run_log import RunLog
 from models.training.trainer import Trainer
-from models.training.training_data import HeldOut, data_remarks, open_held_out, open_stream
 from models.training.training_state import TrainingState
 from models.training.validation import as_values, validate
 from models.training.watch import Watch

@@ -15,9 +15,9 @@ from PIL import Image
 from torchvision.utils import draw_bounding_boxes
 
 from models.detector import load_detector
+from models.training.data.training_data import HeldOut
 from models.training.run import BEST, MODEL
 from models.training.run_log import METRICS
-from models.training.training_data import HeldOut
 
 CURVES: Final = "curves.png"
 SHEET: Final = "validation.png"

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from models.config import BoxRefinementConfig, DetrConfig, named_config, pages_small
 from models.detr.box_refinement import BoxRefinement
 from models.detr.detr import Detr
-from models.training.hybrid import HybridDetr
-from models.training.refinement import RefinementTraining
+from models.training.objective.refinement import RefinementTraining
+from models.training.objective.training_detr import HybridDetr
 from models.weights import load_strict, resolve
 from models.weights.config_json import config_from_json
 from models.weights.download import Progress

@@ -11,9 +11,10 @@ import torch
 
 from models.config import DetrConfig
 from models.data.findings import few
+from models.training.data.training_data import class_names
 from models.training.interruption import Interruption, interruptible
+from models.training.plan.recipe import Recipe, conflicts
 from models.training.processes import joined
-from models.training.recipe import Recipe, conflicts
 from models.training.run import CHECKPOINT, Run, Surroundings
 from models.training.starting_point import (
     StartingPoint,
@@ -22,7 +23,6 @@ from models.training.starting_point import (
     with_box_refinement,
     without_box_refinement,
 )
-from models.training.training_data import class_names
 from models.training.training_state import TrainingState, read_state, resting_point
 
 

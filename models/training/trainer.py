@@ -10,8 +10,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from models.images import ImageBatch
 from models.preprocess import normalise
-from models.training.batches import BatchStream, TrainingBatch
-from models.training.losses import Losses
+from models.training.data.batches import BatchStream, TrainingBatch
+from models.training.objective.losses import Losses
 from models.training.processes import ranks
 from models.training.training_state import TrainingState
 

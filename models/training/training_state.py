@@ -13,10 +13,10 @@ from torch.optim.swa_utils import AveragedModel
 
 from models.config import DetrConfig
 from models.detr.detr import Detr
-from models.training.hybrid import HybridDetr
+from models.training.objective.refinement import RefinementTraining
+from models.training.objective.training_detr import HybridDetr
 from models.training.optimizers import optimizers
-from models.training.recipe import Recipe
-from models.training.refinement import RefinementTraining
+from models.training.plan.recipe import Recipe
 from models.training.starting_point import StartingPoint, averaged_weights, checkpoint_config
 from models.weights import save_checkpoint
 from models.weights.config_json import config_to_json

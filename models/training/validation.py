@@ -15,8 +15,8 @@ from models.detections import Detections
 from models.detector import Detector
 from models.detr.detr import Detr
 from models.evaluation.coco_metrics import CocoMetrics, coco_metrics
+from models.training.data.training_data import HeldOut
 from models.training.processes import gathered, rank, ranks
-from models.training.training_data import HeldOut
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
-from models.training.matcher import NotFinite
+from models.training.objective.matcher import NotFinite
 from models.training.validation import Validation
 
 A_THIRD: Final = 1 / 3

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
-from service.metrics import Metrics
 from service.settings import PREFIX, Settings, unknown_variables
+from service.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"

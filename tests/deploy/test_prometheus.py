@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from service.errors import all_errors
-from service.metrics import Metrics
+from service.telemetry.metrics import Metrics
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "prometheus"
 RULE_FILES = sorted((FOLDER / "rules").glob("*.yml"))

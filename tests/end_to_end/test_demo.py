@@ -11,7 +11,7 @@ from PIL import Image
 
 def test_the_demonstration_shows_every_kind_of_attention_and_metrics(tmp_path: Path) -> None:
     finished = subprocess.run(
-        [sys.executable, "-m", "service.demo"], cwd=tmp_path, capture_output=True, text=True, timeout=240
+        [sys.executable, "-m", "deploy.demo"], cwd=tmp_path, capture_output=True, text=True, timeout=240
     )
     assert finished.returncode == 0, finished.stdout + finished.stderr
     for shown in (

@@ -15,7 +15,7 @@ import torch
 from torchvision.ops import box_iou
 
 from models import load_detector
-from models.training.pages import render_page
+from models.data.pages import render_page
 
 CALLERS = 64
 DATA = Path(__file__).parents[3] / "shared" / "data"

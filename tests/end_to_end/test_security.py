@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from service.request_log import JsonFormatter
+from service.telemetry.request_log import JsonFormatter
 
 ORIGIN = "https://shop.example"
 MARK = "e7il"

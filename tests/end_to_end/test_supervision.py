@@ -19,7 +19,7 @@ def test_a_killed_service_comes_back_on_its_port_and_no_request_is_lost(checkpoi
     plain = {name: value for name, value in os.environ.items() if not name.startswith("ACT_DETR_")}
     settings = {"ACT_DETR_MODEL": str(checkpoint), "ACT_DETR_DEVICE": "cpu", "ACT_DETR_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "deploy/loadtest/restart_after_kill.py", "--callers", "2", "--kills", "1"],
+        [sys.executable, "-m", "deploy.loadtest.restart_after_kill", "--callers", "2", "--kills", "1"],
         env=plain | settings | {"PYTHONPATH": str(ROOT)},
         cwd=ROOT,
         capture_output=True,

@@ -8,8 +8,8 @@ from PIL import Image
 
 from models import AttentionConfig, load_detector
 from models.config import pages_small
+from models.data.samples import PageSamples
 from models.evaluation.evaluate import evaluate
-from models.evaluation.samples import PageSamples
 
 MOST_BYTES = 30 * 2**20
 LEAST_AP50 = 0.48

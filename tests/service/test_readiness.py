@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from service.errors import QueueFull
-from service.metrics import Metrics
 from service.readiness import Admission
-from service.request_record import now
+from service.telemetry.metrics import Metrics
+from service.telemetry.request_record import now
 
 
 class Ready:

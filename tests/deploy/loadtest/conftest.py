@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
@@ -13,14 +12,11 @@ from typing import Any
 
 import pytest
 
+from deploy.loadtest.callers import Outcome
+from deploy.loadtest.exchange import Target
 from models.config import DetrConfig
 from models.detr.detr import Detr
 from models.weights import save_checkpoint
-
-sys.path.append(str(Path(__file__).parents[3] / "deploy" / "loadtest"))
-
-from callers import Outcome
-from exchange import Target
 
 Script = Callable[[asyncio.StreamWriter, int], Awaitable[None]]
 

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from callers import Outcome, as_told, closed_loop, never, open_loop
-from exchange import now
-from traffic import Call, Mix
+from deploy.loadtest.callers import Outcome, as_told, closed_loop, never, open_loop
+from deploy.loadtest.exchange import now
+from deploy.loadtest.traffic import Call, Mix
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
 FULL = json.dumps({"type": "queue-full", "detail": "Too many."}).encode()

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from exchange import CUT, EXTRA, REFUSED, TIMEOUT, Target, exchange
+
+from deploy.loadtest.exchange import CUT, EXTRA, REFUSED, TIMEOUT, Target, exchange
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
 FULL = b"HTTP/1.1 429 X\r\nRetry-After: 1\r\nContent-Length: 4\r\nConnection: close\r\n\r\nfull"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import figures_table
 import pytest
+
+from deploy.loadtest import figures_table
 
 
 def test_the_document_has_the_figures_that_were_committed() -> None:

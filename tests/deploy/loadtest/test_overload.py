@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import figures_table
-import overload
 import pytest
+
+from deploy.loadtest import figures_table, overload
 
 TIMELESS = {
     "every request gets exactly one answer",

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import promises
 import pytest
-from callers import Outcome
-from exchange import CUT, EXTRA
-from watch import Sample
+
+from deploy.loadtest import promises
+from deploy.loadtest.callers import Outcome
+from deploy.loadtest.exchange import CUT, EXTRA
+from deploy.loadtest.watch import Sample
 
 
 @pytest.fixture

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import sigterm
-from callers import Outcome
-from exchange import CUT, REFUSED
+
+from deploy.loadtest import sigterm
+from deploy.loadtest.callers import Outcome
+from deploy.loadtest.exchange import CUT, REFUSED
 
 
 @pytest.mark.slow

@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import figures_table
 import pytest
-import soak
-from callers import Outcome
-from exchange import CUT, REFUSED
-from traffic import Call
-from watch import Sample
+
+from deploy.loadtest import figures_table, soak
+from deploy.loadtest.callers import Outcome
+from deploy.loadtest.exchange import CUT, REFUSED
+from deploy.loadtest.traffic import Call
+from deploy.loadtest.watch import Sample
 
 SECONDS = 1200.0
 TOLD = {"200": 600}

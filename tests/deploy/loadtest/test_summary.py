@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from exchange import CUT, REFUSED
-from summary import nearest, percentile, percentiles, summarize
+from deploy.loadtest.exchange import CUT, REFUSED
+from deploy.loadtest.summary import nearest, percentile, percentiles, summarize
 
 
 def test_percentiles_are_of_the_nearest_rank() -> None:

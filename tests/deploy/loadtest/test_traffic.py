@@ -6,7 +6,8 @@ import random
 from itertools import pairwise
 
 import pytest
-from traffic import Mix, Phase, arrival_times, schedule
+
+from deploy.loadtest.traffic import Mix, Phase, arrival_times, schedule
 
 
 def test_constant_arrivals_are_even_and_poisson_ones_have_the_rate() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 
 import pytest
-from trend import BLOCKS, block_means, student, trend
-from watch import slope
+
+from deploy.loadtest.trend import BLOCKS, block_means, student, trend
+from deploy.loadtest.watch import slope
 
 
 def wandering(seed: int, count: int, tie: float = 0.9) -> list[float]:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from exchange import now
-from watch import Watch, answered, series, slope
+
+from deploy.loadtest.exchange import now
+from deploy.loadtest.watch import Watch, answered, series, slope
 
 
 def test_a_slope_by_hand() -> None:
@@ -24,7 +25,7 @@ def test_a_slope_by_hand() -> None:
 
 
 def test_metrics_are_read_from_the_real_exposition(serving: Callable[..., Any]) -> None:
-    from service.metrics import Metrics
+    from service.telemetry.metrics import Metrics
 
     metrics = Metrics()
     metrics.queue_depth.set(3)

@@ -10,7 +10,7 @@ import torch
 from models.attention.act import ActAttention
 from models.benchmarks import attention as benchmark
 from models.benchmarks.attention import Measurement, Shape, break_even, clustered_queries
-from models.benchmarks.timing import Timing
+from models.measurement.timing import Timing
 
 SHAPE = Shape(2, 3, 16, torch.float32, torch.device("cpu"))
 

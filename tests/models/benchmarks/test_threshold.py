@@ -9,9 +9,9 @@ import torch
 
 from models.benchmarks import threshold as benchmark
 from models.benchmarks.threshold import PLAIN, an_image, rivals
-from models.benchmarks.timing import Timing
+from models.data.samples import PageSamples
 from models.detector import load_detector
-from models.evaluation.samples import PageSamples
+from models.measurement.timing import Timing
 
 
 def test_rivals_find_the_same_above_their_thresholds() -> None:

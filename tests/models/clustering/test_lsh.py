@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.clustering.error_bound import sharing_probability
+from models.clustering.collision import sharing_probability
 from models.clustering.lsh import HashPlanes, bucket_keys, hash_buckets, hash_planes
 
 CPU = torch.device("cpu")

@@ -48,7 +48,7 @@ def test_transparency_lies_on_white_and_sixteen_bits_are_scaled(tmp_path):
 
 
 def test_a_scan_of_twelve_bits_is_as_bright_as_when_it_is_served(tmp_path):
-    from service.image_decoding import decode_image
+    from service.images.image_decoding import decode_image
 
     path = tmp_path / "scan.tiff"
     Image.fromarray(np.full((4, 6), 4095, np.uint16)).save(path, tiffinfo={281: 4095})

@@ -3,10 +3,10 @@ import pytest
 
 from models.config import AttentionConfig
 from models.data.coco import GroundTruth
+from models.data.samples import PageSamples, Sample
 from models.detector import Detector
 from models.evaluation.coco_metrics import coco_metrics
 from models.evaluation.evaluate import evaluate
-from models.evaluation.samples import PageSamples, Sample
 
 EXACT = AttentionConfig.exact()
 ACT = AttentionConfig.act(4, 1.0)

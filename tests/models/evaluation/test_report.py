@@ -7,10 +7,10 @@ from rich.console import Console
 
 from models.config import AttentionConfig
 from models.data.coco import GroundTruth
+from models.data.samples import PageSamples, Sample
 from models.detector import Detector
 from models.evaluation.evaluate import evaluate
 from models.evaluation.report import as_json, tables, without_label
-from models.evaluation.samples import PageSamples, Sample
 
 KINDS = (AttentionConfig.exact(), AttentionConfig.act(4, 1.0), AttentionConfig.kmeans(5))
 PAGES = PageSamples(2, 128, 96)

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from models.data.coco import GroundTruth
+from models.data.samples import PageSamples
 from models.detections import Detections
 from models.evaluation.coco_metrics import coco_metrics
 from models.evaluation.resampling import chance, resampled_ap
-from models.evaluation.samples import PageSamples
 
 TRUTHS = [sample.truth for sample in PageSamples(8, 264, 204)]
 

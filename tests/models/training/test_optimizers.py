@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from models.training.hybrid import HybridDetr
+from models.training.objective.training_detr import HybridDetr
 from models.training.optimizers import optimizers
-from models.training.recipe import Recipe
+from models.training.plan.recipe import Recipe
 
 RECIPE = Recipe("tiny", "pages", 10, learning_rate=2e-4, backbone_rate=1e-5)
 

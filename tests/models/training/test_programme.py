@@ -8,12 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
+from models.data.write_pages import write_pages
 from models.detector import load_detector
 from models.training import programme
-from models.training.decisions import Decisions
 from models.training.interruption import Interruption
-from models.training.pages_dataset import write_pages
-from models.training.planning import Length, Request
+from models.training.plan.decisions import Decisions
+from models.training.plan.planning import Length, Request
 from models.training.programme import REFINEMENT, UNREFINED, carry_out, made_plan
 from models.training.run import BEST, CHECKPOINT, MODEL, Surroundings
 from models.training.starting_point import StartingPoint, with_box_refinement
@@ -102,7 +102,7 @@ def test_the_same_command_goes_on_where_it_was_stopped(refining_file, data, tmp_
         patched.setattr(programme, "one_run", one_run)
         assert not carry_out(asked, stopped)
     assert not (stopped.output / "curves.png").exists()
-    monkeypatch.setattr("models.training.decisions.cost_of", None)  # nothing is timed again
+    monkeypatch.setattr("models.training.plan.decisions.cost_of", None)  # nothing is timed again
     assert carry_out(asked, stopped)
     for name in (MODEL, BEST, UNREFINED):
         ours, theirs = (resolve(str(each.output / name)).state_dict for each in (stopped, whole))

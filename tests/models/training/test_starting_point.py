@@ -9,7 +9,7 @@ import torch
 from models.config import PAGE_LABELS, BoxRefinementConfig, pages_small
 from models.detector import Detector
 from models.resizing import Resizing
-from models.training.hybrid import HybridDetr
+from models.training.objective.training_detr import HybridDetr
 from models.training.starting_point import (
     StartingPoint,
     relabelled,

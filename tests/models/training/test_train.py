@@ -13,17 +13,17 @@ import pytest
 import torch
 
 from models.config import AttentionConfig, BoxRefinementConfig, pages_small
+from models.data.write_pages import write_pages
 from models.detector import load_detector
-from models.training.curriculum import Curriculum
-from models.training.distillation import Distillation
 from models.training.interruption import Interruption
-from models.training.pages_dataset import write_pages
-from models.training.recipe import Hybrid, Recipe, for_refinement
+from models.training.objective.distillation import Distillation
+from models.training.plan.curriculum import Curriculum
+from models.training.plan.recipe import Hybrid, Recipe, for_refinement
 from models.training.run import BEST, CHECKPOINT, MODEL, Run, Surroundings
 from models.training.train import prepare, train
 from models.weights import resolve, save_checkpoint
 
-SCRIPT = "import typer; from service.commands.train import train; typer.run(train)"
+SCRIPT = "import typer; from service.cli.train import train; typer.run(train)"
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from models.training.curriculum import Curriculum
-from models.training.matcher import NotFinite
-from models.training.page_stream import PageStream
-from models.training.recipe import Hybrid, Recipe
-from models.training.schedule import Schedule
+from models.training.data.page_stream import PageStream
+from models.training.objective.matcher import NotFinite
+from models.training.plan.curriculum import Curriculum
+from models.training.plan.recipe import Hybrid, Recipe
+from models.training.plan.schedule import Schedule
 from models.training.starting_point import StartingPoint
 from models.training.trainer import Trainer
 from models.training.training_state import TrainingState

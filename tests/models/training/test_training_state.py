@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from models.training.curriculum import Curriculum
+from models.training.data.page_stream import PageStream
 from models.training.export import export
-from models.training.page_stream import PageStream
-from models.training.recipe import Hybrid, Recipe
+from models.training.plan.curriculum import Curriculum
+from models.training.plan.recipe import Hybrid, Recipe
 from models.training.starting_point import StartingPoint, starting_point, with_box_refinement
 from models.training.trainer import Trainer
 from models.training.training_state import TrainingState, read_state, resting_point, warmed_up

@@ -1,7 +1,7 @@
 import pytest
 
 from models.evaluation.coco_metrics import CocoMetrics
-from models.training.matcher import NotFinite
+from models.training.objective.matcher import NotFinite
 from models.training.validation import Validation
 from models.training.watch import WINDOW, Watch
 

@@ -1,0 +1,1 @@
+"""Deployments, and the programs that check them; never imported by the service."""

@@ -1,0 +1,229 @@
+"""Fonts of the machine, and faces that keep each word drawn once as an array."""
+
+import math
+import random
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFont
+
+from models.data.pages.words import vocabulary
+
+FONT_FOLDERS: tuple[str, ...] = (
+    "/usr/share/fonts",
+    "/usr/share/texmf/fonts/opentype",
+    "/usr/local/share/fonts",
+)
+MASTER_SIZE = 32
+VOCABULARY_SIZE = 200
+SIZE_STEP = 1.06
+MOST_MASTERS = 4000
+MOST_WORDS = 1200
+FAINT = 40
+
+# name, weight in the draw, files of the regular, bold and italic faces
+_SERIF = (
+    ("Liberation Serif", 6, "LiberationSerif-Regular LiberationSerif-Bold LiberationSerif-Italic"),
+    ("Termes", 4, "texgyretermes-regular texgyretermes-bold texgyretermes-italic"),
+    ("Libertine", 5, "LinLibertine_R LinLibertine_RB LinLibertine_RI"),
+    ("Pagella", 2, "texgyrepagella-regular texgyrepagella-bold texgyrepagella-italic"),
+    ("Schola", 2, "texgyreschola-regular texgyreschola-bold texgyreschola-italic"),
+    ("Bonum", 1, "texgyrebonum-regular texgyrebonum-bold texgyrebonum-italic"),
+    ("Caladea", 2, "Caladea-Regular Caladea-Bold Caladea-Italic"),
+    ("Free Serif", 2, "FreeSerif FreeSerifBold FreeSerifItalic"),
+    ("DejaVu Serif", 0.5, "DejaVuSerifCondensed DejaVuSerifCondensed-Bold DejaVuSerifCondensed-Italic"),
+)
+_SANS = (
+    ("Liberation Sans", 6, "LiberationSans-Regular LiberationSans-Bold LiberationSans-Italic"),
+    ("Heros", 2, "texgyreheros-regular texgyreheros-bold texgyreheros-italic"),
+    ("Carlito", 3, "Carlito-Regular Carlito-Bold Carlito-Italic"),
+    ("Heros Condensed", 1, "texgyreheroscn-regular texgyreheroscn-bold texgyreheroscn-italic"),
+    ("Narrow", 1, "LiberationSansNarrow-Regular LiberationSansNarrow-Bold LiberationSansNarrow-Italic"),
+    ("Biolinum", 1, "LinBiolinum_R LinBiolinum_RB LinBiolinum_RI"),
+    ("DejaVu Sans", 0.7, "DejaVuSansCondensed DejaVuSansCondensed-Bold DejaVuSansCondensed-Oblique"),
+)
+
+
+class Word(NamedTuple):
+    """A drawn word: uint8 ink [h, w] (255 = ink), its offset from the pen, and the advance, in pixels."""
+
+    ink: npt.NDArray[np.uint8]
+    left: int
+    top: int
+    advance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Font files of one typeface; None stands for the font that Pillow brings."""
+
+    name: str
+    regular: str | None
+    bold: str | None
+    italic: str | None
+
+
+class Typeface:
+    """One font file, with each word drawn once, large, for all sizes to be reduced from."""
+
+    def __init__(self, path: str | None) -> None:
+        if path is None:
+            font = ImageFont.load_default(MASTER_SIZE)
+        else:
+            font = ImageFont.truetype(path, MASTER_SIZE, layout_engine=ImageFont.Layout.BASIC)
+        if not isinstance(font, ImageFont.FreeTypeFont):
+            raise TypeError("drawing pages needs a Pillow with FreeType")
+        self._font = font
+        self._masters: dict[str, Master] = {}
+        rng = random.Random(str(path))
+        self.texts = [rng.choice(vocabulary()) for _ in range(VOCABULARY_SIZE)]
+        self.advances = [self._font.getlength(text) for text in self.texts]
+        self.order = sorted(range(VOCABULARY_SIZE), key=self.advances.__getitem__)
+        self.sorted_advances = [self.advances[i] for i in self.order]
+        self.space = self._font.getlength(" ")
+
+    def master(self, text: str) -> "Master":
+        """Return the large drawing of `text`, from memory after the first time."""
+        found = self._masters.get(text)
+        if found is None:
+            if len(self._masters) > MOST_MASTERS:
+                self._masters.clear()
+            mask, (left, top) = self._font.getmask2(text, "L", anchor="ls")
+            size, ink = (mask.size, bytes(mask)) if all(mask.size) else ((1, 1), b"\0")
+            found = self._masters[text] = Master(ink, size, left, top, self._font.getlength(text))
+        return found
+
+
+class Master(NamedTuple):
+    """A word drawn at MASTER_SIZE: 8-bit ink row by row, its width and height, its offset from the pen, the advance."""
+
+    ink: bytes
+    size: tuple[int, int]
+    left: int
+    top: int
+    advance: float
+
+
+class Face:
+    """One font file at one size in pixels; `word` draws a string once and remembers it."""
+
+    def __init__(self, path: str | None, size: float) -> None:
+        self.size = size
+        self._typeface = typeface(path)
+        self._ratio = MASTER_SIZE / size
+        self._words: dict[str, Word] = {}
+        self._running: list[Word | None] = [None] * VOCABULARY_SIZE
+        self.space = self._typeface.space / self._ratio
+
+    def word(self, text: str) -> Word:
+        """Return the drawn `text`, from memory after the first time."""
+        word = self._words.get(text)
+        if word is None:
+            if len(self._words) > MOST_WORDS:
+                self._words.clear()
+            word = self._words[text] = self._reduce(self._typeface.master(text))
+        return word
+
+    def string(self, text: str) -> Word:
+        """Return a drawn string, put together from the words it is made of."""
+        if " " not in text:
+            return self.word(text)
+        words = [self.word(part) for part in text.split(" ")]
+        top = min(word.top for word in words)
+        bottom = max(word.top + word.ink.shape[0] for word in words)
+        pens = [0.0]
+        for word in words:
+            pens.append(pens[-1] + word.advance + self.space)
+        starts = [int(pen + 0.5) + word.left for pen, word in zip(pens, words, strict=False)]
+        left = min(starts)
+        right = max(start + word.ink.shape[1] for start, word in zip(starts, words, strict=True))
+        ink = np.zeros((bottom - top, right - left), np.uint8)
+        for start, word in zip(starts, words, strict=True):
+            h, w = word.ink.shape
+            part = ink[word.top - top : word.top - top + h, start - left : start - left + w]
+            np.maximum(part, word.ink, out=part)
+        return Word(ink, left, top, pens[-1] - self.space)
+
+    def running_word(self, rng: random.Random) -> Word:
+        """Draw one word of running text."""
+        return self._running_word(int(rng.random() * VOCABULARY_SIZE))
+
+    def fitting_word(self, rng: random.Random, room: float) -> Word | None:
+        """Draw one of the widest words of running text no wider than `room` pixels, or None."""
+        count = bisect_right(self._typeface.sorted_advances, room * self._ratio)
+        if not count:
+            return None
+        return self._running_word(self._typeface.order[max(0, count - 1 - int(rng.random() * 8))])
+
+    def _running_word(self, i: int) -> Word:
+        word = self._running[i]
+        if word is None:
+            word = self._running[i] = self.word(self._typeface.texts[i])
+        return word
+
+    def _reduce(self, master: Master) -> Word:
+        ratio = self._ratio
+        x0, y0 = math.floor(master.left / ratio), math.floor(master.top / ratio)
+        x1 = max(math.ceil((master.left + master.size[0]) / ratio), x0 + 1)
+        y1 = max(math.ceil((master.top + master.size[1]) / ratio), y0 + 1)
+        size = (math.ceil((x1 - x0) * ratio), math.ceil((y1 - y0) * ratio))
+        sheet = Image.new("L", size)
+        image = Image.frombytes("L", master.size, master.ink)
+        sheet.paste(image, (round(master.left - x0 * ratio), round(master.top - y0 * ratio)))
+        box = (0.0, 0.0, min((x1 - x0) * ratio, size[0]), min((y1 - y0) * ratio, size[1]))
+        ink = np.asarray(sheet.resize((x1 - x0, y1 - y0), Image.Resampling.BOX, box))
+        top, bottom = 0, ink.shape[0]
+        if bottom > 1 and ink[0].max() < FAINT:
+            top = 1
+        if bottom - top > 1 and ink[-1].max() < FAINT:
+            bottom -= 1
+        return Word(ink[top:bottom].copy(), x0, y0 + top, master.advance / ratio)
+
+
+@lru_cache(maxsize=96)
+def typeface(path: str | None) -> Typeface:
+    """Return the typeface of a font file."""
+    return Typeface(path)
+
+
+@lru_cache(maxsize=1000)
+def face(path: str | None, step: int) -> Face:
+    """Return the face of a font file at the `step`-th of the sizes that grow by SIZE_STEP from one pixel."""
+    return Face(path, SIZE_STEP**step)
+
+
+def sized(path: str | None, size: float) -> Face:
+    """Return the face whose size is nearest to `size` pixels among those kept."""
+    return face(path, round(math.log(max(size, 3.0), SIZE_STEP)))
+
+
+@lru_cache(maxsize=1)
+def installed_files() -> dict[str, str]:
+    """Return the paths of the font files by their stems."""
+    found: dict[str, str] = {}
+    for folder in FONT_FOLDERS:
+        for path in sorted(Path(folder).rglob("*.[ot]tf")):
+            found.setdefault(path.stem, str(path))
+    return found
+
+
+@lru_cache(maxsize=2)
+def families(serif: bool) -> tuple[tuple[Family, ...], tuple[float, ...]]:
+    """Return the installed families of a kind and their weights; one without files if none is installed."""
+    found, weights, files = [], [], installed_files()
+    for name, weight, stems in _SERIF if serif else _SANS:
+        paths = [files.get(stem) for stem in stems.split()]
+        if None not in paths:
+            found.append(Family(name, *paths))
+            weights.append(float(weight))
+    return (tuple(found), tuple(weights)) if found else ((Family("bundled", None, None, None),), (1.0,))
+
+
+def draw_family(rng: random.Random, serif: bool) -> Family:
+    """Draw an installed family of a kind."""
+    return rng.choices(*families(serif))[0]

@@ -1,0 +1,1 @@
+"""Measuring: how long a call takes, and the environment it was measured in."""

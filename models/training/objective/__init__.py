@@ -1,0 +1,1 @@
+"""What training minimizes: matching, losses, distillation."""

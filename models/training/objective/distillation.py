@@ -1,0 +1,98 @@
+"""MTKD, multi-task knowledge distillation (ACT): exact and approximate attention become interchangeable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import torch
+from torch import Tensor
+
+from models.attention.factory import strategy
+from models.attention.strategy import Attended, AttentionStrategy
+from models.config import AttentionConfig
+from models.training.objective.losses import GIOU_WEIGHT, L1_WEIGHT, box_losses
+from models.training.processes import shared_count
+
+Layers = Literal["all", "last"]
+Distance = Literal["squared", "overlap"]
+
+WEIGHTS: Final[dict[Distance, float]] = {"squared": 20.0, "overlap": 1.0}
+"""Weights at which the distance pulls at pages-small about as hard as the set loss does, for ACT at L = 16, r = 4."""
+
+
+@dataclass(frozen=True, slots=True)
+class Distillation:
+    """Distil the boxes that exact attention gives into those that `attention` gives.
+
+    `distance` says how far boxes are apart: `squared` is the paper's, see `box_distance`, `overlap` ours, see
+    `overlap_distance`. `weight` is the paper's lambda. `layers`: the boxes of all decoder layers, or of the last
+    alone. Raises ValueError for exact attention or a weight below zero.
+    """
+
+    attention: AttentionConfig
+    weight: float = WEIGHTS["squared"]
+    layers: Layers = "all"
+    distance: Distance = "squared"
+
+    def __post_init__(self) -> None:
+        if self.attention.mode == "exact":
+            raise ValueError("exact attention needs no distillation: name another, act:L=16,r=2 say")
+        if not 0 <= self.weight < float("inf"):
+            raise ValueError(f"the weight of distillation must be zero or more, not {self.weight}")
+
+    def strategy(self) -> AttentionStrategy:
+        """The attention to distil into, for the encoder."""
+        return FullPrecision(strategy(self.attention))
+
+    def loss(self, boxes_cxcywh: Tensor, exact_boxes_cxcywh: Tensor, exact_logits: Tensor) -> Tensor:
+        """The distance of the chosen layers' boxes [layers, B, Q, 4], not yet weighted.
+
+        `exact_logits` [layers, B, Q, K + 1].
+        """
+        chosen = slice(None) if self.layers == "all" else slice(-1, None)
+        boxes, exact = boxes_cxcywh[chosen], exact_boxes_cxcywh[chosen]
+        if self.distance == "squared":
+            return box_distance(boxes, exact)
+        return overlap_distance(boxes, exact, 1 - exact_logits[chosen].softmax(-1)[..., -1])
+
+
+def box_distance(boxes_cxcywh: Tensor, exact_boxes_cxcywh: Tensor) -> Tensor:
+    """Squared distance of boxes [layers, B, Q, 4] in 0..1 from those of exact attention, which get no gradient.
+
+    Summed over a box's four numbers, a mean over layers, images and queries: its weight means the same for any
+    number of these. Every query counts: the encoder's error knows nothing of objects.
+    """
+    layers, images, queries = boxes_cxcywh.shape[:3]
+    squares = (boxes_cxcywh - exact_boxes_cxcywh.detach()).square().sum()
+    return squares / (shared_count(squares.new_tensor(images)) * layers * queries)
+
+
+def overlap_distance(boxes_cxcywh: Tensor, exact_boxes_cxcywh: Tensor, confidence: Tensor) -> Tensor:
+    """DETR's box loss (5 L1 + 2 (1 - GIoU)) of boxes [layers, B, Q, 4] in 0..1 against those of exact attention.
+
+    A mean over queries, each weighing as much as exact attention is sure, 0..1 [layers, B, Q], that it holds an object.
+    So it looks at what will be answered, and at a title's three pixels as hard as at a figure's thirty: squares hardly
+    see thin boxes. Exact boxes and confidence get no gradient.
+    """
+    l1, giou = box_losses(boxes_cxcywh.flatten(0, 2), exact_boxes_cxcywh.detach().flatten(0, 2))
+    weight = confidence.detach().flatten()
+    return ((L1_WEIGHT * l1 + GIOU_WEIGHT * giou) * weight).sum() / shared_count(weight.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class FullPrecision:
+    """Another attention, computed in float32 whatever runs around it: clusters should be those of serving."""
+
+    attention: AttentionStrategy
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Attended:
+        """Attend with q, k, v [B, H, N, D]; values come back in v's dtype."""
+        with torch.autocast(q.device.type, enabled=False):
+            full = torch.promote_types(q.dtype, torch.float32)
+            attended = self.attention(q.to(full), k.to(full), v.to(full))
+        return Attended(attended.values.to(v.dtype), attended.cluster_counts)
+
+    def multiply_adds(self, tokens: int, heads: int, head_dim: int, clusters: int) -> int:
+        """What the attention itself takes."""
+        return self.attention.multiply_adds(tokens, heads, head_dim, clusters)

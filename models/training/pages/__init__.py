@@ -1,5 +1,0 @@
-"""Procedurally drawn journal pages with exact boxes: endless training data for document layout."""
-
-from models.training.pages.page import LABELS, Page, render_page
-
-__all__ = ["LABELS", "Page", "render_page"]

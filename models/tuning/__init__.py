@@ -1,0 +1,1 @@
+"""Choosing ACT's L and r for a model and its images."""

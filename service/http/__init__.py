@@ -1,0 +1,1 @@
+"""The HTTP interface: routes, request bodies, answers, errors, middleware."""

@@ -1,0 +1,144 @@
+"""What surrounds every request. Pure ASGI: Starlette's BaseHTTPMiddleware would hide callers that leave."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import ClientClosed, InternalError
+from service.http.head_requests import ASKED_METHOD
+from service.http.problems import problem_response
+from service.telemetry.metrics import NO_ATTENTION, Metrics
+from service.telemetry.request_log import log_request
+from service.telemetry.request_record import RequestRecord, request_id
+
+logger = logging.getLogger(__name__)
+
+_UNKNOWN_ROUTE: Final = "unmatched"
+_SECURITY_HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+class RequestObserver:
+    """Gives each request its record and id, and ends it: headers, metrics, log line; no exception gets out."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the app."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        record = RequestRecord(request_id(Headers(scope=scope).get("x-request-id")))
+        scope.setdefault("state", {})["record"] = record
+        await _Exchange(self._app, self._metrics, scope, record, send).run(receive)
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, scope: Scope, record: RequestRecord, send: Send) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._scope = scope
+        self._record = record
+        self._send = send
+        self._status: int | None = None
+        self._finished = False
+
+    async def run(self, receive: Receive) -> None:
+        try:
+            await self._app(self._scope, receive, self._on_send)
+        except Exception:
+            logger.exception("unexpected error", extra={"request_id": self._record.request_id})
+            if self._status is None:
+                await problem_response(InternalError(), self._record)(self._scope, receive, self._on_send)
+            else:  # the answer had begun: only cutting it off tells the caller
+                raise
+        finally:
+            self._finish(self._status or ClientClosed.status)
+
+    async def _on_send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-Id"] = self._record.request_id
+            headers["Server-Timing"] = self._record.server_timing()
+            for name, value in _SECURITY_HEADERS.items():
+                headers[name] = value
+        elif not message.get("more_body", False) and self._status is not None:
+            self._finish(self._status)  # before the caller can see the end: what it reads next is counted
+        await self._send(message)
+
+    def _finish(self, status: int) -> None:
+        if self._finished:
+            return
+        self._finished = True
+        record = self._record
+        route = str(getattr(self._scope.get("route"), "path", _UNKNOWN_ROUTE))
+        self._metrics.request_duration.labels(route, record.attention, str(status)).observe(record.elapsed)
+        if status == ClientClosed.status:
+            self._metrics.cancelled.inc()
+        elif record.error is not None:
+            self._metrics.rejected.labels(record.error).inc()
+        quiet = record.attention == NO_ATTENTION and record.bytes_read == 0 and status < 400
+        method = self._scope["state"].get(ASKED_METHOD, self._scope["method"])
+        log_request(record, method, route, status, quiet=quiet)
+
+
+class UnreadBody:
+    """Lets a caller whose body was refused hear why.
+
+    Closing a connection while the body still comes in makes the kernel drop the answer. So the answer goes
+    out, the rest of the body is read and dropped for a short while, and then the connection is closed.
+    """
+
+    LINGER_SECONDS: Final = 1.0
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the app."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        unread = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+        # To read the body of a caller that waits for leave to send it would be to give that leave.
+        untouched = "expect" in headers
+        lingering = False
+
+        async def watched_receive() -> Message:
+            nonlocal unread, untouched
+            message = await receive()
+            untouched = False
+            unread = unread and message["type"] == "http.request" and message.get("more_body", False)
+            return message
+
+        async def watched_send(message: Message) -> None:
+            nonlocal lingering
+            if message["type"] == "http.response.start" and unread:
+                MutableHeaders(scope=message)["Connection"] = "close"
+                lingering = not untouched
+            if not lingering or message["type"] == "http.response.start" or message.get("more_body", False):
+                await send(message)
+                return
+            await send({**message, "more_body": True})
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.LINGER_SECONDS):
+                    while unread:
+                        await watched_receive()
+            await send({"type": "http.response.body"})
+
+        await self._app(scope, watched_receive, watched_send)

@@ -1,0 +1,81 @@
+"""Errors as answers: whatever goes wrong becomes `application/problem+json` with the request's id."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.errors import PROBLEM_MEDIA_TYPE, BadParameter, ServiceError, all_errors, framework_error
+from service.telemetry.request_record import RequestRecord
+
+_MOST_ERRORS: Final = 10
+
+
+def problem_body(error: ServiceError, record: RequestRecord) -> dict[str, Any]:
+    """Return the members of the problem, with the request's id."""
+    return error.problem() | {"request_id": record.request_id}
+
+
+def problem_response(error: ServiceError, record: RequestRecord) -> Response:
+    """Return the answer for an error, and note its cause in the record."""
+    record.error = error.type
+    body = json.dumps(problem_body(error, record), ensure_ascii=False, allow_nan=False).encode()
+    return Response(body, error.status, error.headers, PROBLEM_MEDIA_TYPE)
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Make the app answer its own errors and the framework's as problems; middleware sees to the rest."""
+
+    async def on_error(request: Request, error: Exception) -> Response:
+        return problem_response(_translate(error), request.state.record)
+
+    for cause in (ServiceError, RequestValidationError, HTTPException):
+        app.add_exception_handler(cause, on_error)
+
+
+def _translate(error: Exception) -> ServiceError:
+    if isinstance(error, RequestValidationError):
+        return _bad_parameters(error)
+    if isinstance(error, HTTPException):
+        return framework_error(error.status_code, error.headers)
+    assert isinstance(error, ServiceError)  # noqa: S101  (no other kind is registered)
+    return error
+
+
+def _bad_parameters(error: RequestValidationError) -> BadParameter:
+    rows = [_explain(row) for row in error.errors()[:_MOST_ERRORS]]
+    return BadParameter("; ".join(f"{row['parameter']}: {row['message']}" for row in rows), errors=rows)
+
+
+def _explain(row: Mapping[str, Any]) -> dict[str, str]:
+    name = ".".join(str(part) for part in row["loc"][1:]) or str(row["loc"][0])
+    unknown = row["type"] == "extra_forbidden"
+    message = "There is no such parameter" if unknown else str(row["msg"]).removeprefix("Value error, ")
+    return {"parameter": name[:100], "message": message[:300]}
+
+
+def documented(*causes: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
+    """Return OpenAPI's `responses` for these causes, with an example each."""
+    responses: dict[int | str, dict[str, Any]] = {}
+    for cause in all_errors():
+        if cause not in causes:
+            continue
+        response = responses.setdefault(
+            cause.status,
+            {
+                "description": cause.title,
+                "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}},
+            },
+        )
+        if cause.title not in response["description"]:
+            response["description"] += ". " + cause.title
+        example = {"type": cause.type, "title": cause.title, "status": cause.status, "request_id": "4f0c"}
+        response["content"][PROBLEM_MEDIA_TYPE]["examples"][cause.type] = {"value": example}
+    return responses

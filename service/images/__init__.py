@@ -1,0 +1,1 @@
+"""Image files: decoding within bounds, and drawing detections."""

@@ -1,0 +1,110 @@
+"""Encoded bytes → RGB pixels, with the limits checked before anything is decoded."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from models.rgb import Samples, UnknownSamples, read_samples, to_rgb
+from service.errors import TooManyBytes, TooManyPixels, UndecodableImage, UnsupportedImageType
+from service.images.decoding_apart import decode_apart
+from service.images.image_formats import FORMATS, decoded_apart, looks_readable, refusal
+from service.images.jpeg_scans import MOST_SCANS, count_scans
+
+_ORIENTATION: Final = 0x0112
+_UPRIGHT: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def decode_image(data: bytes, *, max_bytes: int, max_pixels: int) -> NDArray[np.uint8]:
+    """Decode an image into RGB [H, W, 3], upright as its EXIF orientation says.
+
+    Greyscale and palettes become RGB, transparency lies on white, more than 8 bits are scaled to 8 (TIFF's tags say
+    what is white), CMYK is converted; of animations and documents the first frame counts. Thread-safe; other threads
+    run meanwhile.
+
+    Raises TooManyBytes, TooManyPixels (before decoding), UnsupportedImageType, UndecodableImage (also for
+    truncated files, and for JPEGs of more than MOST_SCANS scans).
+    """
+    if len(data) > max_bytes:
+        raise TooManyBytes(f"An image may have {max_bytes} bytes at most.", limit=max_bytes)
+    if not data:
+        raise UndecodableImage("The image is empty: it has no bytes.")
+    if kind := decoded_apart(data):
+        decoded = decode_apart(data, kind, max_pixels=max_pixels)
+        return np.asarray(_rgb(_turned(decoded.image, decoded.orientation), Samples()))
+    with _open(data) as image:
+        width, height = image.size
+        if width * height > max_pixels:
+            raise TooManyPixels(
+                f"The image is {width} x {height} pixels; {max_pixels} pixels are allowed.", limit=max_pixels
+            )
+        if count_scans(data) > MOST_SCANS:
+            raise UndecodableImage(f"The JPEG has more than {MOST_SCANS} scans.")
+        samples = _samples(image)
+        return np.asarray(_rgb(_upright(_loaded(image)), samples))
+
+
+def _open(data: bytes) -> Image.Image:
+    """Read the header alone. Pillow's own guard against bombs sits above every limit that can be set."""
+    try:
+        return Image.open(BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError:
+        raise TooManyPixels("The image says that it has more pixels than are allowed.") from None
+    except Exception as error:
+        if looks_readable(data):
+            raise UndecodableImage(
+                "The image's header is truncated or corrupt, or of a variant that is not read."
+            ) from error
+        raise UnsupportedImageType(refusal(data)) from error
+
+
+def _samples(image: Image.Image) -> Samples:
+    try:
+        return read_samples(image)
+    except UnknownSamples as error:
+        raise UndecodableImage(str(error)) from None
+
+
+def _loaded(image: Image.Image) -> Image.Image:
+    """Decode the pixels. Broken files make Pillow's plugins raise anything: all of it means the same."""
+    try:
+        image.load()
+    except Exception as error:
+        raise UndecodableImage("The image is truncated or corrupt.") from error
+    if not image.width or not image.height:
+        raise UndecodableImage("The image has no pixels.")
+    return image
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn the image as its EXIF data say; broken data say nothing. TIFF has turned itself while loading."""
+    try:
+        return _turned(image, image.getexif().get(_ORIENTATION))
+    except Exception:
+        return image
+
+
+def _turned(image: Image.Image, orientation: object) -> Image.Image:
+    turn = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return image if turn is None else image.transpose(turn)
+
+
+def _rgb(image: Image.Image, samples: Samples) -> Image.Image:
+    try:
+        return to_rgb(image, samples)
+    except UnknownSamples as error:
+        raise UndecodableImage(str(error)) from None
+    except Exception as error:
+        raise UndecodableImage(f"Pixels of kind {image.mode} cannot be converted to RGB.") from error

@@ -1,0 +1,1 @@
+"""Admission, queue, batches and the inference worker: no tensors, no HTTP."""

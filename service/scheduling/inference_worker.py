@@ -1,0 +1,256 @@
+"""One thread owns the device: it takes batches off the queue, runs them, and hands each caller its answer.
+
+Nothing here blocks the event loop: `submit` holds a lock for microseconds and then awaits a future; answers
+come back through `loop.call_soon_threadsafe`.
+
+A batch that fails costs as few callers as possible. Out of memory: its halves run in turn, and later batches
+of that key and size stay smaller. Any other exception: its images run one by one, so that the one at fault
+fails alone. `run` raises WorkerDead to say that the device itself has failed: that ends the thread, as does
+anything that is not an Exception, and every caller, waiting or running, is answered WorkerDead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import functools
+import logging
+import threading
+import time
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from service.errors import Draining, InternalError, OutOfMemory, ServiceError, WorkerDead
+from service.scheduling.batcher import BatchLimits, Item, Job, padding_ratio
+from service.scheduling.request_queue import QueueObserver, RequestQueue
+
+Result = TypeVar("Result")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Completed(Generic[Result]):
+    """An image's result, how many images ran with it, and its seconds in the queue and on the device."""
+
+    result: Result
+    batch_size: int
+    queue_seconds: float
+    inference_seconds: float
+
+
+class WorkerObserver(QueueObserver, Protocol):
+    """Told, besides, what the worker runs: from its thread. Quick, and must not raise."""
+
+    def on_batch(
+        self,
+        key: Any,
+        size: int,
+        padding_ratio: float,
+        queue_seconds: Sequence[float],
+        inference_seconds: float,
+    ) -> None:
+        """Count a batch that has run: its padding (0 to 1), the wait of each image, the time that it took."""
+
+    def on_out_of_memory(self, key: Any, size: int) -> None:
+        """Count a batch of `size` images that did not fit into the device's memory."""
+
+
+class InferenceWorker(Generic[Item, Result]):
+    """Batches what callers submit, and runs it on one thread.
+
+    `run(items, key)` returns one result an item, in order; only the worker's thread calls it, and it may take
+    minutes. `is_out_of_memory` tells whether an exception of `run` means that fewer images may fit. `clock`
+    returns seconds that never go back. Images may be submitted before `start`: they wait.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Sequence[Item], Any], Sequence[Result]],
+        *,
+        limits: BatchLimits,
+        max_queue: int,
+        observer: WorkerObserver,
+        clock: Callable[[], float] = time.monotonic,
+        is_out_of_memory: Callable[[BaseException], bool],
+    ) -> None:
+        self._run = run
+        self._observer = observer
+        self._clock = clock
+        self._is_out_of_memory = is_out_of_memory
+        self._queue: RequestQueue[Item, Completed[Result]] = RequestQueue(limits, max_queue, observer, clock)
+        self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
+        self._ended: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._ended.set_running_or_notify_cancel()  # so that cancelling `drain` cannot cancel it
+        self._dead = False
+        self._draining = False
+
+    @property
+    def depth(self) -> int:
+        """How many images wait; those that run do not count."""
+        return self._queue.depth
+
+    @property
+    def full(self) -> bool:
+        """Whether one image more would be refused."""
+        return self._queue.full
+
+    @property
+    def wait(self) -> float:
+        """Seconds, about, until all images that wait or run are done."""
+        return self._queue.wait
+
+    @property
+    def seconds_per_image(self) -> float:
+        """Device time of one image, measured; 0 before anything has run."""
+        return self._queue.seconds_per_image
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs: False before `start`, after it died, and once drained."""
+        return self._thread.is_alive() and not self._dead and not self._ended.done()
+
+    @property
+    def draining(self) -> bool:
+        """Whether `drain` has been called."""
+        return self._draining
+
+    def start(self) -> None:
+        """Start the thread. Raises RuntimeError when called twice."""
+        self._thread.start()
+
+    async def submit(
+        self, item: Item, *, key: Hashable, height: int, width: int, deadline: float | None = None
+    ) -> Completed[Result]:
+        """Wait for the result of one image of `height` x `width` pixels.
+
+        Images with equal keys may run together. `deadline` is a time on the worker's clock. If it passes
+        while the image waits, the answer is DeadlinePassed, at once; if it passes while the image's batch
+        runs, the result is returned all the same. Cancelling the awaiting task drops the image if it waits.
+
+        Raises QueueFull, DeadlinePassed, Draining, WorkerDead, OutOfMemory or InternalError.
+        """
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Completed[Result]] = loop.create_future()
+        done = functools.partial(_deliver, loop, answer)
+        job = Job(item, key, height, width, self._clock(), deadline, done)
+        self._queue.put(job)
+        timer = None
+        if deadline is not None:
+            timer = loop.call_later(deadline - job.arrival, self._queue.expire, job)
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            self._queue.cancel(job)
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    async def drain(self, timeout: float | None = None) -> None:
+        """Refuse new work, answer everything accepted, and end the thread.
+
+        Raises TimeoutError after `timeout` seconds, when all that is left has been answered Draining. A batch
+        that runs cannot be stopped: its thread dies with the process.
+        """
+        self._draining = True
+        self._queue.close(Draining)
+        if not self._thread.is_alive() and not self._ended.done():  # never started: nobody would take the rest
+            self._queue.abandon(Draining)
+            return
+        try:
+            async with asyncio.timeout(timeout):
+                await asyncio.wrap_future(self._ended)
+        except TimeoutError:
+            self._queue.abandon(Draining)
+            raise
+
+    def _work(self) -> None:
+        try:
+            while self._run_next():
+                pass
+        except BaseException:
+            logger.critical("the inference thread died: nothing will run until a restart", exc_info=True)
+            self._dead = True
+            self._queue.abandon(WorkerDead)
+        finally:
+            self._ended.set_result(None)
+
+    def _run_next(self) -> bool:
+        batch = self._queue.take()
+        if batch is None:
+            return False
+        started = self._clock()
+        self._run_batch(batch)
+        self._queue.record(len(batch), self._clock() - started)
+        return True
+
+    def _run_batch(self, jobs: Sequence[Job[Item, Completed[Result]]]) -> None:
+        """Answer every job, from one run or, where that fails, from several smaller ones."""
+        jobs = [job for job in jobs if not job.cancelled]  # callers may leave between the smaller ones
+        if not jobs:
+            return
+        started = self._clock()
+        try:
+            results = self._run([job.item for job in jobs], jobs[0].key)
+        except WorkerDead:
+            raise
+        except Exception as error:
+            failure = self._explain(error, jobs)
+        else:
+            self._answer(jobs, results, started)
+            return
+        # Outside the except clause: the exception is gone, and with it the memory that its traceback held.
+        self._run_smaller(jobs, failure)
+
+    def _explain(self, error: Exception, jobs: Sequence[Job[Item, Completed[Result]]]) -> ServiceError:
+        if not self._is_out_of_memory(error):
+            logger.error("a batch of %d failed", len(jobs), exc_info=error)
+            return InternalError()
+        reason = str(error)  # a log record that held the error would hold the memory too
+        logger.warning("a batch of %d did not fit into the device's memory: %s", len(jobs), reason)
+        self._queue.caps.lower(jobs)
+        self._observer.on_out_of_memory(jobs[0].key, len(jobs))
+        return OutOfMemory()
+
+    def _run_smaller(self, jobs: Sequence[Job[Item, Completed[Result]]], failure: ServiceError) -> None:
+        if len(jobs) == 1:
+            jobs[0].done(failure)
+            return
+        size = (len(jobs) + 1) // 2 if isinstance(failure, OutOfMemory) else 1
+        for first in range(0, len(jobs), size):
+            self._run_batch(jobs[first : first + size])
+
+    def _answer(self, jobs: Sequence[Job[Item, Completed[Result]]], results: Sequence[Result], started: float) -> None:
+        seconds = self._clock() - started
+        if len(results) != len(jobs):
+            logger.error("a batch of %d gave %d results", len(jobs), len(results))
+            for job in jobs:
+                job.done(InternalError())
+            return
+        waits = [started - job.arrival for job in jobs]
+        # Counted before it is told: who has an answer finds it in the metrics.
+        self._observer.on_batch(jobs[0].key, len(jobs), padding_ratio(jobs), waits, seconds)
+        for job, result, wait in zip(jobs, results, waits, strict=True):
+            job.done(Completed(result, len(jobs), wait, seconds))
+
+
+def _deliver(
+    loop: asyncio.AbstractEventLoop,
+    answer: asyncio.Future[Completed[Result]],
+    outcome: Completed[Result] | ServiceError,
+) -> None:
+    """Resolve a caller's future on its own loop, from any thread; a resolved or cancelled one stays so."""
+
+    def resolve() -> None:
+        if answer.done():
+            return
+        if isinstance(outcome, ServiceError):
+            answer.set_exception(outcome)
+        else:
+            answer.set_result(outcome)
+
+    with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits any more
+        loop.call_soon_threadsafe(resolve)

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+import torch
+
+from models.data.pages import LABELS, render_page
+from models.data.pages.held_out import held_out_pages
+from models.preprocess import PreparedImage, normalise, normalised
+from models.training.data.page_stream import PageStream, as_target
+from models.training.plan.curriculum import Curriculum, Stage
+
+CURRICULUM = Curriculum((Stage(3, (96, 112)),))
+
+
+def test_a_resumed_stream_sees_what_it_would_have_seen():
+    whole = list(PageStream(CURRICULUM, 2).loader(0, 3, workers=1))
+    resumed = list(PageStream(CURRICULUM, 2).loader(1, 3, workers=0))
+    assert len(whole) == 3
+    for early, late in zip(whole[1:], resumed, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(early.images, late.images, strict=True))
+        assert all(torch.equal(a.labels, b.labels) for a, b in zip(early.targets, late.targets, strict=True))
+
+
+def test_pages_of_one_step_have_the_size_that_the_curriculum_says():
+    batch = PageStream(CURRICULUM, 2).batch(1)
+    assert all(image.shape == (3, *CURRICULUM.page_size(1)) for image in batch.images)
+    assert all(image.dtype == torch.uint8 for image in batch.images)
+    assert PageStream(CURRICULUM, 2).steps_per_epoch is None
+
+
+def test_processes_share_a_batch_without_overlap():
+    whole = PageStream(CURRICULUM, 4).batch(1)
+    shares = [PageStream(CURRICULUM, 4, rank, 2).batch(1) for rank in range(2)]
+    together = [image for pair in zip(*(share.images for share in shares), strict=True) for image in pair]
+    assert all(torch.equal(a, b) for a, b in zip(together, whole.images, strict=True))
+    assert [len(share.targets) for share in shares] == [2, 2]
+
+
+def test_targets_are_relative_to_the_page():
+    page = render_page(3, 160, 128)
+    target = as_target(page)
+    size = torch.tensor([128, 160])
+    centre = (page.boxes_xyxy[0, :2] + page.boxes_xyxy[0, 2:]) / 2
+    np.testing.assert_allclose(target.boxes_cxcywh[0, :2] * size, centre, atol=1e-3)
+    assert target.labels.max() < len(LABELS)
+
+
+def test_held_out_pages_are_always_the_same_and_never_trained_on():
+    first, again = (next(iter(held_out_pages(1, 120, 96))) for _ in range(2))
+    trained = render_page(0, 120, 96)
+    assert np.array_equal(np.asarray(first.image), np.asarray(again.image))
+    assert not np.array_equal(np.asarray(first.image), np.asarray(trained.image))
+
+
+def test_pixels_are_normalised_as_for_inference(tiny_config):
+    pixels = torch.randint(0, 256, (1, 3, 8, 8), dtype=torch.uint8)
+    expected = normalised(PreparedImage(pixels[0], 8, 8), tiny_config, torch.device("cpu"), torch.float32)
+    assert normalise(pixels, tiny_config)[0].numpy() == pytest.approx(expected.numpy(), abs=1e-6)

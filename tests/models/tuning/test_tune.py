@@ -1,0 +1,70 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from models.clustering.collision import sharing_probability
+from models.config import AttentionConfig
+from models.data.samples import PageSamples
+from models.detector import Detector
+from models.tuning.tune import Candidate, bounded_settings, measured_settings, recommended, tune
+
+
+@pytest.fixture
+def detector(tiny_detr):
+    with torch.no_grad():
+        tiny_detr.class_embed.bias[0] += 20  # confident of every query
+    return Detector(tiny_detr)
+
+
+@pytest.fixture
+def images(detector):
+    return [detector.preprocess(sample.image) for sample in PageSamples(2, 128, 96)]
+
+
+def test_bounded_settings_keep_the_bound_tightly():
+    for setting in bounded_settings(0.7, 0.95):
+        assert 0.045 < sharing_probability(0.7, setting.L, setting.r) <= 0.05
+
+
+def test_measured_settings_go_from_few_clusters_to_many(detector, images):
+    act = list(measured_settings(detector, images, "act", "query"))
+    widths = [one.r for one in act if one.L == 16]
+    assert widths == sorted(widths, reverse=True)
+    assert {one.mode for one in measured_settings(detector, images, "tangent", "key")} == {"tangent"}
+
+
+def test_candidates_are_measured_cheapest_first(detector, images):
+    seen = []
+    kinds = [AttentionConfig.act(16, r) for r in (1e-5, 1.0, 8.0)]
+    found = tune(detector, images, kinds, distance=0.5, advance=lambda: seen.append(1))
+    assert len(seen) == 2
+    assert [one.attention.r for one in found] == [8.0, 1.0, 1e-5]
+    sharp = found[-1]
+    assert sharp.drift_p95 < 0.01
+    assert sharp.cluster_ratio == 1
+    assert sharp.attention_saved == pytest.approx(-16 / (2 * 88))
+    assert found[0].drift_mean > sharp.drift_mean
+    assert found[0].encoder_saved < found[0].attention_saved
+    assert found[0].predicted_sharing == pytest.approx(sharing_probability(0.5, 16, 8.0))
+    assert 0 <= sharp.measured_sharing <= found[0].measured_sharing <= found[0].predicted_sharing + 0.05
+
+
+def test_what_saves_most_within_the_drift_is_recommended():
+    base = Candidate(AttentionConfig.act(16, 1.0), 0.5, 0.4, 0.2, 1.0, 3.0)
+    found = [replace(base, attention_saved=0.8, drift_p95=9.0), base, replace(base, attention_saved=-0.1, drift_p95=0)]
+    assert recommended(found, 3.0, "p95") == base
+    assert recommended(found, 3.0, "mean") == found[0]
+    assert recommended(found, None, "p95") == found[0]
+    assert recommended(found, 1.0, "p95") is None
+
+
+def test_what_cannot_be_measured_is_said(tiny_detr, detector):
+    with pytest.raises(ValueError, match="no images"):
+        tune(detector, [], [AttentionConfig.act()])
+    with torch.no_grad():
+        tiny_detr.class_embed.bias[-1] += 60
+    blank = detector.preprocess(np.full((128, 96, 3), 255, np.uint8))
+    with pytest.raises(ValueError, match="confident of no box"):
+        tune(detector, [blank], [AttentionConfig.act()])

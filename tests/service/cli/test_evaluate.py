@@ -1,0 +1,240 @@
+"""The command on data sets and models made here, and on real photographs where they lie beside the repository."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import typer
+from PIL import Image
+from typer.testing import CliRunner
+
+from models.config import BoxRefinementConfig, DetrConfig, coco_labels, named_config
+from models.detr.detr import Detr
+from models.weights import save_checkpoint
+from service.cli.evaluate import evaluate
+
+PHOTOS = Path(__file__).parents[4] / "shared" / "data" / "photos"
+RECTANGLES = ((2, 3, 20, 30), (30, 5, 25, 25))
+
+runner = CliRunner()
+app = typer.Typer()
+app.command()(evaluate)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory, tiny_config: DetrConfig) -> Path:
+    """A tiny model of COCO's classes with random weights."""
+    config = replace(tiny_config, labels=coco_labels())
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save_checkpoint(path, Detr(config).state_dict(), config)
+    return path
+
+
+def write_coco(folder: Path, classes: tuple[str, ...] = ("person", "giraffe")) -> Path:
+    """Three small noisy images in COCO's own layout, an object of each class in every one."""
+    (folder / "val2017").mkdir(parents=True)
+    (folder / "annotations").mkdir()
+    generator = np.random.default_rng(0)
+    images, objects = [], []
+    for place, (height, width) in enumerate(((48, 64), (64, 48), (50, 60))):
+        name = f"{place:012}.jpg"
+        pixels = generator.integers(0, 256, (height, width, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / "val2017" / name)
+        images.append({"id": 100 + place, "file_name": name, "height": height, "width": width})
+        for category, box in enumerate(RECTANGLES[: len(classes)], 1):
+            found = {"image_id": 100 + place, "category_id": category, "bbox": box, "iscrowd": 0}
+            objects.append({**found, "id": len(objects) + 1, "area": box[2] * box[3]})
+    categories = [{"id": number, "name": name} for number, name in enumerate(classes, 1)]
+    document = {"images": images, "categories": categories, "annotations": objects}
+    (folder / "annotations" / "instances_val2017.json").write_text(json.dumps(document))
+    return folder
+
+
+@pytest.fixture
+def coco(tmp_path: Path) -> Path:
+    return write_coco(tmp_path / "coco")
+
+
+def run(*arguments: object) -> Any:
+    return runner.invoke(app, [str(argument) for argument in arguments])
+
+
+def test_boxes_as_the_detr_itself_gives_them(coco: Path, tmp_path: Path, tiny_config: DetrConfig) -> None:
+    config = replace(tiny_config, labels=coco_labels(), box_refinement=BoxRefinementConfig())
+    torch.manual_seed(0)
+    detr = Detr(config)
+    assert detr.box_refinement is not None
+    for stage in detr.box_refinement.stages:
+        torch.nn.init.normal_(stage.place.weight)
+    path, reports = tmp_path / "refining.safetensors", []
+    save_checkpoint(path, detr.state_dict(), config)
+    for options in ((), ("--plain-boxes",)):
+        output = tmp_path / "out.json"
+        result = run("--data", coco, "--model", path, "--attention", "exact", "--output", output, *options)
+        assert result.exit_code == 0, result.output
+        reports.append(json.loads(output.read_text()))
+    refined, plain = reports
+    assert (refined["model"]["box_refinement"], plain["model"]["box_refinement"]) == (True, False)
+    costs = [report["evaluations"][0]["gflops"] for report in reports]
+    assert costs[0]["encoder"] == costs[1]["encoder"]
+    assert costs[0]["total"] > costs[1]["total"]
+
+
+def test_plain_boxes_of_a_model_without_refinement_are_a_mistake(coco: Path, model: Path) -> None:
+    result = run("--data", coco, "--model", model, "--plain-boxes")
+    assert result.exit_code == 2
+    assert "tiny has no box refinement to leave out" in result.stderr
+
+
+def test_a_coco_folder_is_evaluated_end_to_end(coco: Path, model: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.json"
+    kinds = ("exact", "act:L=8,r=2", "kmeans:C=6")
+    options = [word for kind in kinds for word in ("--attention", kind)]
+    result = run("--data", coco, "--model", model, *options, "--threads", 1, "--device", "cpu", "--output", output)
+    assert result.exit_code == 0, result.output
+    assert "precision on 3 images, 2 classes" in result.stdout
+    assert all(kind in result.stdout for kind in kinds)
+    report = json.loads(output.read_text())
+    assert [row["setting"] for row in report["evaluations"]] == list(kinds)
+    assert report["data"]["images"] == 3
+    assert report["data"]["classes"] == ["giraffe", "person"]
+    assert report["model"]["sha256"].keys() == {"tiny.safetensors"}
+    assert report["threads"] == 1
+    exact, _, kmeans = report["evaluations"]
+    assert exact["fidelity"] is None
+    assert kmeans["clusters"] == [6, 6]
+    assert kmeans["gflops"]["total"] < kmeans["exact_gflops"]["total"] == exact["gflops"]["total"]
+
+
+def test_exact_and_the_models_act_unless_told(coco: Path, model: Path) -> None:
+    result = run("--data", coco, "--model", model, "--limit", 1)
+    assert result.exit_code == 0, result.output
+    assert "precision on 1 images" in result.stdout
+    assert "exact " in result.stdout
+    assert "act:L=16,r=1" in result.stdout
+
+
+def test_attention_without_options_is_the_models_own(coco: Path, model: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.json"
+    kinds = ("act", "act:r=2", "act:L=32,r=8", "tangent")
+    options = [word for kind in kinds for word in ("--attention", kind)]
+    result = run("--data", coco, "--model", model, *options, "--limit", 1, "--output", output)
+    assert result.exit_code == 0, result.output
+    settings = [row["setting"] for row in json.loads(output.read_text())["evaluations"]]
+    assert settings == ["act:L=16,r=1", "act:L=16,r=2", "act:L=32,r=8", "tangent:C=16"]
+
+
+def test_what_is_left_out_of_the_data_is_said_and_written(coco: Path, model: Path, tmp_path: Path) -> None:
+    annotations, output = coco / "annotations" / "instances_val2017.json", tmp_path / "out.json"
+    document = json.loads(annotations.read_text())
+    document["annotations"][0]["bbox"][2] = 0
+    annotations.write_text(json.dumps(document))
+    result = run("--data", coco, "--model", model, "--attention", "exact", "--output", output)
+    assert result.exit_code == 0, result.output
+    assert "boxes without an area, left out: 1 (annotation 1 of image 100 (000000000000.jpg))" in result.stderr
+    assert "without 78 of the model's classes: the data have no label of them" in result.stdout
+    data = json.loads(output.read_text())["data"]
+    assert [(row["what"], row["count"]) for row in data["notices"]] == [("boxes without an area, left out", 1)]
+    assert len(data["unlabelled_classes"]) == 78
+
+
+def test_all_problems_of_an_annotation_file_are_told(coco: Path, model: Path) -> None:
+    annotations = coco / "annotations" / "instances_val2017.json"
+    document = json.loads(annotations.read_text())
+    document["annotations"][0]["bbox"] = "all"
+    document["annotations"][3]["category_id"] = 77
+    annotations.write_text(json.dumps(document))
+    result = run("--data", coco, "--model", model)
+    assert result.exit_code == 2
+    assert f"{annotations}: 2 problems" in result.stderr
+    assert "annotation 1 of image 100 (000000000000.jpg): bbox 'all' is not four numbers" in result.stderr
+    assert "annotation 4 of image 101 (000000000001.jpg): category_id 77 is no category of the file" in result.stderr
+
+
+def test_size_changes_what_the_model_sees(coco: Path, model: Path, tmp_path: Path) -> None:
+    tokens = {}
+    for size in ("64", "32", "64:70"):
+        output = tmp_path / f"{size[-2:]}.json"
+        result = run("--data", coco, "--model", model, "--attention", "exact", "--size", size, "--output", output)
+        assert result.exit_code == 0, result.output
+        report = json.loads(output.read_text())
+        tokens[size] = report["evaluations"][0]["tokens"]
+    assert tokens["32"] < tokens["64:70"] < tokens["64"]
+    assert (report["model"]["shortest_side"], report["model"]["longest_side"]) == (64, 70)
+
+
+def test_classes_that_the_model_has_not_are_told(tmp_path: Path, model: Path) -> None:
+    result = run("--data", write_coco(tmp_path / "odd", ("person", "unicorn")), "--model", model, "--limit", 1)
+    assert result.exit_code == 0, result.output
+    assert "none of 1 of the 2 classes" in result.stderr
+    assert "unicorn" in result.stderr
+    result = run("--data", write_coco(tmp_path / "alien", ("unicorn",)), "--model", model)
+    assert result.exit_code == 2
+    assert "none of the classes in the ground truth (unicorn)" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (("--attention", "magic"), "the mode must be one of"),
+        (("--attention", "act:L=99"), "L must be between"),
+        (("--size", "800:600"), "--size is SHORT or SHORT:LONG"),
+        (("--size", "wide"), "--size is SHORT or SHORT:LONG"),
+        (("--data", "/nowhere"), "/nowhere is no folder"),
+        (("--annotations", "/nowhere.json"), "/nowhere.json"),
+        (("--output", "/nowhere/out.json"), "no folder /nowhere"),
+        (("--model", "nonsense"), "is no such thing"),
+        (("--device", "abacus"), "device must be"),
+    ],
+)
+def test_mistakes_are_said_before_any_work(coco: Path, model: Path, wrong: tuple[str, str], said: str) -> None:
+    result = run("--data", coco, "--model", model, *wrong)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_a_broken_image_is_named(coco: Path, model: Path) -> None:
+    path = coco / "val2017" / f"{1:012}.jpg"
+    path.write_bytes(path.read_bytes()[:-900])  # its size can still be read
+    result = run("--data", coco, "--model", model, "--attention", "exact")
+    assert result.exit_code == 1
+    assert "000000000001.jpg is not a readable image" in result.stderr
+    path.write_bytes(b"junk")
+    result = run("--data", coco, "--model", model, "--attention", "exact")
+    assert result.exit_code == 2
+    assert "'000000000001.jpg' is not a readable image: its format is unknown" in result.stderr
+
+
+def test_generated_pages(tmp_path: Path) -> None:
+    output = tmp_path / "out.json"
+    result = run("--data", "pages:1:320x256", "--attention", "exact", "--size", 64, "--output", output)
+    assert result.exit_code == 0, result.output
+    assert json.loads(output.read_text())["data"]["data"] == "pages:1:320x256"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PHOTOS.is_dir(), reason=f"needs photographs with annotations.json in {PHOTOS}")
+def test_real_photographs_with_a_published_layout(tmp_path: Path) -> None:
+    """AP means nothing with random weights: the mechanics are what is shown."""
+    (tmp_path / "annotations").mkdir()
+    shutil.copy(PHOTOS / "annotations.json", tmp_path / "annotations" / "instances_val2017.json")
+    (tmp_path / "val2017").symlink_to(PHOTOS)
+    config = named_config("detr-r50")
+    torch.manual_seed(0)
+    save_checkpoint(tmp_path / "random.safetensors", Detr(config).state_dict(), config)
+    output = tmp_path / "out.json"
+    options = ("--attention", "exact", "--attention", "act:L=32,r=8", "--size", 160, "--limit", 3, "--output", output)
+    result = run("--data", tmp_path, "--model", tmp_path / "random.safetensors", *options)
+    assert result.exit_code == 0, result.output
+    exact, act = json.loads(output.read_text())["evaluations"]
+    assert exact["images"] == 3
+    assert all(0 < ratio <= 1 for ratio in act["cluster_ratio"])

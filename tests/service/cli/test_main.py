@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from service.cli import main as cli
+
+runner = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def fake_model(monkeypatch: pytest.MonkeyPatch, detector: Any) -> None:
+    monkeypatch.setattr("models.detector.load_detector", lambda *_, **__: detector)
+    for name in ("ACT_DETR_MODEL", "ACT_DETR_ATTENTION", "ACT_DETR_DEVICE", "ACT_DETR_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def page(tmp_path: Path, encoded: Callable[..., bytes]) -> Path:
+    path = tmp_path / "page [1].png"
+    path.write_bytes(encoded())
+    return path
+
+
+def run(*arguments: object) -> Any:
+    return runner.invoke(cli.app, [str(argument) for argument in arguments])
+
+
+def test_detect_prints_a_table(page: Path) -> None:
+    result = run("detect", page, "--attention", "act", "-L", 16, "-r", 4)
+    assert result.exit_code == 0, result.output
+    assert "figure" in result.output
+    assert "0.912" in result.output
+    assert "act attention over 2400 tokens" in result.output
+
+
+def test_detect_prints_json_lines_and_saves_pictures(page: Path, tmp_path: Path) -> None:
+    result = run("detect", page, page, "--json", "--save", tmp_path / "out", "--threshold", 0, "--labels", "title")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["file"] for line in lines] == [str(page)] * 2
+    assert [row["label"] for row in lines[0]["detections"]] == ["title"]
+    assert lines[0]["attention"]["mode"] == "exact"
+    assert Image.open(tmp_path / "out" / "page [1].png.png").size == (60, 40)
+
+
+def test_a_bad_file_fails_alone(page: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"junk")
+    result = run("detect", bad, tmp_path / "missing.png", page, "--json")
+    assert result.exit_code == 1
+    assert [json.loads(line)["file"] for line in result.stdout.splitlines()] == [str(page)]
+    assert "No such file" in result.stderr
+    assert "none of JPEG" in result.stderr.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    "options", [("-L", 16), ("--attention", "act", "-r", -1), ("--labels", "cat"), ("--threshold", 2)]
+)
+def test_bad_options_end_with_two(page: Path, options: tuple[object, ...]) -> None:
+    assert run("detect", page, *options).exit_code == 2
+
+
+def test_models_are_listed(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    output = run("models", "--cache-dir", tmp_path).output
+    for name in ("pages-small", "embedded", "detr-r50-dc5", "159 MB"):
+        assert name in output
+
+
+def test_download_prints_the_path_or_the_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from models import weights
+
+    def fetch(name: str, cache_dir: Path | None, progress: Callable[[int, int], None]) -> Path:
+        progress(5, 10)
+        if name == "detr-r50":
+            return tmp_path / "detr.pth"
+        raise weights.UnknownModel(f"no model is named {name}")
+
+    monkeypatch.setattr(weights, "download", fetch)
+    good, bad = run("download", "detr-r50"), run("download", "yolo")
+    assert (good.exit_code, good.stdout.strip()) == (0, str(tmp_path / "detr.pth"))
+    assert bad.exit_code == 1
+    assert "no model is named yolo" in bad.stderr
+
+
+def test_serve_tells_bad_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACT_DETR_MAX_QUEUE", "0")
+    result = run("serve", "--port", 99999)
+    assert result.exit_code == 2
+    assert "ACT_DETR_PORT" in result.stderr
+    assert "ACT_DETR_MAX_QUEUE" in result.stderr

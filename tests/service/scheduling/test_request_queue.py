@@ -1,0 +1,348 @@
+"""The queue on a clock that the tests turn; one class has a second thread."""
+
+import threading
+from collections.abc import Callable, Hashable
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from service.errors import DeadlinePassed, Draining, QueueFull, ServiceError, WorkerDead
+from service.scheduling.batcher import BatchLimits, Job
+from service.scheduling.request_queue import Pace, RequestQueue
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Observed:
+    def __init__(self) -> None:
+        self.depths: list[int] = []
+        self.cancelled = 0
+        self.deadlines = 0
+
+    def on_queue_depth(self, n: int) -> None:
+        self.depths.append(n)
+
+    def on_cancelled(self) -> None:
+        self.cancelled += 1
+
+    def on_deadline(self) -> None:
+        self.deadlines += 1
+
+
+class Bench:
+    """A queue with its clock, its observer, and the answers that its jobs were given."""
+
+    def __init__(self, max_queue: int = 100, max_images: int = 4, max_delay: float = 0.0) -> None:
+        self.clock = Clock()
+        self.observed = Observed()
+        self.answers: dict[int, ServiceError] = {}
+        self.queue: RequestQueue[int, object] = RequestQueue(
+            BatchLimits(max_images, 10**9, max_delay), max_queue, self.observed, self.clock
+        )
+
+    def job(self, item: int, key: Hashable = "exact", deadline: float | None = None) -> Job[int, object]:
+        def done(answer: object) -> None:
+            assert isinstance(answer, ServiceError)
+            assert item not in self.answers
+            self.answers[item] = answer
+
+        return Job(item, key, 10, 10, self.clock.now, deadline, done)
+
+    def put(self, item: int, key: Hashable = "exact", deadline: float | None = None) -> Job[int, object]:
+        job = self.job(item, key, deadline)
+        self.queue.put(job)
+        return job
+
+    def take(self) -> list[int] | None:
+        batch = self.queue.take()
+        return None if batch is None else [job.item for job in batch]
+
+
+class TestAdmission:
+    def test_jobs_come_out_in_batches_oldest_first(self) -> None:
+        bench = Bench(max_images=2)
+        for item in range(3):
+            bench.put(item)
+        assert (bench.take(), bench.take()) == ([0, 1], [2])
+        assert bench.observed.depths == [1, 2, 3, 1, 0]
+
+    def test_a_full_queue_refuses(self) -> None:
+        bench = Bench(max_queue=2)
+        bench.put(0)
+        bench.put(1)
+        with pytest.raises(QueueFull):
+            bench.put(2)
+        assert bench.queue.depth == 2
+        assert bench.take() == [0, 1]
+        bench.put(3)
+        assert bench.queue.depth == 1
+
+    def test_retry_after_is_the_depth_times_the_measured_time_of_an_image(self) -> None:
+        bench = Bench(max_queue=3)
+        bench.queue.record(images=4, seconds=6.0)
+        for item in range(3):
+            bench.put(item)
+        with pytest.raises(QueueFull) as refused:
+            bench.put(3)
+        assert refused.value.retry_after == 5  # 3 x 6 / 4 = 4.5, up
+
+    def test_retry_after_is_a_second_before_anything_is_measured(self) -> None:
+        bench = Bench(max_queue=1)
+        bench.put(0)
+        with pytest.raises(QueueFull) as refused:
+            bench.put(1)
+        assert refused.value.headers["Retry-After"] == "1"
+
+    def test_what_runs_is_part_of_the_wait(self) -> None:
+        bench = Bench(max_queue=2, max_images=1)
+        bench.queue.record(images=1, seconds=2.0)
+        bench.put(0)
+        assert bench.take() == [0]
+        bench.put(1)
+        bench.put(2)
+        assert (bench.queue.full, bench.queue.wait) == (True, 6.0)
+        with pytest.raises(QueueFull) as refused:
+            bench.put(3)
+        assert refused.value.retry_after == 6
+
+    def test_a_line_that_is_too_long_for_the_deadline_refuses(self) -> None:
+        bench = Bench(max_queue=9)
+        bench.queue.record(images=1, seconds=2.0)
+        for item in range(3):
+            bench.put(item)
+        bench.put(3, deadline=bench.clock() + 7.6)  # 6 s of work, and a quarter for caution
+        with pytest.raises(QueueFull, match="deadline allows") as refused:
+            bench.put(4, deadline=bench.clock() + 7.6)
+        assert refused.value.retry_after == 3  # 8 s of work and a quarter, less 7.6, up
+        assert bench.queue.depth == 4
+
+    @pytest.mark.parametrize("max_queue", [0, -1])
+    def test_a_queue_without_room_makes_no_sense(self, max_queue: int) -> None:
+        with pytest.raises(ValueError, match="max_queue"):
+            Bench(max_queue=max_queue)
+
+
+class TestPace:
+    def test_is_time_over_images(self) -> None:
+        pace = Pace()
+        assert pace.seconds_per_image == 0
+        pace.record(images=8, seconds=2.0)
+        assert pace.seconds_per_image == pytest.approx(0.25)
+
+    def test_follows_what_changes(self) -> None:
+        pace = Pace()
+        pace.record(images=1, seconds=1.0)
+        for _ in range(30):
+            pace.record(images=1, seconds=3.0)
+        assert 2.9 < pace.seconds_per_image < 3.0
+
+
+class TestDeadlines:
+    def test_a_job_that_comes_too_late_is_refused(self) -> None:
+        bench = Bench()
+        bench.clock.now = 5.0
+        with pytest.raises(DeadlinePassed):
+            bench.put(0, deadline=5.0)
+        assert (bench.queue.depth, bench.observed.deadlines) == (0, 1)
+
+    def test_a_job_that_waited_too_long_is_answered_and_never_handed_out(self) -> None:
+        bench = Bench()
+        bench.put(0, deadline=2.0)
+        bench.put(1, deadline=3.0)
+        bench.clock.now = 2.0
+        assert bench.take() == [1]
+        assert isinstance(bench.answers[0], DeadlinePassed)
+        assert bench.observed.deadlines == 1
+
+    def test_expiry_is_for_those_that_wait_alone(self) -> None:
+        bench = Bench(max_images=1)
+        running, waiting = bench.put(0, deadline=1.0), bench.put(1, deadline=1.0)
+        assert bench.take() == [0]
+        bench.queue.expire(running)
+        bench.queue.expire(waiting)
+        bench.queue.expire(waiting)
+        assert list(bench.answers) == [1]
+        assert (bench.queue.depth, bench.observed.deadlines) == (0, 1)
+
+
+class TestCancellation:
+    def test_a_waiting_job_is_dropped(self) -> None:
+        bench = Bench()
+        dropped = bench.put(0)
+        bench.put(1)
+        bench.queue.cancel(dropped)
+        assert bench.take() == [1]
+        assert (bench.answers, bench.observed.cancelled) == ({}, 1)
+
+    def test_a_running_job_is_marked(self) -> None:
+        bench = Bench()
+        running = bench.put(0)
+        bench.take()
+        bench.queue.cancel(running)
+        assert running.cancelled
+        assert bench.observed.cancelled == 0
+
+
+class TestTheEnd:
+    def test_a_closed_queue_hands_out_what_it_has_and_then_nothing(self) -> None:
+        bench = Bench(max_images=2, max_delay=60.0)
+        for item in range(3):
+            bench.put(item)
+        bench.queue.close(Draining)
+        with pytest.raises(Draining):
+            bench.put(3)
+        assert [bench.take(), bench.take(), bench.take()] == [
+            [0, 1],
+            [2],
+            None,
+        ]  # the window is not waited out
+
+    def test_abandon_answers_what_waits_and_what_runs(self) -> None:
+        bench = Bench(max_images=1)
+        bench.put(0)
+        bench.put(1)
+        bench.take()
+        bench.queue.abandon(WorkerDead)
+        assert {item: type(answer) for item, answer in bench.answers.items()} == {
+            0: WorkerDead,
+            1: WorkerDead,
+        }
+        assert bench.answers[0] is not bench.answers[1]  # each is raised on its own, with its own traceback
+        assert bench.observed.depths[-1] == bench.queue.depth == 0
+        assert bench.take() is None
+        with pytest.raises(WorkerDead):
+            bench.put(2)
+
+    def test_what_has_been_answered_is_not_abandoned(self) -> None:
+        bench = Bench()
+        bench.put(0)
+        bench.take()
+        bench.queue.close(Draining)
+        assert bench.take() is None
+        bench.queue.abandon(WorkerDead)
+        assert bench.answers == {}
+
+    def test_the_first_refusal_stays(self) -> None:
+        bench = Bench()
+        bench.queue.close(Draining)
+        bench.queue.abandon(WorkerDead)
+        with pytest.raises(Draining):
+            bench.put(0)
+
+
+class TestATakerThatWaits:
+    """`take` blocks on a thread of its own; each of these changes must wake it."""
+
+    @staticmethod
+    def taken_after(bench: Bench, change: Callable[[], object]) -> list[int] | None:
+        taken: list[list[int] | None] = []
+        taker = threading.Thread(target=lambda: taken.append(bench.take()), daemon=True)
+        taker.start()
+        change()
+        taker.join(timeout=30)
+        assert not taker.is_alive()
+        return taken[0]
+
+    def test_a_job_arrives(self) -> None:
+        bench = Bench()
+        assert self.taken_after(bench, lambda: bench.put(0)) == [0]
+
+    def test_the_queue_closes(self) -> None:
+        bench = Bench()
+        assert self.taken_after(bench, lambda: bench.queue.close(Draining)) is None
+
+    def test_a_batch_fills_up_inside_its_window(self) -> None:
+        bench = Bench(max_images=2, max_delay=3600.0)
+        bench.put(0)
+        assert self.taken_after(bench, lambda: bench.put(1)) == [0, 1]
+
+    def test_the_queue_closes_inside_a_window(self) -> None:
+        bench = Bench(max_images=2, max_delay=3600.0)
+        bench.put(0)
+        assert self.taken_after(bench, lambda: bench.queue.close(Draining)) == [0]
+
+    def test_a_window_ends(self) -> None:
+        bench = Bench(max_images=2, max_delay=0.01)
+        bench.put(0)
+        assert self.taken_after(bench, lambda: setattr(bench.clock, "now", 0.02)) == [0]
+
+    def test_the_last_job_of_a_window_is_cancelled_and_the_queue_closes(self) -> None:
+        bench = Bench(max_images=2, max_delay=3600.0)
+        job = bench.put(0)
+
+        def change() -> None:
+            bench.queue.cancel(job)
+            bench.queue.close(Draining)
+
+        assert self.taken_after(bench, change) is None
+
+
+class Lives(RuleBasedStateMachine):
+    """Any order of calls: every job leaves the queue exactly once, by one of its doors."""
+
+    MAX_QUEUE = 5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bench = Bench(max_queue=self.MAX_QUEUE, max_images=3)
+        self.waiting: dict[int, Job[int, object]] = {}
+        self.ran: list[int] = []
+        self.next_item = 0
+
+    @rule(key=st.sampled_from(["exact", "act"]), patience=st.none() | st.integers(1, 5))
+    def put(self, key: str, patience: int | None) -> None:
+        item, self.next_item = self.next_item, self.next_item + 1
+        deadline = None if patience is None else self.bench.clock.now + patience
+        job = self.bench.job(item, key, deadline)
+        if len(self.waiting) == self.MAX_QUEUE:
+            with pytest.raises(QueueFull):
+                self.bench.queue.put(job)
+            return
+        self.bench.queue.put(job)
+        self.waiting[item] = job
+
+    @rule(seconds=st.integers(1, 3))
+    def time_passes(self, seconds: int) -> None:
+        self.bench.clock.now += seconds
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        item = data.draw(st.sampled_from(sorted(self.waiting)))
+        self.bench.queue.cancel(self.waiting.pop(item))
+
+    @precondition(lambda self: any(not job.expired(self.bench.clock.now) for job in self.waiting.values()))
+    @rule()
+    def take(self) -> None:
+        now = self.bench.clock.now
+        late = {item for item, job in self.waiting.items() if job.expired(now)}
+        batch = self.bench.take()
+        assert batch is not None
+        for item in late:
+            assert isinstance(self.bench.answers.pop(item), DeadlinePassed)
+            del self.waiting[item]
+        assert batch[0] == min(self.waiting)
+        assert len({self.waiting.pop(item).key for item in batch}) == 1
+        self.ran += batch
+
+    @invariant()
+    def nothing_is_lost_or_run_twice(self) -> None:
+        assert self.bench.queue.depth == len(self.waiting) <= self.MAX_QUEUE
+        assert len(self.ran) == len(set(self.ran))
+        assert not self.bench.answers
+
+    def teardown(self) -> None:
+        self.bench.queue.abandon(Draining)
+        assert set(self.waiting) <= set(self.bench.answers)
+
+
+TestLives = Lives.TestCase
+TestLives.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)

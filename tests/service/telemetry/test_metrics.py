@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.config import AttentionConfig
+from service.errors import all_errors
+from service.telemetry.metrics import STAGES, Metrics, WorkerMetrics
+
+DEPLOY = Path(__file__).parents[3] / "deploy"
+FAMILIES = {
+    "act_detr_request_duration_seconds",
+    "act_detr_stage_duration_seconds",
+    "act_detr_batch_size",
+    "act_detr_padding_ratio",
+    "act_detr_ready",
+    "act_detr_tangent_centres",
+    "act_detr_queue_depth",
+    "act_detr_inflight_requests",
+    "act_detr_rejected",
+    "act_detr_cancelled",
+    "act_detr_encoder_tokens",
+    "act_detr_clusters",
+    "act_detr_cluster_ratio",
+    "act_detr_detections",
+    "act_detr_images",
+    "act_detr_model",
+    "act_detr_device_memory_bytes",
+    "act_detr_device_memory_limit_bytes",
+    "act_detr_queue_limit",
+    "act_detr_out_of_memory",
+}
+
+
+def test_every_series_is_there_before_the_first_request(start: Any) -> None:
+    with start(max_queue=17) as server:
+        families = {family.name: family for family in server.app.state.metrics.registry.collect()}
+        assert set(families) >= FAMILIES
+        assert all(families[name].samples for name in FAMILIES)
+        reasons = {row.labels["reason"] for row in families["act_detr_rejected"].samples}
+        assert reasons == {cause.type for cause in all_errors()} - {"client-closed"}
+        stages = {row.labels["stage"] for row in families["act_detr_stage_duration_seconds"].samples}
+        assert stages == set(STAGES)
+        assert {row.labels["layer"] for row in families["act_detr_clusters"].samples} == set("012345")
+        assert server.metric("act_detr_device_memory_bytes") == 1234
+        assert server.metric("act_detr_device_memory_limit_bytes") == 5678
+        assert server.metric("act_detr_queue_limit") == 17
+        facts = families["act_detr_model"].samples[0].labels
+        assert (facts["name"], facts["device"], facts["precision"]) == ("fake", "cpu", "fp32")
+
+
+def test_requests_are_counted_before_the_caller_can_look(start: Any, png: bytes) -> None:
+    with start() as server:
+        for attention in ("exact", "act", "act"):
+            server.client.post(f"/detect?attention={attention}", content=png)
+        server.client.post("/detect", content=b"junk")
+        server.client.post("/detect?L=2", content=png)
+        server.client.post("/detect/batch?attention=act", files=[("image", png), ("image", b"junk")])
+        metric, count = server.metric, "act_detr_request_duration_seconds_count"
+        assert metric(count, route="/detect", attention="act", status="200") == 2
+        assert metric(count, route="/detect", attention="exact", status="415") == 1
+        assert metric(count, route="/detect", attention="none", status="422") == 1
+        assert metric("act_detr_rejected_total", reason="unsupported-image-type") == 2
+        assert metric("act_detr_images_total", attention="act") == 3
+        assert metric("act_detr_images_total", attention="exact") == 1
+        assert metric("act_detr_detections_total", label="figure") == 4
+        assert metric("act_detr_encoder_tokens_sum") == 4 * 2400
+        assert metric("act_detr_clusters_sum", attention="act", layer="5") == 3 * 16
+        assert metric("act_detr_cluster_ratio_count", attention="act", layer="0") == 3
+        for stage in ("decode", "preprocess", "queue", "inference", "postprocess"):
+            assert metric("act_detr_stage_duration_seconds_count", stage=stage, attention="act") == 3
+        assert server.idle()
+
+
+def test_labels_stay_bounded(start: Any, png: bytes) -> None:
+    with start() as server:
+        before = server.client.get("/metrics").text.count("\n")
+        for number in range(5):
+            server.client.post(f"/detect?attention=act&L={number + 1}&r={number + 0.5}", content=png)
+            server.client.get(f"/nowhere/{number}")
+            server.client.get(f"/static/{number}")
+        lines = server.client.get("/metrics").text.count("\n") - before
+        assert lines <= 3 * 21  # three new series of one histogram: two kinds of 404, and /metrics itself
+
+
+def test_openmetrics_where_it_is_asked_for(service: Any) -> None:
+    plain = service.client.get("/metrics")
+    modern = service.client.get("/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
+    assert plain.headers["content-type"].startswith("text/plain")
+    assert modern.headers["content-type"].startswith("application/openmetrics-text")
+    assert modern.text.rstrip().endswith("# EOF")
+
+
+@pytest.mark.parametrize("accept", ["", "application/openmetrics-text; version=1.0.0"])
+@pytest.mark.parametrize(
+    ("wishes", "packed"),
+    [
+        (["gzip"], True),
+        (["gzip, deflate, br"], True),
+        (["br", "GZIP;q=0.5"], True),
+        (["identity"], False),
+        ([], False),
+        (["*"], False),
+        (["gzip;q=0"], False),
+        (["br, gzip ; q=0.000"], False),
+        (["gzipped"], False),
+    ],
+)
+def test_gzip_where_it_is_asked_for(service: Any, accept: str, wishes: list[str], packed: bool) -> None:
+    lines = [b"GET /metrics HTTP/1.1", b"Host: x", b"Connection: close", b"Accept: " + accept.encode()]
+    lines += [b"Accept-Encoding: " + wish.encode() for wish in wishes]
+    head, _, body = service.raw(b"\r\n".join([*lines, b"", b""])).partition(b"\r\n\r\n")
+    assert (b"content-encoding: gzip" in head.lower()) == packed
+    assert b"vary: accept, accept-encoding" in head.lower()
+    assert f"content-length: {len(body)}".encode() in head.lower()
+    text = gzip.decompress(body) if packed else body
+    assert b"act_detr_ready 1.0" in text
+    assert (b"openmetrics-text" in head) == text.endswith(b"# EOF\n") == bool(accept)
+    assert not packed or len(body) < len(text) / 5
+
+
+def test_no_series_is_there_that_nobody_reads(service: Any) -> None:
+    """Histograms have many: each is asked for by bucket somewhere. When a series began is asked for nowhere."""
+    asked = "".join(
+        file.read_text()
+        for file in (DEPLOY / "grafana/dashboards/act-detr.json", DEPLOY / "prometheus/rules/recording.yml")
+    )
+    families = list(service.app.state.metrics.registry.collect())
+    histograms = {family.name for family in families if family.type == "histogram"}
+    assert histograms == {name for name in histograms if f"{name}_bucket" in asked}
+    for accept in ("text/plain", "application/openmetrics-text"):
+        assert "_created" not in service.client.get("/metrics", headers={"accept": accept}).text
+
+
+def test_apps_do_not_share_metrics() -> None:
+    first, second = Metrics(), Metrics()
+    first.cancelled.inc()
+    assert second.registry.get_sample_value("act_detr_cancelled_total") == 0
+
+
+def test_worker_reports_become_metrics() -> None:
+    metrics = Metrics()
+    observer, value = WorkerMetrics(metrics), metrics.registry.get_sample_value
+    observer.on_queue_depth(3)
+    observer.on_batch(AttentionConfig.act(), 4, 0.25, [0.1] * 4, 0.2)
+    observer.on_out_of_memory(AttentionConfig.act(), 4)
+    assert value("act_detr_queue_depth") == 3
+    assert value("act_detr_batch_size_sum", {"attention": "act"}) == 4
+    assert value("act_detr_padding_ratio_sum") == 0.25
+    assert value("act_detr_out_of_memory_total") == 1
