@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,14 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.attention.factory import strategy
+from models.attention.factory import make_attention
 from models.config import AttentionConfig, DetrConfig
 from models.detections import AttentionReport, LayerClusters, Prediction
 from models.detr.backbone import fold_batch_norms
 from models.detr.canvas import token_grid
-from models.detr.detr import Detr, DetrOutput
+from models.detr.detr import Detr, DetrOutput, Features
 from models.detr.multiply_adds import encoder_multiply_adds
-from models.images import ImageBatch
+from models.images import ImageBatch, PackedTokens
 from models.postprocess import detections
 from models.preprocess import PreparedImage, normalised, prepare
 from models.weights import load_strict, resolve
@@ -34,7 +36,8 @@ class DeviceOutOfMemory(RuntimeError):
 class Detector:
     """A DETR ready to run: weights loaded, batch norm folded, on its device.
 
-    `preprocess` may be called from any thread; `predict` from one at a time.
+    `preprocess` may be called from any thread; `predict` from one at a time. `detr` is the network itself, in `dtype`
+    on `device`, for those who look inside; it is never trained.
     """
 
     def __init__(self, detr: Detr, device: str = "cpu", precision: Precision = "fp32") -> None:
@@ -44,10 +47,10 @@ class Detector:
         self.device = device
         self.precision: Precision = precision
         self.parameters = sum(parameter.numel() for parameter in detr.parameters())
-        self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         fold_batch_norms(detr)
-        self._detr = detr.eval().requires_grad_(False).to(torch.device(device), self._dtype)
-        self._detr.backbone.to(memory_format=torch.channels_last)
+        self.detr = detr.eval().requires_grad_(False).to(torch.device(device), self.dtype)
+        self.detr.backbone.to(memory_format=torch.channels_last)
 
     def detect(
         self, image: NDArray[np.uint8], attention: AttentionConfig | None = None, threshold: float = 0.0
@@ -85,6 +88,42 @@ class Detector:
             torch.cuda.empty_cache()
             raise DeviceOutOfMemory(f"{len(images)} images do not fit on {self.device}") from error
 
+    @torch.inference_mode()
+    def features(self, image: PreparedImage) -> Features:
+        """Normalise one image and run the backbone: what `detr` makes its encoder tokens and its boxes of."""
+        pixels = normalised(image, self.config, torch.device(self.device), self.dtype)
+        return self.detr.features(ImageBatch.from_images([pixels]))
+
+    def encoder_tokens(self, image: PreparedImage) -> PackedTokens:
+        """Return the tokens that enter the encoder for one image."""
+        return self.features(image).tokens
+
+    def with_sizes(self, shortest_side: int, longest_side: int | None = None) -> Detector:
+        """Return a detector with the same network that resizes images to other sides, in pixels.
+
+        Without `longest_side` the two keep their proportion.
+        """
+        config = self.config
+        longest = longest_side or round(shortest_side * config.longest_side / config.shortest_side)
+        resizing = config.resizing and config.resizing.by_sides()
+        resized = copy.copy(self)
+        resized.config = replace(config, shortest_side=shortest_side, longest_side=longest, resizing=resizing)
+        return resized
+
+    def without_box_refinement(self) -> Detector:
+        """Return a detector with the same weights that leaves boxes as the decoder gives them.
+
+        Raises ValueError where the model has no box refinement.
+        """
+        if self.config.box_refinement is None:
+            raise ValueError(f"{self.name} has no box refinement to leave out")
+        unrefined = copy.copy(self)
+        unrefined.config = replace(self.config, box_refinement=None)
+        unrefined.detr = copy.deepcopy(self.detr)
+        unrefined.detr.config = unrefined.config
+        unrefined.detr.box_refinement = None
+        return unrefined
+
     def tokens(self, image: PreparedImage) -> int:
         """How many tokens the encoder makes of an image."""
         rows, columns = token_grid(image.pixels.shape[1], image.pixels.shape[2], self.config)
@@ -114,8 +153,8 @@ class Detector:
     ) -> list[Prediction]:
         images, thresholds = zip(*asked, strict=True)
         device = torch.device(self.device)
-        batch = ImageBatch.from_images([normalised(image, self.config, device, self._dtype) for image in images])
-        output: DetrOutput = self._detr(batch, strategy(attention), thresholds)
+        batch = ImageBatch.from_images([normalised(image, self.config, device, self.dtype) for image in images])
+        output: DetrOutput = self.detr(batch, make_attention(attention), thresholds)
         logits, boxes = output.logits.cpu(), output.boxes_cxcywh.cpu()
         reports = self._reports(output, attention)
         found = [detections(*answer, self.config.labels) for answer in zip(logits, boxes, images, strict=True)]
@@ -135,14 +174,14 @@ class Detector:
     def _report(self, attention: AttentionConfig, tokens: int, counts: Tensor | None) -> AttentionReport:
         """The encoder's account of one image; counts int64 [layers, H]."""
         none = [0] * self.config.encoder_layers
-        exact = encoder_multiply_adds(self.config, strategy(AttentionConfig.exact()), tokens, none)
+        exact = encoder_multiply_adds(self.config, make_attention(AttentionConfig.exact()), tokens, none)
         if counts is None:
             return AttentionReport(attention, tokens, (), exact / 1e9, exact / 1e9)
         clusters = tuple(
             LayerClusters(layer, sum(heads) / len(heads), min(heads), max(heads))
             for layer, heads in enumerate(counts.tolist())
         )
-        ran = encoder_multiply_adds(self.config, strategy(attention), tokens, counts.sum(1).tolist())
+        ran = encoder_multiply_adds(self.config, make_attention(attention), tokens, counts.sum(1).tolist())
         return AttentionReport(attention, tokens, clusters, ran / 1e9, exact / 1e9)
 
 

@@ -61,9 +61,11 @@ def here() -> dict[str, Any]:
     """Date, commit, command, processor and its load."""
     import torch
 
-    from models.measurement.timing import circumstances as of_process
+    from models.measurement.environment import run_environment
 
-    ours = {name: value for name, value in of_process(torch.device("cpu")).items() if name not in ("triton", "cuda")}
+    ours = {
+        name: value for name, value in run_environment(torch.device("cpu")).items() if name not in ("triton", "cuda")
+    }
     return {
         **ours,
         "command": shlex.join(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]]),

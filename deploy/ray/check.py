@@ -32,9 +32,11 @@ def circumstances() -> dict[str, Any]:
     """What the figures mean nothing without: date, commit, command, processor and its load."""
     import torch
 
-    from models.measurement.timing import circumstances as of_process
+    from models.measurement.environment import run_environment
 
-    ours = {name: value for name, value in of_process(torch.device("cpu")).items() if name not in ("triton", "cuda")}
+    ours = {
+        name: value for name, value in run_environment(torch.device("cpu")).items() if name not in ("triton", "cuda")
+    }
     return ours | {"cpus": len(os.sched_getaffinity(0))}
 
 

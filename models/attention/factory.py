@@ -15,7 +15,7 @@ AUTO_MIN_TOKENS: Final = 2000
 """From so many encoder tokens on, `auto` clusters."""
 
 
-def strategy(config: AttentionConfig) -> AttentionStrategy:
+def make_attention(config: AttentionConfig) -> AttentionStrategy:
     """The strategy to inject into the encoder."""
     if config.mode == "act":
         return ActAttention(config.L, config.r, config.seed, config.metric)

@@ -23,7 +23,8 @@ from models.attention.exact import ExactAttention
 from models.attention.prototype_attention import prototype_attention
 from models.clustering.lsh import bucket_keys, hash_buckets, hash_planes
 from models.clustering.prototypes import assign_clusters, broadcast, mean_prototypes
-from models.measurement.timing import Timing, circumstances, interleaved
+from models.measurement.environment import run_environment
+from models.measurement.timing import Timing, interleaved
 
 TOKENS = (100, 200, 300, 450, 660, 1050, 2100, 4200, 8400)
 QUICK_TOKENS = (100, 300, 660, 1050, 2100)
@@ -156,7 +157,7 @@ def table(found: list[Measurement]) -> Table:
 def report(found: list[Measurement], shape: Shape, repeats: int) -> dict[str, object]:
     """Everything measured, and on what, ready for JSON."""
     return {
-        **circumstances(shape.device),
+        **run_environment(shape.device),
         "images": shape.images,
         "heads": shape.heads,
         "head_dim": shape.head_dim,

@@ -23,13 +23,14 @@ from rich.table import Table
 from torch import Tensor
 
 from models.attention.exact import ExactAttention
-from models.attention.factory import strategy
+from models.attention.factory import make_attention
 from models.attention.strategy import Attended
 from models.config import AttentionConfig
 from models.data.pages.held_out import held_out_pages
 from models.detector import Detector, load_detector
 from models.images import ImageBatch
-from models.measurement.timing import Timing, circumstances, interleaved
+from models.measurement.environment import run_environment
+from models.measurement.timing import Timing, interleaved
 from models.preprocess import PreparedImage, normalised
 
 TOKENS = (638, 1200, 2100, 4200, 8400)
@@ -81,10 +82,10 @@ def recorded_layers(detector: Detector, tokens: int) -> list[Layer]:
     height, width = rows * stride, round(tokens / rows) * stride
     (page,) = held_out_pages(1, height, width)
     pixels = torch.from_numpy(np.asarray(page.image).transpose(2, 0, 1).copy())
-    model = next(detector._detr.parameters())
+    model = next(detector.detr.parameters())
     image = normalised(PreparedImage(pixels, height, width), detector.config, model.device, model.dtype)
     recorder = Recorder()
-    detector._detr.encode(ImageBatch.from_images([image]), recorder)
+    detector.detr.encode(ImageBatch.from_images([image]), recorder)
     return recorder.layers
 
 
@@ -110,7 +111,7 @@ def measure(attentions: Sequence[AttentionConfig], layers: Sequence[Layer], repe
         errors = tuple(_error(some, best) for some, best in zip(attended, exact, strict=True))
         heads, tokens, head_dim = q.shape[1:]
         clusters = [tokens * heads if a.cluster_counts is None else int(a.cluster_counts.sum()) for a in attended]
-        cost = mean(strategy(one).multiply_adds(tokens, heads, head_dim, count) for count in clusters)
+        cost = mean(make_attention(one).multiply_adds(tokens, heads, head_dim, count) for count in clusters)
         timing = timings[str(one)]
         found.append(
             Measurement(
@@ -128,7 +129,7 @@ def measure(attentions: Sequence[AttentionConfig], layers: Sequence[Layer], repe
 
 
 def _attend_all(attention: AttentionConfig, layers: Sequence[Layer]) -> list[Attended]:
-    attend: Callable[..., Attended] = strategy(attention)
+    attend: Callable[..., Attended] = make_attention(attention)
     return [attend(*layer) for layer in layers]
 
 
@@ -155,7 +156,7 @@ def report(
 ) -> dict[str, object]:
     """Everything measured, and on what, ready for JSON; `before`, the circumstances when it began."""
     return {
-        **circumstances(torch.device(detector.device)),
+        **run_environment(torch.device(detector.device)),
         "load_average_before": before["load_average"],
         "model": detector.name,
         "precision": detector.precision,
@@ -187,7 +188,7 @@ def main() -> None:
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
     detector = load_detector(arguments.model, device=arguments.device, precision=arguments.precision)
-    before = circumstances(torch.device(detector.device))
+    before = run_environment(torch.device(detector.device))
     repeats = 3 if arguments.quick else arguments.repeats
     attentions = rivals(arguments.clusters, detector.config.default_act)
     found: list[Measurement] = []

@@ -21,8 +21,8 @@ from models.config import AttentionConfig
 from models.data.samples import PageSamples
 from models.detections import Prediction
 from models.detector import Detector, load_detector
-from models.evaluation.plain_boxes import plain_boxes
-from models.measurement.timing import Timing, circumstances, interleaved
+from models.measurement.environment import run_environment
+from models.measurement.timing import Timing, interleaved
 from models.preprocess import PreparedImage
 
 THRESHOLDS = (0.0, 0.1, 0.5, 0.9)
@@ -35,7 +35,7 @@ def rivals(
     """Name every way to detect in all of the images: a threshold each, and the DETR itself."""
     predict = partial(detector.predict, images, AttentionConfig.exact())
     calls = {str(threshold): partial(predict, [threshold] * len(images)) for threshold in thresholds}
-    return calls | {PLAIN: partial(plain_boxes(detector).predict, images, AttentionConfig.exact())}
+    return calls | {PLAIN: partial(detector.without_box_refinement().predict, images, AttentionConfig.exact())}
 
 
 def an_image(timing: Timing, images: int) -> Timing:
@@ -83,7 +83,7 @@ def main() -> None:
     if arguments.output:
         measured = {name: asdict(time) for name, time in times.items()}
         told = {"model": detector.name, "pages": len(images), "repeats": arguments.repeats, "milliseconds": measured}
-        text = json.dumps(circumstances(device) | told, indent=2)
+        text = json.dumps(run_environment(device) | told, indent=2)
         arguments.output.write_text(text + "\n", encoding="utf-8")
 
 

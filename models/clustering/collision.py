@@ -11,7 +11,7 @@ import math
 _BISECTIONS = 200
 
 
-def sharing_probability(distance: float, L: int, r: float) -> float:
+def collision_probability(distance: float, L: int, r: float) -> float:
     """p(c)^L: the chance that L rounds of bucket width r > 0 put two queries at this distance >= 0 into one bucket."""
     _check(r=r, L=L)
     return math.exp(L * _log_round_sharing(distance, r)) if distance > 0 else 1.0

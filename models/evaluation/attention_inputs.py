@@ -63,7 +63,7 @@ class RecordingAttention:
 
 def attention_inputs(detector: Detector, tokens: PackedTokens) -> list[AttentionInputs]:
     """What every encoder layer attends with when all layers attend exactly, for the tokens of one image."""
-    return encoder_inputs(detector._detr.transformer.encoder, tokens)
+    return encoder_inputs(detector.detr.transformer.encoder, tokens)
 
 
 @torch.inference_mode()
@@ -78,7 +78,7 @@ def encoder_inputs(encoder: Encoder, tokens: PackedTokens) -> list[AttentionInpu
 def layer_features(detector: Detector, tokens: PackedTokens) -> list[Tensor]:
     """The tokens [N, d] that enter the encoder, then those after each layer, with exact attention."""
     features = [tokens.values]
-    for layer in detector._detr.transformer.encoder.layers:
+    for layer in detector.detr.transformer.encoder.layers:
         tokens, _ = layer(tokens, ExactAttention())
         features.append(tokens.values)
     return features

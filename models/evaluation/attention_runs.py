@@ -7,16 +7,15 @@ from dataclasses import dataclass
 
 import torch
 
-from models.attention.factory import strategy
+from models.attention.factory import make_attention
 from models.config import AttentionConfig
 from models.detections import Detections
 from models.detector import Detector
 from models.detr.detr import DetrOutput, Features
 from models.evaluation.fidelity import ImageFidelity, matched_ious, query_drift, relative_error
-from models.images import ImageBatch, PackedTokens
 from models.measurement.timing import clock
 from models.postprocess import detections
-from models.preprocess import PreparedImage, normalised
+from models.preprocess import PreparedImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +46,9 @@ def side_by_side(
     """Detect with each kind of attention, in the order given; the detections are those of `Detector.predict`."""
     now = clock(torch.device(detector.device))
     began = now()
-    seen = features(detector, image)
+    features = detector.features(image)
     backbone_ms = (now() - began) * 1e3
-    return {attention: _answer(detector, image, seen, attention, backbone_ms, now) for attention in attentions}
-
-
-def features(detector: Detector, image: PreparedImage) -> Features:
-    """Normalise one image and run the backbone."""
-    pixels = normalised(image, detector.config, torch.device(detector.device), detector._dtype)
-    return detector._detr.features(ImageBatch.from_images([pixels]))
-
-
-def backbone(detector: Detector, image: PreparedImage) -> PackedTokens:
-    """Normalise one image and make its encoder tokens."""
-    return features(detector, image).tokens
+    return {attention: _answer(detector, image, features, attention, backbone_ms, now) for attention in attentions}
 
 
 def compare(exact: Answer, other: Answer, height: int, width: int) -> ImageFidelity:
@@ -76,13 +64,13 @@ def compare(exact: Answer, other: Answer, height: int, width: int) -> ImageFidel
 def _answer(
     detector: Detector,
     image: PreparedImage,
-    seen: Features,
+    features: Features,
     attention: AttentionConfig,
     backbone_ms: float,
     now: Callable[[], float],
 ) -> Answer:
     began = now()
-    detr = detector._detr
-    output = detr.decode(seen, detr.transformer.encoder(seen.tokens, strategy(attention)))
+    detr = detector.detr
+    output = detr.decode(features, detr.transformer.encoder(features.tokens, make_attention(attention)))
     found = detections(output.logits[0].cpu(), output.boxes_cxcywh[0].cpu(), image, detector.config.labels)
     return Answer(output, found, backbone_ms, (now() - began) * 1e3)

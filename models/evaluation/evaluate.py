@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from models.attention.factory import strategy
+from models.attention.factory import make_attention
 from models.config import AttentionConfig, DetrConfig
 from models.data.coco import GroundTruth
 from models.data.samples import Sample
@@ -126,7 +126,7 @@ def _record(
     clusters = answer.clusters
     by_layer = [sum(heads) for heads in clusters] or [0] * config.encoder_layers
     (refined,) = answer.output.refined
-    cost = gflops(config, strategy(kind), tokens, by_layer, refined)
+    cost = gflops(config, make_attention(kind), tokens, by_layer, refined)
     found = answer.detections.select(nms=nms)
     return _Record(found, tokens, refined, clusters, cost, nearness, answer.backbone_ms, answer.transformer_ms)
 

@@ -17,7 +17,7 @@ from models.detector import Detector
 from models.evaluation.coco_metrics import SIZES
 from models.evaluation.evaluate import Evaluation
 from models.evaluation.weight_digests import weight_digests
-from models.measurement.timing import circumstances
+from models.measurement.environment import run_environment
 
 MOST_CLASSES: Final = 10
 """Data sets of more classes have them in the JSON alone."""
@@ -45,7 +45,7 @@ def as_json(
     unknown = [name for name in samples.classes if name not in detector.labels]
     device = torch.device(detector.device)
     return {
-        **circumstances(device),
+        **run_environment(device),
         "packages": {name: version(name) for name in ("torchvision", "faster-coco-eval", "numpy", "pillow")},
         "clock": _clock(device),
         "model": {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from models.attention.factory import strategy
+from models.attention.factory import make_attention
 from models.config import AttentionConfig
 from models.detector import Detector
 from models.evaluation.attention_inputs import AttentionInputs, attention_inputs
@@ -42,5 +42,5 @@ def attention_times(
 
 
 def _call(attention: AttentionConfig, layers: Sequence[AttentionInputs]) -> Callable[[], object]:
-    chosen = strategy(attention)
+    chosen = make_attention(attention)
     return lambda: [chosen(layer.q, layer.k, layer.v) for layer in layers]

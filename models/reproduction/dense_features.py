@@ -22,9 +22,9 @@ def dense_features(detector: Detector) -> Detector:
         raise ValueError(f"the feature map of {detector.name} is dense already")
     dense = copy.copy(detector)
     dense.config = replace(detector.config, backbone=replace(detector.config.backbone, dilation=True))
-    dense._detr = copy.deepcopy(detector._detr)
-    dense._detr.config = dense.config
-    convolutions = [module for module in _last_stage(dense._detr).modules() if isinstance(module, nn.Conv2d)]
+    dense.detr = copy.deepcopy(detector.detr)
+    dense.detr.config = dense.config
+    convolutions = [module for module in _last_stage(dense.detr).modules() if isinstance(module, nn.Conv2d)]
     strided = {module for module in convolutions if module.stride != (1, 1)}
     before = True  # what comes before the stride is as dense as it was
     for module in convolutions:

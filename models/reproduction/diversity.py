@@ -10,11 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.attention.factory import strategy
+from models.attention.factory import make_attention
 from models.config import AttentionConfig
 from models.detector import Detector
 from models.evaluation.attention_inputs import attention_inputs, layer_features
-from models.evaluation.attention_runs import backbone
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +46,13 @@ def diversity(
     features, queries, tokens = [], [], []
     ratios: dict[str, list[list[float]]] = {str(attention): [] for attention in attentions}
     for image in images:
-        packed = backbone(detector, detector.preprocess(image))
+        packed = detector.encoder_tokens(detector.preprocess(image))
         layers = attention_inputs(detector, packed)
         tokens.append(layers[0].tokens)
         features.append([float(spread(values)) for values in layer_features(detector, packed)])
         queries.append([float(spread(layer.scaled_queries).mean()) for layer in layers])
         for attention in attentions:
-            attend = strategy(attention)
+            attend = make_attention(attention)
             counts = [attend(layer.q, layer.k, layer.v).cluster_counts for layer in layers]
             ratios[str(attention)].append([float(c.double().mean()) / tokens[-1] for c in counts if c is not None])
     if not tokens:

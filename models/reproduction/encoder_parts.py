@@ -11,14 +11,13 @@ import torch
 from models.config import AttentionConfig, named_config
 from models.detector import Detector
 from models.evaluation.attention_inputs import encoder_inputs
-from models.evaluation.attention_runs import backbone
 from models.evaluation.resampling import RESAMPLES
 from models.reproduction.attention_time import attention_times
 from models.reproduction.layer_clusters import errors_by_layer
 from models.reproduction.output_error import output_errors
 from models.reproduction.part_images import calibration, counted, described, encoder_tokens, samples_at
 from models.reproduction.published_encoder import Character, characters, encoder_cost, made_encoder, widened_tokens
-from models.reproduction.reproduce import Part, Plan, Progress, Resolution, at_resolution, at_size
+from models.reproduction.reproduce import Part, Plan, Progress, Resolution, at_resolution
 from models.reproduction.rivals import Grid, rivals
 from models.reproduction.shared_clusters import compare_sharing
 from models.tuning.bucket_width import bucket_widths
@@ -54,10 +53,10 @@ def _output_error(plan: Plan, detector: Detector, progress: Progress) -> Part:
         rows = []
         for place, size in enumerate(sizes):
             progress("output-error", place, len(sizes))
-            scaled = at_size(detector, size)
+            scaled = detector.with_sizes(size)
             samples = samples_at(plan, scaled, count)
             attentions = [a for a in rivals(calibration(scaled, islice(samples, 1)), grid) if a.mode != "exact"]
-            rows += output_errors(scaled._detr.transformer.encoder, encoder_tokens(scaled, samples), attentions)
+            rows += output_errors(scaled.detr.transformer.encoder, encoder_tokens(scaled, samples), attentions)
         return {"rows": rows}
 
     samples = samples_at(plan, detector, count)
@@ -72,7 +71,7 @@ def _attention_time(plan: Plan, detector: Detector, progress: Progress) -> Part:
         rows = []
         for place, size in enumerate(sizes):
             progress("attention-time", place, len(sizes))
-            scaled = at_size(detector, size)
+            scaled = detector.with_sizes(size)
             samples = samples_at(plan, scaled, 1)
             layers = calibration(scaled, samples)
             timed = [AttentionConfig.act(16, r) for r in bucket_widths(layers, 16, (0.1, 0.5))]
@@ -95,7 +94,7 @@ def _layer_clusters(plan: Plan, size: Resolution, model: Detector, progress: Pro
 
     def measure() -> Any:
         first = [sample.image for sample in islice(samples, tuning)]
-        tokens = (backbone(detector, detector.preprocess(image)) for image in first)
+        tokens = (detector.encoder_tokens(detector.preprocess(image)) for image in first)
         errors = errors_by_layer(detector, tokens, SHARED)
         others = counted(islice(samples, tuning, None), lambda done: progress(name, done, count))
         rows, gains = compare_sharing(detector, others, errors, SHARED, SHARED_MEANS, RESAMPLES)
@@ -114,7 +113,7 @@ def _published_size(plan: Plan, size: Resolution, model: Detector, progress: Pro
 
     def measure() -> Any:
         image = detector.preprocess(next(iter(samples)).image)
-        own = characters(detector._detr.transformer.encoder, backbone(detector, image))
+        own = characters(detector.detr.transformer.encoder, detector.encoder_tokens(image))
         trained = [own[place * len(own) // config.encoder_layers] for place in range(config.encoder_layers)]
         tokens = widened_tokens(detector, image, config.hidden_dim)
         levels = []

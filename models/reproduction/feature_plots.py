@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from models.clustering.collision import sharing_probability
+from models.clustering.collision import collision_probability
 from models.config import AttentionConfig
 from models.reproduction.plots import GREY, colour, heat, label_lines, panels
 from models.reproduction.rivals import family
@@ -83,7 +83,7 @@ def sharing_figures(part: Mapping[str, Any]) -> Iterator[tuple[str, Figure]]:
         L, r = one["L"], one["r"]
         reach = max([point["distance"] for point in one["queries"] if point["measured"] > 0.005] or [1.0])
         distances = np.linspace(0, 1.15 * reach, 100)
-        plot.plot(distances, [sharing_probability(c, L, r) for c in distances], color=GREY, lw=1)
+        plot.plot(distances, [collision_probability(c, L, r) for c in distances], color=GREY, lw=1)
         for kind, shade, mark in (("synthetic", "#8fc1e3", "s"), ("queries", "#c2185b", "o")):
             inside = [point for point in one[kind] if point["distance"] <= 1.15 * reach]
             xs, ys = ([point[key] for point in inside] for key in ("distance", "measured"))

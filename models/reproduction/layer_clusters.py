@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.attention.exact import ExactAttention
-from models.attention.factory import strategy
+from models.attention.factory import make_attention
 from models.attention.strategy import AttentionStrategy
 from models.config import AttentionConfig
 from models.detector import Detector
@@ -78,11 +78,11 @@ def encode(encoder: Encoder, tokens: PackedTokens, attentions: Sequence[Attentio
 
 def tangents(clusters: Sequence[int]) -> list[AttentionStrategy]:
     """Tangent attention with a C for each layer."""
-    return [strategy(AttentionConfig.tangent(C)) for C in clusters]
+    return [make_attention(AttentionConfig.tangent(C)) for C in clusters]
 
 
 def _errors_of_image(detector: Detector, tokens: PackedTokens, clusters: Sequence[int]) -> list[list[float]]:
-    encoder: Encoder = detector._detr.transformer.encoder
+    encoder: Encoder = detector.detr.transformer.encoder
     kinds: list[AttentionStrategy] = [ExactAttention()] * len(encoder.layers)
     exact = encode(encoder, tokens, kinds).tokens.values
     found = []

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from models.attention.exact import ExactAttention
-from models.attention.factory import strategy
+from models.attention.factory import make_attention
 from models.config import AttentionConfig
 from models.detr.encoder import Encoder
 from models.evaluation.attention_inputs import AttentionInputs, encoder_inputs
@@ -57,7 +57,7 @@ def attention_cost(attention: AttentionConfig, layers: Sequence[AttentionInputs]
     """Multiply-adds of attention in all layers over those of exact attention; `clusters`, the heads' sum a layer."""
     one = layers[0]
     exact = len(layers) * ExactAttention().multiply_adds(one.tokens, one.heads, one.head_dim)
-    chosen = strategy(attention)
+    chosen = make_attention(attention)
     return sum(chosen.multiply_adds(one.tokens, one.heads, one.head_dim, c) for c in clusters) / exact
 
 
@@ -87,7 +87,7 @@ def _against(
     outputs: Sequence[Tensor],
     encoded: Tensor,
 ) -> OutputError:
-    chosen = strategy(attention)
+    chosen = make_attention(attention)
     attended = [chosen(layer.q, layer.k, layer.v) for layer in inputs]
     counts = [0 if part.cluster_counts is None else int(part.cluster_counts.sum()) for part in attended]
     errors = [relative_error(part.values, exact) for part, exact in zip(attended, outputs, strict=True)]

@@ -12,7 +12,6 @@ from models.data.open_samples import open_samples
 from models.data.samples import PageSamples, Sample, Samples
 from models.detector import Detector
 from models.evaluation.attention_inputs import AttentionInputs, attention_inputs
-from models.evaluation.attention_runs import backbone
 from models.images import PackedTokens
 from models.reproduction.reproduce import Plan
 
@@ -30,7 +29,7 @@ def samples_at(plan: Plan, detector: Detector, count: int) -> Samples:
 def calibration(detector: Detector, samples: Iterable[Sample]) -> list[AttentionInputs]:
     """What attention is given in all layers for the first images: what ACT's r are found on."""
     images = islice(samples, CALIBRATION_IMAGES)
-    tokens = (backbone(detector, detector.preprocess(sample.image)) for sample in images)
+    tokens = (detector.encoder_tokens(detector.preprocess(sample.image)) for sample in images)
     with torch.inference_mode():
         return [layer for packed in tokens for layer in attention_inputs(detector, packed)]
 
@@ -39,7 +38,7 @@ def encoder_tokens(detector: Detector, samples: Iterable[Sample]) -> Iterator[Pa
     """The tokens of each image by itself, as they enter the encoder."""
     for sample in samples:
         with torch.inference_mode():
-            yield backbone(detector, detector.preprocess(sample.image))
+            yield detector.encoder_tokens(detector.preprocess(sample.image))
 
 
 def described(detector: Detector, samples: Samples) -> dict[str, Any]:

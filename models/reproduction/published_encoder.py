@@ -32,7 +32,6 @@ from models.detector import Detector
 from models.detr.encoder import Encoder, EncoderLayer
 from models.detr.multiply_adds import encoder_multiply_adds
 from models.detr.position_encoding import sine_positions
-from models.evaluation.attention_runs import backbone
 from models.images import PackedTokens
 from models.preprocess import PreparedImage
 
@@ -80,7 +79,7 @@ def widened_tokens(detector: Detector, image: PreparedImage, dim: int, seed: int
 
     Distances between tokens keep their proportions; channels keep their root mean square.
     """
-    tokens = backbone(detector, image)
+    tokens = detector.encoder_tokens(image)
     values = tokens.values
     own, stride = values.shape[-1], detector.config.backbone.stride
     drawn = torch.randn(dim, own, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)

@@ -13,7 +13,6 @@ from torch import Tensor
 from models.data.coco import GroundTruth
 from models.detector import Detector
 from models.evaluation.attention_inputs import AttentionInputs, attention_inputs
-from models.evaluation.attention_runs import backbone
 
 STEPS = (1, 2, 4, 8, 16)
 
@@ -48,7 +47,7 @@ def redundancy(detector: Detector, image: NDArray[np.uint8], truth: GroundTruth,
     scale = prepared.width / image.shape[1] / stride
     positions = _positions(truth.boxes_xyxy * scale, height, width)
     flat = [row * width + column for row, column in positions]
-    inputs = attention_inputs(detector, backbone(detector, prepared))
+    inputs = attention_inputs(detector, detector.encoder_tokens(prepared))
     maps = {layer: attention_maps(inputs[layer], flat).mean(0) for layer in layers}
     return Redundancy(
         height, width, positions, {layer: tuple(tuple(row) for row in found.tolist()) for layer, found in maps.items()}
@@ -69,7 +68,7 @@ def map_distances(detector: Detector, image: NDArray[np.uint8], pairs: int = 200
     rows, columns = generator.integers(height, size=pairs), generator.integers(width, size=pairs)
     partners = [_step(rows, columns, step, height, width) for step in STEPS]
     partners.append(generator.permutation(rows) * width + generator.permutation(columns))
-    layers = attention_inputs(detector, backbone(detector, prepared))
+    layers = attention_inputs(detector, detector.encoder_tokens(prepared))
     here = [attention_maps(layer, rows * width + columns) for layer in layers]
     return [
         [float((own - attention_maps(layer, there)).abs().sum(-1).mean() / 2) for there in partners]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import os
@@ -16,7 +15,7 @@ import torch
 
 from models.config import AttentionConfig
 from models.detector import Detector
-from models.measurement.timing import circumstances
+from models.measurement.environment import run_environment
 from models.reproduction.dense_features import dense_features
 
 LARGEST_TIMES: Final = 1.2
@@ -114,7 +113,7 @@ def run(
             "model": dict(model),
             "settings": settings,
             "results": part.measure(),
-            "circumstances": {**circumstances(torch.device(device)), "command": command},
+            "circumstances": {**run_environment(torch.device(device)), "command": command},
         }
         write_whole(file, as_text(document))
         done.append(part.name)
@@ -136,7 +135,7 @@ def part_names(output: Path, prefix: str) -> Iterator[str]:
 def digest(detector: Detector) -> str:
     """Sixteen hex digits of the sha256 of a model's names, shapes and weights as it runs."""
     sha = hashlib.sha256()
-    for name, tensor in sorted(detector._detr.state_dict().items()):
+    for name, tensor in sorted(detector.detr.state_dict().items()):
         sha.update(f"{name}{tuple(tensor.shape)}".encode())
         sha.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
     return sha.hexdigest()[:16]
@@ -144,17 +143,8 @@ def digest(detector: Detector) -> str:
 
 def at_resolution(detector: Detector, resolution: Resolution) -> Detector:
     """The same model for images of another size, with more tokens where that is asked for."""
-    scaled = at_size(detector, resolution.shortest_side)
+    scaled = detector.with_sizes(resolution.shortest_side)
     return dense_features(scaled) if resolution.dense else scaled
-
-
-def at_size(detector: Detector, shortest_side: int) -> Detector:
-    """The same model for images of another size; the longest side grows alike."""
-    config = detector.config
-    longest = round(config.longest_side * shortest_side / config.shortest_side)
-    scaled = copy.copy(detector)
-    scaled.config = replace(config, shortest_side=shortest_side, longest_side=longest)
-    return scaled
 
 
 def as_text(document: Any) -> str:

@@ -17,7 +17,6 @@ from PIL import Image
 from models.config import AttentionConfig
 from models.detector import Detector
 from models.evaluation.evaluate import EXACT, evaluate
-from models.evaluation.plain_boxes import plain_boxes
 from models.evaluation.resampling import RESAMPLES
 from models.preprocess import resized
 from models.reproduction.diversity import diversity
@@ -46,7 +45,7 @@ def parts(plan: Plan, detector: Detector, distilled: Detector | None, progress: 
     yield from encoder_parts(plan, detector, progress)
     if detector.config.box_refinement is not None:
         size = plan.tradeoff_sizes[0]
-        yield _tradeoff(f"tradeoff-{size}-plain", plan, size, plain_boxes(detector), progress)
+        yield _tradeoff(f"tradeoff-{size}-plain", plan, size, detector.without_box_refinement(), progress)
     for size in plan.tradeoff_sizes:
         yield _tradeoff(f"tradeoff-{size}", plan, size, detector, progress)
         if distilled is not None:

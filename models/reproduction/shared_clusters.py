@@ -14,7 +14,7 @@ from models.data.coco import GroundTruth
 from models.data.samples import Sample
 from models.detections import Detections
 from models.detector import Detector
-from models.evaluation.attention_runs import Answer, compare, features
+from models.evaluation.attention_runs import Answer, compare
 from models.evaluation.coco_metrics import coco_metrics
 from models.evaluation.fidelity import ImageFidelity, fidelity
 from models.evaluation.resampling import Chance, chance, resampled_ap
@@ -144,11 +144,11 @@ def _look(
 def _answers(detector: Detector, sample: Sample, choices: Sequence[Sequence[int]]) -> list[Answer]:
     """What the model says with exact attention, then with each choice of clusters."""
     image = detector.preprocess(sample.image)
-    seen = features(detector, image)
-    encoder = detector._detr.transformer.encoder
+    seen = detector.features(image)
+    encoder = detector.detr.transformer.encoder
     exact: list[AttentionStrategy] = [ExactAttention()] * len(encoder.layers)
     outputs = [
-        detector._detr.decode(seen, encode(encoder, seen.tokens, kind)) for kind in (exact, *map(tangents, choices))
+        detector.detr.decode(seen, encode(encoder, seen.tokens, kind)) for kind in (exact, *map(tangents, choices))
     ]
     labels = detector.config.labels
     return [

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.clustering.collision import sharing_probability
+from models.clustering.collision import collision_probability
 from models.clustering.lsh import hash_buckets, hash_planes
 
 
@@ -43,7 +43,7 @@ def sharing_by_distance(
             len(part),
             float(distances[part].mean()),
             float(shared[part].mean()),
-            sum(sharing_probability(c, L, r) for c in distances[part].tolist()) / len(part),
+            sum(collision_probability(c, L, r) for c in distances[part].tolist()) / len(part),
         )
         for part in order.chunk(bins)
         if len(part)

@@ -14,7 +14,7 @@ MATRICES = "detr.transformer."
 
 
 def optimizers(model: nn.Module, recipe: Recipe) -> list[Optimizer]:
-    """AdamW for all that learns of a HybridDetr; or Muon for the transformer's matrices, and AdamW for the rest.
+    """AdamW for all that learns of a TrainingDetr; or Muon for the transformer's matrices, and AdamW for the rest.
 
     Every group of parameters has its rate at the peak of the schedule as `peak`. Muon (Jordan et al. 2024) makes
     its steps orthogonal; they are scaled to the size of AdamW's (arXiv 2502.16982), so that one rate serves both.

@@ -15,7 +15,7 @@ from models.training.plan.plan_text import description
 from models.training.plan.planning import Plan, Request
 from models.training.plan.recipe import Recipe
 from models.training.processes import gathered, rank
-from models.training.run import BEST, CHECKPOINT, MODEL, Run, Surroundings
+from models.training.run import BEST, CHECKPOINT, MODEL, Run, RunOptions
 from models.training.run_report import write_report
 from models.training.starting_point import StartingPoint, relabelled, starting_point
 from models.training.train import begun, one_run
@@ -25,7 +25,7 @@ REFINEMENT = "refinement"
 UNREFINED = "unrefined.safetensors"
 
 
-def carry_out(request: Request, surroundings: Surroundings) -> bool:
+def carry_out(request: Request, surroundings: RunOptions) -> bool:
     """Train as a person asks, or go on where `output` was left. Returns False if asked to stop before the end.
 
     Raises as `models.training.train.train`, and ValueError for wishes that do not fit together.
@@ -42,7 +42,7 @@ def carry_out(request: Request, surroundings: Surroundings) -> bool:
     return True
 
 
-def refined(recipe: Recipe, first: Run, surroundings: Surroundings, interruption: Interruption) -> bool:
+def refined(recipe: Recipe, first: Run, surroundings: RunOptions, interruption: Interruption) -> bool:
     """Train the box refinement of what a run has made, and serve it if it is better. False: asked to stop."""
     output = surroundings.output
     unrefined, folder = output / UNREFINED, output / REFINEMENT
@@ -77,7 +77,7 @@ def publish(folder: Path, output: Path) -> None:
             part.replace(output / name)
 
 
-def made_plan(request: Request, surroundings: Surroundings, device: torch.device) -> tuple[Plan, list[str]]:
+def made_plan(request: Request, surroundings: RunOptions, device: torch.device) -> tuple[Plan, list[str]]:
     """The plan that a run began with, or a new one; and what a person should know of it."""
     start, new_classes = fitted_start(request, surroundings)
     decided = Decisions.read(surroundings.output)
@@ -89,7 +89,7 @@ def made_plan(request: Request, surroundings: Surroundings, device: torch.device
     return planned, description(request, planned, decided)
 
 
-def fitted_start(request: Request, surroundings: Surroundings) -> tuple[StartingPoint, tuple[str, ...]]:
+def fitted_start(request: Request, surroundings: RunOptions) -> tuple[StartingPoint, tuple[str, ...]]:
     """The model to start from with a head for the data's classes, and the names of those that it does not know."""
     labels = class_names(request.data, surroundings.annotations)
     checkpoint = surroundings.output / CHECKPOINT

@@ -36,7 +36,7 @@ BEST = "best.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class RunOptions:
     """Where and how a run goes: nothing here changes the weights that come out of it.
 
     `output` gets the checkpoint, the models and the logs; `name` is what the model calls itself (None: what it
@@ -70,7 +70,7 @@ class Surroundings:
 class Run:
     """One process's part of a run. The first process speaks and writes for all."""
 
-    def __init__(self, state: TrainingState, surroundings: Surroundings, device: torch.device) -> None:
+    def __init__(self, state: TrainingState, surroundings: RunOptions, device: torch.device) -> None:
         recipe = state.recipe
         self.state = state
         self.surroundings = surroundings

@@ -15,7 +15,7 @@ from models.config import BoxRefinementConfig, DetrConfig, named_config, pages_s
 from models.detr.box_refinement import BoxRefinement
 from models.detr.detr import Detr
 from models.training.objective.refinement import RefinementTraining
-from models.training.objective.training_detr import HybridDetr
+from models.training.objective.training_detr import TrainingDetr
 from models.weights import load_strict, resolve
 from models.weights.config_json import config_from_json
 from models.weights.download import Progress
@@ -43,7 +43,7 @@ class StartingPoint:
         """A model without its weights yet."""
         return Detr(self.config, nn.BatchNorm2d) if self.learn_norms or self.weights is None else Detr(self.config)
 
-    def fill(self, model: HybridDetr | RefinementTraining) -> None:
+    def fill(self, model: TrainingDetr | RefinementTraining) -> None:
         """Copy the weights into a model, and the parts for training that fit it."""
         if self.weights is not None:
             load_strict(model.detr, self.weights)

@@ -15,7 +15,7 @@ from models.training.data.training_data import class_names
 from models.training.interruption import Interruption, interruptible
 from models.training.plan.recipe import Recipe, conflicts
 from models.training.processes import joined
-from models.training.run import CHECKPOINT, Run, Surroundings
+from models.training.run import CHECKPOINT, Run, RunOptions
 from models.training.starting_point import (
     StartingPoint,
     relabelled,
@@ -26,7 +26,7 @@ from models.training.starting_point import (
 from models.training.training_state import TrainingState, read_state, resting_point
 
 
-def train(recipe: Recipe, surroundings: Surroundings) -> bool:
+def train(recipe: Recipe, surroundings: RunOptions) -> bool:
     """Run, or go on with what `output` holds. Returns whether the end was reached: False if asked to stop.
 
     Raises ValueError for settings other than those that the run began with, NotFinite where the model fails, OSError
@@ -37,7 +37,7 @@ def train(recipe: Recipe, surroundings: Surroundings) -> bool:
 
 
 @contextmanager
-def begun(surroundings: Surroundings) -> Iterator[tuple[torch.device, Interruption]]:
+def begun(surroundings: RunOptions) -> Iterator[tuple[torch.device, Interruption]]:
     """Set up a process to train in: its threads, the folder, the other processes, and being asked to stop."""
     if surroundings.threads is not None:
         torch.set_num_threads(surroundings.threads)
@@ -48,7 +48,7 @@ def begun(surroundings: Surroundings) -> Iterator[tuple[torch.device, Interrupti
 
 def one_run(
     recipe: Recipe,
-    surroundings: Surroundings,
+    surroundings: RunOptions,
     device: torch.device,
     interruption: Interruption,
     remarks: Sequence[str] = (),
@@ -59,7 +59,7 @@ def one_run(
     return run if run.to_the_end(interruption, [*remarks, *more]) else None
 
 
-def prepare(recipe: Recipe, surroundings: Surroundings, device: torch.device) -> tuple[TrainingState, list[str]]:
+def prepare(recipe: Recipe, surroundings: RunOptions, device: torch.device) -> tuple[TrainingState, list[str]]:
     """The state to go on from, and what a person should know of it. Raises as `train`."""
     checkpoint = surroundings.output / CHECKPOINT
     labels = class_names(recipe.data, surroundings.annotations)

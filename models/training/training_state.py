@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,13 @@ from torch.optim.swa_utils import AveragedModel
 from models.config import DetrConfig
 from models.detr.detr import Detr
 from models.training.objective.refinement import RefinementTraining
-from models.training.objective.training_detr import HybridDetr
+from models.training.objective.training_detr import TrainingDetr
 from models.training.optimizers import optimizers
 from models.training.plan.recipe import Recipe
 from models.training.starting_point import StartingPoint, averaged_weights, checkpoint_config
 from models.weights import save_checkpoint
 from models.weights.config_json import config_to_json
+from models.whole_file import whole_file
 
 
 class TrainingState:
@@ -48,13 +48,8 @@ class TrainingState:
             "recipe": self.recipe.settings(),
             "best": self.best,
         }
-        part = path.with_name(f".{path.name}.part")
-        with part.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        _sync(path.parent)
+        with whole_file(path) as part:
+            torch.save(state, part)
 
     def load(self, state: dict[str, Any]) -> None:
         """Take over what `save` wrote."""
@@ -94,7 +89,7 @@ def warmed_up(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Ten
     return update
 
 
-def training_model(start: StartingPoint, recipe: Recipe) -> HybridDetr | RefinementTraining:
+def training_model(start: StartingPoint, recipe: Recipe) -> TrainingDetr | RefinementTraining:
     """The model with the losses that a recipe asks for, on the CPU; what it should not learn is frozen.
 
     Raises ValueError for a box refinement of a model without weights.
@@ -107,7 +102,7 @@ def training_model(start: StartingPoint, recipe: Recipe) -> HybridDetr | Refinem
         return refinement
     hybrid = recipe.hybrid
     extra, repeats = (hybrid.extra_queries, hybrid.repeats) if hybrid else (0, 1)
-    model = HybridDetr(start.detr(), extra, repeats, hybrid is not None, recipe.distillation)
+    model = TrainingDetr(start.detr(), extra, repeats, hybrid is not None, recipe.distillation)
     start.fill(model)
     model.detr.backbone.requires_grad_(not recipe.freeze_backbone)
     if model.detr.box_refinement is not None:
@@ -133,12 +128,3 @@ def resting_point(state: dict[str, Any]) -> StartingPoint:
 
 def _learns_norms(model: nn.Module) -> bool:
     return any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
-
-
-def _sync(folder: Path) -> None:
-    """Make a renaming last through a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.attention.factory import strategy
-from models.clustering.collision import sharing_probability, widest_buckets
+from models.attention.factory import make_attention
+from models.clustering.collision import collision_probability, widest_buckets
 from models.config import AttentionConfig, Metric
 from models.detector import Detector
 from models.evaluation.attention_inputs import AttentionInputs, attention_inputs
-from models.evaluation.attention_runs import backbone, compare, side_by_side
+from models.evaluation.attention_runs import compare, side_by_side
 from models.evaluation.flops import Gflops, exact_gflops, gflops
 from models.preprocess import PreparedImage
 from models.reproduction.sharing import buckets_shared
@@ -104,7 +104,7 @@ def tune(
             nearness = compare(exact, answer, image.original_height, image.original_width)
             drift[kind].append(nearness.edge_drift)
             sums = [sum(heads) for heads in answer.clusters]
-            costs[kind].append(gflops(detector.config, strategy(kind), tokens, sums))
+            costs[kind].append(gflops(detector.config, make_attention(kind), tokens, sums))
             ratios[kind].append(fmean(sums) / detector.config.heads / tokens)
         advance()
     whole = Gflops.mean([exact_gflops(detector.config, detector.tokens(image)) for image in images])
@@ -156,7 +156,7 @@ def _sharing(
         return dict.fromkeys(kinds, (None, None))
     layers = _inputs(detector, image)
     return {
-        kind: (sharing_probability(distance, kind.L, kind.r), _measured_sharing(layers, kind, distance))
+        kind: (collision_probability(distance, kind.L, kind.r), _measured_sharing(layers, kind, distance))
         for kind in kinds
     }
 
@@ -177,7 +177,7 @@ def _measured_sharing(layers: Sequence[AttentionInputs], kind: AttentionConfig, 
 
 @torch.inference_mode()
 def _inputs(detector: Detector, image: PreparedImage) -> list[AttentionInputs]:
-    return attention_inputs(detector, backbone(detector, image))
+    return attention_inputs(detector, detector.encoder_tokens(image))
 
 
 def _three_digits_down(value: float) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor
 from models.config import DetrConfig
 from models.weights.config_json import config_from_json, config_to_json
 from models.weights.errors import CorruptCheckpoint, UnsafeCheckpoint, WeightsError
+from models.whole_file import whole_file
 from models.weights.harmless_globals import HARMLESS
 
 PICKLES: Final = (".pth", ".pt", ".bin", ".ckpt")
@@ -52,20 +52,13 @@ def load_state_dict(path: Path) -> dict[str, Tensor]:
 
 def save_checkpoint(path: Path, detr_state_dict: Mapping[str, Tensor], config: DetrConfig) -> None:
     """Write a `.safetensors` file that knows its own configuration; it appears complete or not at all."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     tensors = {
         key: value.detach().cpu().clone(memory_format=torch.contiguous_format)  # nothing shares memory
         for key, value in detr_state_dict.items()
         if not key.endswith("num_batches_tracked")
     }
-    try:
-        unfinished.touch()  # as the user's umask has it: safetensors would keep others out
-        mode = unfinished.stat().st_mode
-        save_file(tensors, unfinished, metadata={CONFIG_KEY: config_to_json(config)})
-        unfinished.chmod(mode)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole_file(path) as part:
+        save_file(tensors, part, metadata={CONFIG_KEY: config_to_json(config)})
 
 
 def read_config(path: Path) -> DetrConfig | None:

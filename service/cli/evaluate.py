@@ -67,7 +67,6 @@ def evaluate(
 
     from models.data.open_samples import open_samples, unknown_classes
     from models.evaluation.evaluate import evaluate as run
-    from models.evaluation.plain_boxes import plain_boxes as plain
     from models.evaluation.report import as_json, tables
 
     if threads is not None:
@@ -82,7 +81,7 @@ def evaluate(
     detector = _load(model, device, cache_dir, sides)
     with mistakes(2):
         if plain_boxes:
-            detector = plain(detector)
+            detector = detector.without_box_refinement()
         kinds = [detector.config.attention(text) for text in attention or ("exact", "act")]
         _tell_unknown(unknown_classes(samples.classes, detector.labels), len(samples.classes))
     with mistakes(1), _bar(len(samples)) as progress:
@@ -107,8 +106,6 @@ def _sides(size: str | None) -> tuple[int, int | None] | None:
 
 
 def _load(model: str, device: str, cache_dir: Path | None, sides: tuple[int, int | None] | None) -> Detector:
-    from dataclasses import replace
-
     from models.detector import load_detector
 
     with mistakes(2), err.status(f"loading {escape(model)}") as status:
@@ -118,14 +115,7 @@ def _load(model: str, device: str, cache_dir: Path | None, sides: tuple[int, int
             status.update(f"downloading {escape(model)}: {done / 1e6:.0f}{of} MB")
 
         detector = load_detector(model, device=device, cache_dir=cache_dir, progress=progress)
-    if sides is not None:
-        config = detector.config
-        short, long = sides
-        # One number keeps the model's own proportion between its two limits.
-        long = long or round(short * config.longest_side / config.shortest_side)
-        resizing = config.resizing and config.resizing.by_sides()
-        detector.config = replace(config, shortest_side=short, longest_side=long, resizing=resizing)
-    return detector
+    return detector if sides is None else detector.with_sizes(*sides)
 
 
 def _tell_unknown(unknown: Sequence[str], classes: int) -> None:

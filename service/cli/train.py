@@ -223,7 +223,7 @@ def train(
     from models.training.plan.planning import Length, Request
     from models.training.processes import chosen_device
     from models.training.programme import carry_out
-    from models.training.run import Surroundings
+    from models.training.run import RunOptions
     from models.weights import WeightsError
 
     changes: dict[str, Any] = {
@@ -251,7 +251,7 @@ def train(
             changes["distillation"] = Distillation(attention, weight, distil_layers, distil_distance)
         length = Length(steps, epochs, stages, minutes)
         request = Request(model, data, length, changes, refine_boxes, refinement_steps)
-        surroundings = Surroundings(
+        surroundings = RunOptions(
             output=output,
             name=name,
             device=chosen_device(device),

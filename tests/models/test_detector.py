@@ -1,10 +1,13 @@
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from models import AttentionConfig, Detector, load_detector
+from models.config import BoxRefinementConfig
+from models.detr.detr import Detr
 from models.weights import WeightsError, save_checkpoint
 
 SIZES = [(70, 50), (64, 64), (33, 120), (1, 1), (1, 300), (70, 50)]
@@ -37,11 +40,11 @@ def test_an_answer_is_the_same_bit_for_bit_whoever_shares_the_batch(detector, im
 
 
 def test_attention_switches_per_call_on_the_same_weights(detector, images):
-    before = copy.deepcopy(detector._detr.state_dict())
+    before = copy.deepcopy(detector.detr.state_dict())
     exact, act, again = (detector.detect(images[0], attention) for attention in (*ATTENTIONS[:2], ATTENTIONS[0]))
     assert np.array_equal(exact.detections.scores, again.detections.scores)
     assert not np.array_equal(exact.detections.scores, act.detections.scores)
-    after = detector._detr.state_dict()
+    after = detector.detr.state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
@@ -126,3 +129,23 @@ def test_bf16_runs_close_to_fp32(tiny_detr, images):
     fp32 = Detector(copy.deepcopy(tiny_detr)).detect(images[0])
     bf16 = Detector(tiny_detr, precision="bf16").detect(images[0])
     np.testing.assert_allclose(bf16.detections.scores, fp32.detections.scores, atol=0.1)
+
+
+def test_without_box_refinement_the_decoder_boxes_come_back(tiny_detr):
+    torch.manual_seed(0)
+    refining = Detr(replace(tiny_detr.config, box_refinement=BoxRefinementConfig())).eval()
+    refining.load_state_dict(tiny_detr.state_dict(), strict=False)
+    for stage in refining.box_refinement.stages:
+        torch.nn.init.normal_(stage.place.weight)
+    image = np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)
+    detector, alone = Detector(refining), Detector(tiny_detr)
+    plain = detector.without_box_refinement()
+    assert plain.config == alone.config
+    expected, got = alone.detect(image).detections, plain.detect(image).detections
+    assert np.array_equal(got.boxes_xyxy, expected.boxes_xyxy)
+    assert np.array_equal(got.scores, expected.scores)
+    refined = detector.detect(image).detections
+    assert np.array_equal(refined.scores, expected.scores)
+    assert not np.allclose(refined.boxes_xyxy, expected.boxes_xyxy)
+    with pytest.raises(ValueError, match="no box refinement"):
+        alone.without_box_refinement()

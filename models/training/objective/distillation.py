@@ -8,7 +8,7 @@ from typing import Final, Literal
 import torch
 from torch import Tensor
 
-from models.attention.factory import strategy
+from models.attention.factory import make_attention
 from models.attention.strategy import Attended, AttentionStrategy
 from models.config import AttentionConfig
 from models.training.objective.losses import GIOU_WEIGHT, L1_WEIGHT, box_losses
@@ -43,7 +43,7 @@ class Distillation:
 
     def strategy(self) -> AttentionStrategy:
         """The attention to distil into, for the encoder."""
-        return FullPrecision(strategy(self.attention))
+        return FullPrecision(make_attention(self.attention))
 
     def loss(self, boxes_cxcywh: Tensor, exact_boxes_cxcywh: Tensor, exact_logits: Tensor) -> Tensor:
         """The distance of the chosen layers' boxes [layers, B, Q, 4], not yet weighted.

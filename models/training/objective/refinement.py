@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 from torchvision.ops import box_iou, generalized_box_iou_loss
 
-from models.attention.factory import strategy
+from models.attention.factory import make_attention
 from models.boxes import cxcywh_to_xyxy, scale_to_pixels
 from models.config import AttentionConfig, DetrConfig
 from models.detr.box_refinement import BoxRefinement, Refined
@@ -79,7 +79,7 @@ class RefinementTraining(nn.Module):
     def forward(self, batch: ImageBatch, targets: Sequence[Target]) -> RefinementLosses:
         """Loss of B images of any sizes: the weighted mean over boxes, of whichever process."""
         features = self.detr.features(batch)
-        encoded = self.detr.transformer.encoder(features.tokens, FullPrecision(strategy(self.attention())))
+        encoded = self.detr.transformer.encoder(features.tokens, FullPrecision(make_attention(self.attention())))
         decoded = self.detr.transformer.decoder(self.detr.query_embed.weight, encoded.tokens)[-1]
         sums = []
         with torch.autocast(decoded.device.type, enabled=False):  # a box in bfloat16 is a pixel off

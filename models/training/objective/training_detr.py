@@ -68,7 +68,7 @@ class DenseHead(nn.Module):
         return self.class_embed(tokens), torch.cat((centres + 2 * offset - 1, size), -1)
 
 
-class HybridDetr(nn.Module):
+class TrainingDetr(nn.Module):
     """A Detr in training, with parts that are dropped afterwards: `detr` is saved alone.
 
     `extra_queries` learned queries go through the same decoder, unseen by the model's own, and every ground

@@ -19,7 +19,7 @@ from models.training.plan.planning import REFINEMENT_SHARE, Length, Plan, Reques
 from models.training.plan.recipe import Recipe
 from models.training.plan.survey import Survey, survey_of
 from models.training.processes import ranks
-from models.training.run import VALIDATIONS, Surroundings
+from models.training.run import VALIDATIONS, RunOptions
 from models.training.starting_point import StartingPoint, with_box_refinement
 from models.weights import load_strict
 
@@ -71,7 +71,7 @@ def decide(
     request: Request,
     start: StartingPoint,
     new_classes: tuple[str, ...],
-    surroundings: Surroundings,
+    surroundings: RunOptions,
     device: torch.device,
 ) -> Decisions:
     """Look at data, model and machine. Raises OSError and ValueError for data that cannot be used."""
@@ -101,7 +101,7 @@ def cost_of(
     draft: Plan,
     start: StartingPoint,
     dataset: CocoDataset,
-    surroundings: Surroundings,
+    surroundings: RunOptions,
     device: torch.device,
     began: float,
 ) -> Cost:
@@ -116,9 +116,7 @@ def cost_of(
     return Cost(run, refinement, validation, time.perf_counter() - began)
 
 
-def _validation_seconds(
-    recipe: Recipe, start: StartingPoint, surroundings: Surroundings, device: torch.device
-) -> float:
+def _validation_seconds(recipe: Recipe, start: StartingPoint, surroundings: RunOptions, device: torch.device) -> float:
     """Seconds of one validation; 0 where there is none."""
     held_out = None if surroundings.eval_every == 0 else surroundings.open_held_out(recipe, start.config)
     if held_out is None or start.weights is None:

@@ -27,7 +27,7 @@ MIN_SIDE: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Hybrid:
-    """Supervision that is gone at inference: one-to-many queries and a dense head (`HybridDetr`)."""
+    """Supervision that is gone at inference: one-to-many queries and a dense head (`TrainingDetr`)."""
 
     extra_queries: int = 160
     repeats: int = 4

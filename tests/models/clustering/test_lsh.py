@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.clustering.collision import sharing_probability
+from models.clustering.collision import collision_probability
 from models.clustering.lsh import HashPlanes, bucket_keys, hash_buckets, hash_planes
 
 CPU = torch.device("cpu")
@@ -40,7 +40,7 @@ def test_neighbours_share_buckets_as_often_as_the_theory_says(distance, r):
         [hash_buckets(pairs, hash_planes(dim, 64, seed, CPU, torch.float64), r) for seed in range(8)], -1
     )
     shared = (buckets[:, 0] == buckets[:, 1]).double().mean().item()
-    assert shared == pytest.approx(sharing_probability(distance, 1, r), abs=0.03)
+    assert shared == pytest.approx(collision_probability(distance, 1, r), abs=0.03)
 
 
 def test_keys_tell_buckets_apart():

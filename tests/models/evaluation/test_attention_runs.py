@@ -33,7 +33,7 @@ def test_answers_are_the_detectors_own(detector, image):
 
 def test_the_backbone_runs_once(detector, image):
     runs = []
-    detector._detr.backbone.register_forward_hook(lambda *_: runs.append(1))
+    detector.detr.backbone.register_forward_hook(lambda *_: runs.append(1))
     answers = side_by_side(detector, detector.preprocess(image), (EXACT, ACT, KMEANS))
     assert len(runs) == 1
     assert len({answer.backbone_ms for answer in answers.values()}) == 1

@@ -7,7 +7,6 @@ from models.config import AttentionConfig, BackboneConfig
 from models.data.samples import PageSamples
 from models.detector import Detector
 from models.detr.detr import Detr
-from models.evaluation.attention_runs import backbone
 from models.reproduction.dense_features import dense_features
 
 
@@ -18,7 +17,7 @@ def test_what_was_a_token_still_is_and_three_are_beside_it(tiny_detr, block):
     dense = dense_features(detector)
     (sample,) = PageSamples(1, 120, 88)
     prepared = detector.preprocess(sample.image)
-    few, many = (backbone(one, prepared) for one in (detector, dense))
+    few, many = (one.encoder_tokens(prepared) for one in (detector, dense))
     stride = config.backbone.stride
     height, width = (-(-side // stride) for side in (prepared.height, prepared.width))
     assert dense.tokens(prepared) == many.lengths[0] > 3 * few.lengths[0]

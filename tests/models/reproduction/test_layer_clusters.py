@@ -5,11 +5,10 @@ import pytest
 import torch
 
 from models.attention.exact import ExactAttention
-from models.attention.factory import strategy
+from models.attention.factory import make_attention
 from models.config import AttentionConfig
 from models.data.samples import PageSamples
 from models.detector import Detector
-from models.evaluation.attention_runs import backbone
 from models.evaluation.fidelity import relative_error
 from models.reproduction.layer_clusters import encode, errors_by_layer, predicted_error, shared, tangents
 
@@ -24,20 +23,20 @@ def detector(tiny_detr):
 @pytest.fixture
 def tokens(detector):
     with torch.inference_mode():
-        return [backbone(detector, detector.preprocess(sample.image)) for sample in PageSamples(2, 128, 96)]
+        return [detector.encoder_tokens(detector.preprocess(sample.image)) for sample in PageSamples(2, 128, 96)]
 
 
 @torch.inference_mode()
 def test_equal_attentions_are_the_encoders_own(detector, tokens):
-    encoder = detector._detr.transformer.encoder
-    own = encoder(tokens[0], strategy(AttentionConfig.tangent(4))).tokens.values
+    encoder = detector.detr.transformer.encoder
+    own = encoder(tokens[0], make_attention(AttentionConfig.tangent(4))).tokens.values
     assert torch.equal(encode(encoder, tokens[0], tangents((4, 4))).tokens.values, own)
     assert not torch.equal(encode(encoder, tokens[0], tangents((4, 8))).tokens.values, own)
 
 
 @torch.inference_mode()
 def test_an_error_is_of_one_layer_alone(detector, tokens):
-    encoder = detector._detr.transformer.encoder
+    encoder = detector.detr.transformer.encoder
     errors = errors_by_layer(detector, tokens[:1], (4, 16))
     assert errors.shape == (2, 2)
     exact = encode(encoder, tokens[0], [ExactAttention()] * 2).tokens.values

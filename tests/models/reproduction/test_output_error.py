@@ -3,7 +3,6 @@ import pytest
 from models.config import AttentionConfig
 from models.data.samples import PageSamples
 from models.detector import Detector
-from models.evaluation.attention_runs import backbone
 from models.reproduction.attention_time import attention_times
 from models.reproduction.output_error import output_errors, size_for_error
 
@@ -15,12 +14,12 @@ def detector(tiny_detr):
 
 @pytest.fixture
 def tokens(detector):
-    return [backbone(detector, detector.preprocess(sample.image)) for sample in PageSamples(2, 128, 96)]
+    return [detector.encoder_tokens(detector.preprocess(sample.image)) for sample in PageSamples(2, 128, 96)]
 
 
 def test_errors_fall_as_cost_rises_and_vanish_at_the_limit(detector, tokens):
     kinds = [AttentionConfig.exact(), *(AttentionConfig.act(8, r) for r in (1e-5, 1.0, 8.0))]
-    exact, sharp, middle, wide = output_errors(detector._detr.transformer.encoder, tokens, kinds)
+    exact, sharp, middle, wide = output_errors(detector.detr.transformer.encoder, tokens, kinds)
     assert exact.encoder == 0
     assert exact.cost == 1
     assert exact.images == 2

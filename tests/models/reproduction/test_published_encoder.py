@@ -7,7 +7,6 @@ from models.attention.exact import ExactAttention
 from models.config import AttentionConfig, named_config
 from models.data.samples import PageSamples
 from models.detector import Detector
-from models.evaluation.attention_runs import backbone
 from models.reproduction.output_error import output_errors
 from models.reproduction.published_encoder import (
     Character,
@@ -34,7 +33,7 @@ def images(detector):
 
 @torch.inference_mode()
 def test_widened_tokens_keep_their_proportions(detector, images):
-    own, wide = backbone(detector, images[0]), widened_tokens(detector, images[0], 64)
+    own, wide = detector.encoder_tokens(images[0]), widened_tokens(detector, images[0], 64)
     assert wide.values.shape == wide.positions.shape == (88, 64)
     assert wide.lengths == own.lengths
     torch.testing.assert_close(wide.values @ wide.values.T, 2 * own.values @ own.values.T, rtol=1e-4, atol=1e-3)
@@ -78,7 +77,7 @@ def test_effective_share_at_its_limits():
 
 def test_a_trained_models_characters_are_of_its_layers(detector, images):
     with torch.inference_mode():
-        found = characters(detector._detr.transformer.encoder, backbone(detector, images[0]))
+        found = characters(detector.detr.transformer.encoder, detector.encoder_tokens(images[0]))
     assert len(found) == 2
     assert all(1 / 88 <= layer.share <= 1 and layer.strength > 0 for layer in found)
 

@@ -6,7 +6,6 @@ from models.data.coco import GroundTruth
 from models.data.samples import PageSamples
 from models.detector import Detector
 from models.evaluation.attention_inputs import attention_inputs
-from models.evaluation.attention_runs import backbone
 from models.reproduction.redundancy import STEPS, attention_maps, map_distances, redundancy
 
 
@@ -17,7 +16,7 @@ def sample():
 
 def test_maps_times_values_are_exact_attention(tiny_detr, sample, attention_rounding):
     detector = Detector(tiny_detr)
-    layer = attention_inputs(detector, backbone(detector, detector.preprocess(sample.image)))[0]
+    layer = attention_inputs(detector, detector.encoder_tokens(detector.preprocess(sample.image)))[0]
     exact = torch.nn.functional.scaled_dot_product_attention(*(x[0].double() for x in (layer.q, layer.k, layer.v)))
     attended = attention_maps(layer, range(layer.tokens)) @ layer.v[0]
     assert ((attended.double() - exact).abs() <= attention_rounding(layer.q, layer.k, layer.v)[0]).all()

@@ -8,7 +8,7 @@ from models.config import AttentionConfig, BoxRefinementConfig
 from models.detector import Detector
 from models.detr.detr import Detr
 from models.reproduction.plots import spaced
-from models.reproduction.reproduce import Part, Plan, Resolution, as_text, at_size, digest, part_names, read_part, run
+from models.reproduction.reproduce import Part, Plan, Resolution, as_text, digest, part_names, read_part, run
 from models.reproduction.reproduce_parts import parts
 from models.reproduction.reproduction_plots import write_plots
 from models.reproduction.reproduction_tables import markdown, targets, verdict, write_tables
@@ -51,7 +51,7 @@ def test_text_keeps_numbers_short_and_lists_on_a_line():
 
 def test_another_size_is_the_same_model(tiny_detr):
     detector = Detector(tiny_detr)
-    scaled = at_size(detector, 96)
+    scaled = detector.with_sizes(96)
     assert (scaled.config.shortest_side, scaled.config.longest_side) == (96, 192)
     assert detector.config.shortest_side == 64
     assert digest(scaled) == digest(detector)

@@ -4,7 +4,6 @@ from models.config import AttentionConfig
 from models.data.samples import PageSamples
 from models.detector import Detector
 from models.evaluation.attention_inputs import attention_inputs
-from models.evaluation.attention_runs import backbone
 from models.reproduction.rivals import Grid, family, rivals
 from models.tuning.bucket_width import bucket_widths, cluster_ratio, hashed_queries
 
@@ -13,7 +12,7 @@ from models.tuning.bucket_width import bucket_widths, cluster_ratio, hashed_quer
 def layers(tiny_detr):
     detector = Detector(tiny_detr)
     (sample,) = PageSamples(1, 128, 96)
-    return attention_inputs(detector, backbone(detector, detector.preprocess(sample.image)))
+    return attention_inputs(detector, detector.encoder_tokens(detector.preprocess(sample.image)))
 
 
 @pytest.mark.parametrize("metric", ["query", "key"])

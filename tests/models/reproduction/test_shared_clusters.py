@@ -3,7 +3,6 @@ import pytest
 from models.config import AttentionConfig
 from models.data.samples import PageSamples
 from models.detector import Detector
-from models.evaluation.attention_runs import backbone
 from models.evaluation.evaluate import EXACT, evaluate
 from models.reproduction.layer_clusters import errors_by_layer
 from models.reproduction.shared_clusters import BY_LAYER, UNIFORM, compare_sharing
@@ -19,7 +18,7 @@ def detector(tiny_detr):
 
 @pytest.fixture
 def compared(detector):
-    tokens = (backbone(detector, detector.preprocess(sample.image)) for sample in PAGES)
+    tokens = (detector.encoder_tokens(detector.preprocess(sample.image)) for sample in PAGES)
     errors = errors_by_layer(detector, tokens, CLUSTERS)
     return compare_sharing(detector, PAGES, errors, CLUSTERS, (4, 8), 10)
 
@@ -58,6 +57,8 @@ def test_gains_are_those_between_the_rows(compared):
 
 
 def test_refuses_no_images(detector):
-    errors = errors_by_layer(detector, [backbone(detector, detector.preprocess(next(iter(PAGES)).image))], CLUSTERS)
+    errors = errors_by_layer(
+        detector, [detector.encoder_tokens(detector.preprocess(next(iter(PAGES)).image))], CLUSTERS
+    )
     with pytest.raises(ValueError, match="no images"):
         compare_sharing(detector, [], errors, CLUSTERS, (4,), 10)

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from models.training.objective.training_detr import HybridDetr
+from models.training.objective.training_detr import TrainingDetr
 from models.training.optimizers import optimizers
 from models.training.plan.recipe import Recipe
 
@@ -12,7 +12,7 @@ RECIPE = Recipe("tiny", "pages", 10, learning_rate=2e-4, backbone_rate=1e-5)
 
 @pytest.fixture
 def model(tiny_detr):
-    return HybridDetr(tiny_detr, 6, 2, dense=True)
+    return TrainingDetr(tiny_detr, 6, 2, dense=True)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])

@@ -15,7 +15,7 @@ from models.training.interruption import Interruption
 from models.training.plan.decisions import Decisions
 from models.training.plan.planning import Length, Request
 from models.training.programme import REFINEMENT, UNREFINED, carry_out, made_plan
-from models.training.run import BEST, CHECKPOINT, MODEL, Surroundings
+from models.training.run import BEST, CHECKPOINT, MODEL, RunOptions
 from models.training.starting_point import StartingPoint, with_box_refinement
 from models.weights import resolve, save_checkpoint
 
@@ -44,7 +44,7 @@ def request(model, data, steps=4, refinement_steps=2, **changes):
 
 
 def surroundings(output, **changed):
-    return Surroundings(output, **({"workers": 0, "threads": 1, "log_every": 1} | changed))
+    return RunOptions(output, **({"workers": 0, "threads": 1, "log_every": 1} | changed))
 
 
 def rows(folder):

@@ -9,7 +9,7 @@ import torch
 from models.config import PAGE_LABELS, BoxRefinementConfig, pages_small
 from models.detector import Detector
 from models.resizing import Resizing
-from models.training.objective.training_detr import HybridDetr
+from models.training.objective.training_detr import TrainingDetr
 from models.training.starting_point import (
     StartingPoint,
     relabelled,
@@ -41,7 +41,7 @@ def test_other_labels_get_a_head_that_keeps_what_it_can(start):
         assert not any(torch.equal(new[0], row) for row in old)
     kept = [key for key in start.weights if not key.startswith("class_embed")]
     assert all(torch.equal(fitted.weights[key], start.weights[key]) for key in kept)
-    fitted.fill(HybridDetr(fitted.detr(), 0, 1, dense=False))
+    fitted.fill(TrainingDetr(fitted.detr(), 0, 1, dense=False))
 
 
 def test_images_are_resized_as_training_does_on_the_canvas_that_the_model_knows(tiny_detr, tmp_path):
@@ -65,22 +65,22 @@ def test_from_nothing_learns_norms_and_fine_tuning_does_not(start):
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in start.detr().modules())
     anew = replace(start, learn_norms=True)
     assert any(isinstance(module, torch.nn.BatchNorm2d) for module in anew.detr().modules())
-    anew.fill(HybridDetr(anew.detr(), 0, 1, dense=False))
+    anew.fill(TrainingDetr(anew.detr(), 0, 1, dense=False))
 
 
 def test_a_checkpoint_of_the_first_kind_brings_its_averages_and_its_training_parts(tmp_path):
     torch.manual_seed(0)
     plain = replace(pages_small(), box_refinement=None)  # the first ones had none
-    learnt = HybridDetr(StartingPoint(plain, None).detr(), 6, 2, dense=True)
+    learnt = TrainingDetr(StartingPoint(plain, None).detr(), 6, 2, dense=True)
     averaged = {f"module.{key}": value + 1 for key, value in learnt.detr.state_dict().items()}
     path = tmp_path / "checkpoint.pt"
     torch.save({"step": 3, "model": learnt.state_dict(), "averaged": averaged, "optimizer": {}}, path)
-    model = HybridDetr(StartingPoint(plain, {}).detr(), 6, 2, dense=True)
+    model = TrainingDetr(StartingPoint(plain, {}).detr(), 6, 2, dense=True)
     starting_point(str(path)).fill(model)
     assert torch.equal(model.detr.query_embed.weight, learnt.detr.query_embed.weight + 1)
     assert torch.equal(model.extra_embed.weight, learnt.extra_embed.weight)
     assert torch.equal(model.dense_head.class_embed.weight, learnt.dense_head.class_embed.weight)
-    other = HybridDetr(StartingPoint(plain, {}).detr(), 9, 2, dense=False)
+    other = TrainingDetr(StartingPoint(plain, {}).detr(), 9, 2, dense=False)
     starting_point(str(path)).fill(other)  # parts that do not fit stay as they are
 
 

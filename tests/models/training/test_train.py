@@ -19,7 +19,7 @@ from models.training.interruption import Interruption
 from models.training.objective.distillation import Distillation
 from models.training.plan.curriculum import Curriculum
 from models.training.plan.recipe import Hybrid, Recipe, for_refinement
-from models.training.run import BEST, CHECKPOINT, MODEL, Run, Surroundings
+from models.training.run import BEST, CHECKPOINT, MODEL, Run, RunOptions
 from models.training.train import prepare, train
 from models.weights import resolve, save_checkpoint
 
@@ -34,7 +34,7 @@ def tiny_file(tiny_detr, tmp_path):
 
 
 def surroundings(output, **changed):
-    return Surroundings(output, **({"workers": 0, "threads": 1, "log_every": 1, "eval_every": 0} | changed))
+    return RunOptions(output, **({"workers": 0, "threads": 1, "log_every": 1, "eval_every": 0} | changed))
 
 
 def page_recipe(model, steps, batch_size=2):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.clustering.collision import sharing_probability
+from models.clustering.collision import collision_probability
 from models.config import AttentionConfig
 from models.data.samples import PageSamples
 from models.detector import Detector
@@ -25,7 +25,7 @@ def images(detector):
 
 def test_bounded_settings_keep_the_bound_tightly():
     for setting in bounded_settings(0.7, 0.95):
-        assert 0.045 < sharing_probability(0.7, setting.L, setting.r) <= 0.05
+        assert 0.045 < collision_probability(0.7, setting.L, setting.r) <= 0.05
 
 
 def test_measured_settings_go_from_few_clusters_to_many(detector, images):
@@ -47,7 +47,7 @@ def test_candidates_are_measured_cheapest_first(detector, images):
     assert sharp.attention_saved == pytest.approx(-16 / (2 * 88))
     assert found[0].drift_mean > sharp.drift_mean
     assert found[0].encoder_saved < found[0].attention_saved
-    assert found[0].predicted_sharing == pytest.approx(sharing_probability(0.5, 16, 8.0))
+    assert found[0].predicted_sharing == pytest.approx(collision_probability(0.5, 16, 8.0))
     assert 0 <= sharp.measured_sharing <= found[0].measured_sharing <= found[0].predicted_sharing + 0.05
 
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from models.attention.factory import strategy
+from models.attention.factory import make_attention
 from models.config import AttentionConfig
 from models.detr.detr import Detr
 from models.images import ImageBatch
 from models.training.objective.distillation import Distillation, FullPrecision, box_distance, overlap_distance
 from models.training.objective.matcher import Target
-from models.training.objective.training_detr import HybridDetr
+from models.training.objective.training_detr import TrainingDetr
 
 COARSE = AttentionConfig.act(L=8, r=2.0)
 FINE = AttentionConfig.act(L=32, r=1e-4)
@@ -30,8 +30,8 @@ def overlap_in_full(boxes: torch.Tensor, exact: torch.Tensor) -> torch.Tensor:
     return overlap_distance(boxes, exact, torch.ones(boxes.shape[:3]))
 
 
-def in_training(detr: Detr, distillation: Distillation | None) -> HybridDetr:
-    return HybridDetr(detr, 0, 1, dense=False, distillation=distillation)
+def in_training(detr: Detr, distillation: Distillation | None) -> TrainingDetr:
+    return TrainingDetr(detr, 0, 1, dense=False, distillation=distillation)
 
 
 def test_one_backbone_pass_serves_both_encoders(tiny_detr):
@@ -65,7 +65,7 @@ def test_exact_boxes_are_the_teacher_and_get_no_gradient():
 def test_gradient_through_clusters_by_finite_differences(kind):
     torch.manual_seed(0)
     q, k, v = (torch.randn(1, 2, 7, 4, dtype=torch.float64, requires_grad=True) for _ in range(3))
-    attention = FullPrecision(strategy(kind))
+    attention = FullPrecision(make_attention(kind))
     counts = attention(q, k, v).cluster_counts
     assert counts is not None
     assert (counts < 7).all()
@@ -167,7 +167,7 @@ def test_empty_pages_have_no_distance():
 
 def test_clusters_are_those_of_serving_under_reduced_precision():
     q, k, v = (torch.randn(1, 2, 50, 8) for _ in range(3))
-    attention = strategy(COARSE)
+    attention = make_attention(COARSE)
     with torch.autocast("cpu", torch.bfloat16):
         wrapped = FullPrecision(attention)(q, k, v)
     assert torch.equal(wrapped.values, attention(q, k, v).values)

@@ -12,7 +12,7 @@ from models.images import ImageBatch
 from models.resizing import Resizing
 from models.training.objective.losses import set_loss
 from models.training.objective.matcher import Target
-from models.training.objective.training_detr import HybridDetr, cell_centres, size_runs
+from models.training.objective.training_detr import TrainingDetr, cell_centres, size_runs
 
 CONFIG = DetrConfig(
     name="tiny",
@@ -46,7 +46,7 @@ def targets() -> list[Target]:
 
 
 def test_own_queries_answer_as_without_the_extra_ones(detr):
-    hybrid = HybridDetr(detr, extra_queries=7, repeats=3, dense=True).eval()
+    hybrid = TrainingDetr(detr, extra_queries=7, repeats=3, dense=True).eval()
     with torch.no_grad():
         plain = detr(batch(), ExactAttention())
         decoded = hybrid.decode(plain.encoded.tokens)
@@ -57,7 +57,7 @@ def test_own_queries_answer_as_without_the_extra_ones(detr):
 
 
 def test_extra_queries_do_not_see_the_models_own(detr):
-    hybrid = HybridDetr(detr, extra_queries=7, repeats=3, dense=False).eval()
+    hybrid = TrainingDetr(detr, extra_queries=7, repeats=3, dense=False).eval()
     with torch.no_grad():
         memory = detr.encode(batch(), ExactAttention()).tokens
         before = hybrid.decode(memory)
@@ -69,8 +69,8 @@ def test_extra_queries_do_not_see_the_models_own(detr):
 
 def test_one_to_one_loss_is_the_plain_models(detr):
     with torch.no_grad():
-        losses = HybridDetr(detr, extra_queries=7, repeats=3, dense=True)(batch(), targets())
-        plain = HybridDetr(detr, extra_queries=0, repeats=1, dense=False)(batch(), targets())
+        losses = TrainingDetr(detr, extra_queries=7, repeats=3, dense=True)(batch(), targets())
+        plain = TrainingDetr(detr, extra_queries=0, repeats=1, dense=False)(batch(), targets())
         decoded = detr.transformer.decoder(detr.query_embed.weight, detr.encode(batch(), ExactAttention()).tokens)
         direct = set_loss(detr.class_embed(decoded), detr.bbox_embed(decoded), targets())
     torch.testing.assert_close(losses.one_to_one.total, direct.total)
@@ -79,14 +79,14 @@ def test_one_to_one_loss_is_the_plain_models(detr):
 
 
 def test_total_sums_the_parts(detr):
-    losses = HybridDetr(detr, extra_queries=7, repeats=3, dense=True)(batch(), targets())
+    losses = TrainingDetr(detr, extra_queries=7, repeats=3, dense=True)(batch(), targets())
     assert list(losses.parts()) == ["one_to_one", "one_to_many", "dense"]
     parts = sum(terms.total.item() for terms in losses.parts().values())
     assert losses.total.item() == pytest.approx(parts, rel=1e-5)
 
 
 def test_every_parameter_gets_a_gradient(detr):
-    hybrid = HybridDetr(detr, extra_queries=7, repeats=3, dense=True)
+    hybrid = TrainingDetr(detr, extra_queries=7, repeats=3, dense=True)
     hybrid(batch(), targets()).total.backward()
     assert [name for name, value in hybrid.named_parameters() if value.grad is None] == []
     # The first decoder layer's self-attention starts from zeros: DETR's own gradients may be zero there.
@@ -96,14 +96,14 @@ def test_every_parameter_gets_a_gradient(detr):
 
 def test_extra_parameters_stay_out_of_the_model(detr):
     before = {name: value.shape for name, value in detr.state_dict().items()}
-    hybrid = HybridDetr(detr, extra_queries=7, repeats=3, dense=True)
+    hybrid = TrainingDetr(detr, extra_queries=7, repeats=3, dense=True)
     assert {name: value.shape for name, value in hybrid.detr.state_dict().items()} == before
     extra = {name for name in hybrid.state_dict() if not name.startswith("detr.")}
     assert {name.split(".")[0] for name in extra} == {"extra_embed", "dense_head"}
 
 
 def test_training_on_one_batch_lowers_every_loss(detr):
-    hybrid = HybridDetr(detr, extra_queries=7, repeats=3, dense=True)
+    hybrid = TrainingDetr(detr, extra_queries=7, repeats=3, dense=True)
     optimizer = torch.optim.AdamW(hybrid.parameters(), 1e-3)
     first = hybrid(batch(), targets())
     for _ in range(60):
@@ -120,7 +120,7 @@ def test_images_of_several_sizes_in_any_order():
     images = [torch.randn(3, *size) for size in ((36, 28), (28, 36), (36, 28))]
     boxes = [torch.rand(n, 4) * 0.4 + 0.2 for n in (2, 1, 0)]
     wanted = [Target(torch.zeros(len(box), dtype=torch.int64), box) for box in boxes]
-    hybrid = HybridDetr(Detr(CONFIG), extra_queries=7, repeats=3, dense=True)
+    hybrid = TrainingDetr(Detr(CONFIG), extra_queries=7, repeats=3, dense=True)
     with torch.no_grad():
         first, second = (
             hybrid(ImageBatch.from_images([images[place] for place in order]), [wanted[place] for place in order])
@@ -138,7 +138,7 @@ def test_neighbours_of_one_size_run_together():
 def test_on_a_canvas_the_losses_are_those_of_what_is_served():
     torch.manual_seed(0)
     config = replace(CONFIG, decoder_layers=1, resizing=Resizing("sides", None, (44, 51)))
-    hybrid = HybridDetr(Detr(config), extra_queries=7, repeats=3, dense=True).eval()
+    hybrid = TrainingDetr(Detr(config), extra_queries=7, repeats=3, dense=True).eval()
     images = ImageBatch.from_images([torch.randn(3, *size) for size in ((36, 28), (20, 51), (36, 28))])
     wanted = [*targets(), targets()[0]]
     with torch.no_grad():
@@ -151,7 +151,7 @@ def test_on_a_canvas_the_losses_are_those_of_what_is_served():
 
 @pytest.mark.half
 def test_reduced_precision_leaves_losses_in_float32(detr):
-    hybrid = HybridDetr(detr, extra_queries=7, repeats=3, dense=True)
+    hybrid = TrainingDetr(detr, extra_queries=7, repeats=3, dense=True)
     with torch.autocast("cpu", torch.bfloat16):
         reduced = hybrid(batch(), targets())
     full = hybrid(batch(), targets())
