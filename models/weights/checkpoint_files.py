@@ -15,8 +15,8 @@ from torch import Tensor
 from models.config import DetrConfig
 from models.weights.config_json import config_from_json, config_to_json
 from models.weights.errors import CorruptCheckpoint, UnsafeCheckpoint, WeightsError
-from models.whole_file import whole_file
 from models.weights.harmless_globals import HARMLESS
+from models.whole_file import whole_file
 
 PICKLES: Final = (".pth", ".pt", ".bin", ".ckpt")
 SUFFIXES: Final = (*PICKLES, ".safetensors")

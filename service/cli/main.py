@@ -1,4 +1,4 @@
-"""The command line: act-detr serve | detect FILE... | models | download NAME | evaluate | train | reproduce | tune.
+"""The command line: act-detr serve | detect FILE... | models | download NAME | evaluate | train | tune.
 
 The model is imported by the commands that need it alone: torch takes seconds to load.
 """
@@ -26,7 +26,6 @@ from rich.table import Table
 
 from service.cli.console import err, fail, reason, what
 from service.cli.evaluate import evaluate
-from service.cli.reproduce import reproduce
 from service.cli.train import train
 from service.cli.tune import tune
 
@@ -238,7 +237,7 @@ def _bar(files: int) -> Iterator[Progress]:
         yield progress
 
 
-for _command in (evaluate, train, reproduce, tune):
+for _command in (evaluate, train, tune):
     app.command()(_command)
 
 
