@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from models.clustering.collision import collision_probability
-from models.clustering.lsh import hash_buckets, hash_planes
+from models.tuning.collision_rates import collision_rates
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,21 +22,12 @@ class SharingBin:
     predicted: float
 
 
-def buckets_shared(first: Tensor, second: Tensor, L: int, r: float, seeds: Sequence[int]) -> Tensor:
-    """For each pair of rows of [P, D] the share of seeds whose L rounds all put both into one bucket: float64 [P]."""
-    shared = torch.zeros(len(first), dtype=torch.float64)
-    for seed in seeds:
-        planes = hash_planes(first.shape[-1], L, seed, first.device, first.dtype)
-        shared += (hash_buckets(first, planes, r) == hash_buckets(second, planes, r)).all(-1).cpu()
-    return shared / len(seeds)
-
-
 def sharing_by_distance(
     first: Tensor, second: Tensor, L: int, r: float, seeds: Sequence[int], bins: int = 16
 ) -> list[SharingBin]:
     """Pairs of rows of [P, D] in bins of equally many by distance, nearest first; predicted is the mean of p(c)^L."""
     distances = (first - second).norm(dim=-1).double().cpu()
-    shared = buckets_shared(first, second, L, r, seeds)
+    shared = collision_rates(first, second, L, r, seeds)
     order = distances.argsort()
     return [
         SharingBin(

@@ -20,8 +20,8 @@ from models.evaluation.attention_inputs import AttentionInputs, attention_inputs
 from models.evaluation.attention_runs import compare, side_by_side
 from models.evaluation.flops import Gflops, exact_gflops, gflops
 from models.preprocess import PreparedImage
-from models.reproduction.sharing import buckets_shared
 from models.tuning.bucket_width import bucket_widths, hashed_queries
+from models.tuning.collision_rates import collision_rates
 
 TunedMode = Literal["act", "tangent"]
 Statistic = Literal["mean", "p95"]
@@ -171,7 +171,7 @@ def _measured_sharing(layers: Sequence[AttentionInputs], kind: AttentionConfig, 
             first, second = own[torch.randint(len(own), (2, each), generator=generator)]
             apart = (first - second).norm(dim=-1) >= distance
             far += float(apart.sum())
-            together += float(buckets_shared(first[apart], second[apart], kind.L, kind.r, (kind.seed,)).sum())
+            together += float(collision_rates(first[apart], second[apart], kind.L, kind.r, (kind.seed,)).sum())
     return together / far if far else None
 
 
