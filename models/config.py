@@ -21,7 +21,7 @@ ATTENTION_OPTIONS: Final[dict[AttentionMode, tuple[str, ...]]] = {
     "exact": (),
     "act": ("L", "r", "seed", "metric"),
     "kmeans": ("C", "rounds", "seed", "metric"),
-    "tangent": ("C", "centres", "rounds", "metric"),
+    "tangent": ("C", "expansion_points", "rounds", "metric"),
 }
 """Which fields of an AttentionConfig have a meaning in which mode."""
 
@@ -35,8 +35,8 @@ class AttentionConfig:
 
     kmeans: `C` clusters (1..4096) a head by `rounds` (0..100) of Lloyd's algorithm; `seed` fixes where it starts.
 
-    tangent: as kmeans, but members follow the first-order change of their cluster's output, taken at `centres`
-    (0..C) points; 0 is kmeans. None: at all C.
+    tangent: as kmeans, but members follow the first-order change of their cluster's output, taken at
+    `expansion_points` (0..C) points. 0 is kmeans; None means all C.
 
     `metric` says in which sense two queries are near: as they are (the paper's), by the root mean square
     difference of their logits over the keys, or of what the values make of it.
@@ -49,7 +49,7 @@ class AttentionConfig:
     r: float = 8.0
     seed: int = 0
     C: int = 32
-    centres: int | None = None
+    expansion_points: int | None = None
     rounds: int = 4
     metric: Metric = "query"
 
@@ -62,8 +62,8 @@ class AttentionConfig:
             raise ValueError(f"r must be a positive, finite number, not {self.r}")
         if not 1 <= self.C <= MAX_CLUSTERS:
             raise ValueError(f"C must be between 1 and {MAX_CLUSTERS}, not {self.C}")
-        if self.centres is not None and not 0 <= self.centres <= self.C:
-            raise ValueError(f"centres must be between 0 and C = {self.C}, not {self.centres}")
+        if self.expansion_points is not None and not 0 <= self.expansion_points <= self.C:
+            raise ValueError(f"expansion_points must be between 0 and C = {self.C}, not {self.expansion_points}")
         if not 0 <= self.rounds <= MAX_LLOYD_ROUNDS:
             raise ValueError(f"rounds must be between 0 and {MAX_LLOYD_ROUNDS}, not {self.rounds}")
         if self.metric not in METRICS:
@@ -86,10 +86,10 @@ class AttentionConfig:
 
     @classmethod
     def tangent(
-        cls, C: int = 32, centres: int | None = None, rounds: int = 4, metric: Metric = "key"
+        cls, C: int = 32, expansion_points: int | None = None, rounds: int = 4, metric: Metric = "key"
     ) -> AttentionConfig:
         """K-means clusters whose members follow their prototype's output to first order."""
-        return cls("tangent", C=C, centres=centres, rounds=rounds, metric=metric)
+        return cls("tangent", C=C, expansion_points=expansion_points, rounds=rounds, metric=metric)
 
     @classmethod
     def parse(cls, text: str) -> AttentionConfig:

@@ -22,7 +22,7 @@ def make_attention(config: AttentionConfig) -> AttentionStrategy:
     if config.mode == "kmeans":
         return KMeansAttention(config.C, config.rounds, config.seed, config.metric)
     if config.mode == "tangent":
-        return TangentAttention(config.C, config.centres, config.rounds, config.metric)
+        return TangentAttention(config.C, config.expansion_points, config.rounds, config.metric)
     return ExactAttention()
 
 

@@ -43,20 +43,20 @@ class Tangents:
 
 @dataclass(frozen=True, slots=True)
 class TangentAttention:
-    """K-means clusters as `KMeansAttention` makes them, with tangents at `centres` points.
+    """K-means clusters as `KMeansAttention` makes them, with tangents at `expansion_points` points.
 
     None, or C: every prototype has its own. Fewer: the prototypes themselves are clustered, and each uses the
     derivative at its nearest centre, but its own output. 0: `KMeansAttention`.
     """
 
     C: int
-    centres: int | None = None
+    expansion_points: int | None = None
     rounds: int = 4
     metric: Metric = "key"
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Attended:
         """Group, attend once per prototype, differentiate at the centres, give each member its own value."""
-        if self.centres == 0:
+        if self.expansion_points == 0:
             return self.copy(q, k, v)
         q, k, wide = (widened(x) for x in (q, k, v))
         grouping, tangents = self.expand(q, k, wide)
@@ -76,11 +76,13 @@ class TangentAttention:
         matrix = metric_matrix(self.metric, k, v)
         grouping = kmeans(q, spread_start(q, self.C), self.rounds, matrix)
         prototypes, count = grouping.prototypes, grouping.prototypes.shape[-2]
-        if self.centres is None or self.centres >= count:
+        if self.expansion_points is None or self.expansion_points >= count:
             own = torch.arange(count, device=q.device).expand(prototypes.shape[:-1])
             outputs, derivatives = differentiate(prototypes, k, v)
             return grouping, Tangents(outputs, derivatives, prototypes, own)
-        coarse = kmeans(prototypes, spread_start(prototypes, self.centres), self.rounds, matrix, grouping.sizes)
+        coarse = kmeans(
+            prototypes, spread_start(prototypes, self.expansion_points), self.rounds, matrix, grouping.sizes
+        )
         outputs = scaled_dot_product_attention(prototypes, k, v)
         _, derivatives = differentiate(coarse.prototypes, k, v)
         return grouping, Tangents(outputs, derivatives, coarse.prototypes, coarse.ids)
@@ -92,20 +94,20 @@ class TangentAttention:
         serving.
         """
         q, k, v = (widened(x) for x in (q, k, v))
-        whole = self if self.centres else replace(self, centres=1)
+        whole = self if self.expansion_points else replace(self, expansion_points=1)
         grouping, tangents = whole.expand(q, k, v)
         prototypes = grouping.prototypes.gather(-2, grouping.ids[..., None].expand_as(q))
-        if self.centres == 0:
+        if self.expansion_points == 0:
             return copy_bound(q - prototypes, k, v)
         centre = tangents.centre.gather(-1, grouping.ids)[..., None].expand_as(q)
         return tangent_bound(q - prototypes, k, v, prototypes - tangents.points.gather(-2, centre))
 
     def multiply_adds(self, tokens: int, heads: int, head_dim: int, clusters: int = 0) -> int:
         """Grouping; S N (D² + 3 D) for S centres and their derivatives; N D² to apply them; 2 C N D unless S is C."""
-        if self.centres == 0:
+        if self.expansion_points == 0:
             return self.copy.multiply_adds(tokens, heads, head_dim)
         count = min(self.C, tokens)
-        S = count if self.centres is None else min(self.centres, count)
+        S = count if self.expansion_points is None else min(self.expansion_points, count)
         ran = grouping_multiply_adds(tokens, head_dim, self.C, self.rounds, self.metric)
         ran += S * tokens * (head_dim**2 + 3 * head_dim) + tokens * head_dim**2
         if count > S:

@@ -77,7 +77,7 @@ def _attention_time(plan: Plan, detector: Detector, progress: Progress) -> Part:
             timed = [AttentionConfig.act(16, r) for r in bucket_widths(layers, 16, (0.1, 0.5))]
             timed += [AttentionConfig.act(16, r, metric="key") for r in bucket_widths(layers, 16, (0.1,), "key")]
             timed += [AttentionConfig.kmeans(32, metric="key"), *map(AttentionConfig.tangent, TIMED_CLUSTERS)]
-            timed += [AttentionConfig.tangent(64, centres=16)]
+            timed += [AttentionConfig.tangent(64, expansion_points=16)]
             (tokens,) = encoder_tokens(scaled, samples)
             rows += attention_times(scaled, tokens, timed, repeats)
         return {"threads": torch.get_num_threads(), "repeats": repeats, "rows": rows}

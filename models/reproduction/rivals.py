@@ -82,7 +82,7 @@ def tangent_settings(tokens: int, grid: Grid) -> Iterator[AttentionConfig]:
     for C in _possible(grid.clusters, tokens):
         yield AttentionConfig.tangent(C)
         if 2 * grid.few_centres < C:
-            yield AttentionConfig.tangent(C, centres=grid.few_centres)
+            yield AttentionConfig.tangent(C, expansion_points=grid.few_centres)
 
 
 def family(attention: AttentionConfig) -> str:
@@ -92,8 +92,8 @@ def family(attention: AttentionConfig) -> str:
     if attention.mode == "kmeans":
         return {"query": "K-means", "key": "K-means, key-aware"}.get(attention.metric, "K-means, key-value")
     if attention.mode == "tangent":
-        shared = attention.centres is not None and attention.centres < attention.C
-        return f"tangent, {attention.centres} centres" if shared else "tangent"
+        shared = attention.expansion_points is not None and attention.expansion_points < attention.C
+        return f"tangent, {attention.expansion_points} centres" if shared else "tangent"
     return "exact"
 
 

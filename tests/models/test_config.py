@@ -23,8 +23,8 @@ from models.config import (
         {"r": float("nan")},
         {"C": 0},
         {"C": 4097},
-        {"centres": 33},
-        {"centres": -1},
+        {"expansion_points": 33},
+        {"expansion_points": -1},
         {"rounds": -1},
         {"rounds": 101},
         {"metric": "cosine"},
@@ -43,7 +43,7 @@ def test_attention_out_of_range_is_refused(bad):
         ("act:L=16,r=2.5", AttentionConfig.act(16, 2.5)),
         ("act:L=32,r=8,seed=3,metric=key", AttentionConfig.act(seed=3, metric="key")),
         ("kmeans:C=64,rounds=10", AttentionConfig.kmeans(64, 10)),
-        ("tangent:C=16,centres=4", AttentionConfig.tangent(16, 4)),
+        ("tangent:C=16,expansion_points=4", AttentionConfig.tangent(16, 4)),
     ],
 )
 def test_attention_is_written_and_read_as_text(text, expected):
@@ -65,7 +65,7 @@ def test_options_that_are_left_out_take_their_defaults():
         ("act:L=24,seed=3", AttentionConfig.act(24, 1.0, 3)),
         ("act:L=32,r=8", AttentionConfig.act(32, 8.0)),
         ("tangent", AttentionConfig.tangent(24)),
-        ("tangent:centres=4", AttentionConfig.tangent(24, 4)),
+        ("tangent:expansion_points=4", AttentionConfig.tangent(24, 4)),
         ("tangent:C=8", AttentionConfig.tangent(8)),
         ("kmeans", AttentionConfig.kmeans()),
     ],
@@ -77,7 +77,7 @@ def test_options_that_are_left_out_are_the_models_own_where_it_has_any(text, exp
     assert config.attention("tangent") == config.default_tangent
 
 
-@pytest.mark.parametrize("text", ["", "linear", "act:L=0", "act:K=3", "tangent:centres=25"])
+@pytest.mark.parametrize("text", ["", "linear", "act:L=0", "act:K=3", "tangent:expansion_points=25"])
 def test_a_model_refuses_text_that_is_no_attention(text):
     with pytest.raises(ValueError, match=r".+"):
         DetrConfig("x", ("a",), tangent_C=24).attention(text)

@@ -34,7 +34,7 @@ def test_each_setting_comes_once_and_seeds_where_they_matter(layers):
     assert {kind.seed for kind in kinds if kind.mode == "act" and kind.L == 8} == {0}
     assert sum(kind.mode == "act" and kind.r == 8 and kind.metric == "query" for kind in kinds) == 2
     assert {kind.C for kind in kinds if kind.mode == "kmeans"} == {8, 44, 88}  # never more than tokens
-    assert AttentionConfig.tangent(88, centres=16) in kinds
+    assert AttentionConfig.tangent(88, expansion_points=16) in kinds
 
 
 def test_families_are_the_lines_of_a_plot():
@@ -47,4 +47,4 @@ def test_families_are_the_lines_of_a_plot():
         "K-means, key-aware",
     ]
     assert family(AttentionConfig.tangent(32)) == "tangent"
-    assert family(AttentionConfig.tangent(32, centres=16)) == "tangent, 16 centres"
+    assert family(AttentionConfig.tangent(32, expansion_points=16)) == "tangent, 16 centres"

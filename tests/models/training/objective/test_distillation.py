@@ -42,7 +42,7 @@ def test_one_backbone_pass_serves_both_encoders(tiny_detr):
     assert calls == ["backbone", "encoder", "encoder"]
 
 
-@pytest.mark.parametrize("attention", [COARSE, TANGENT, AttentionConfig.tangent(8, centres=2)], ids=str)
+@pytest.mark.parametrize("attention", [COARSE, TANGENT, AttentionConfig.tangent(8, expansion_points=2)], ids=str)
 def test_the_gradient_reaches_every_encoder_weight_through_the_clusters_alone(tiny_detr, attention):
     losses = in_training(tiny_detr, Distillation(attention))(batch(), TARGETS)
     assert losses.distillation is not None
