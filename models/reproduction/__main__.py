@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from service.cli.console import mistakes, progress_bar, require
+from service.cli.console import exit_on_error, progress_bar, require
 
 _out = Console()
 
@@ -67,9 +67,9 @@ def reproduce(
     if threads is not None:
         torch.set_num_threads(threads)
     if not plots_only:
-        with mistakes(2):
+        with exit_on_error(2):
             wanted = tuple(map(Resolution.parse, sizes.split(","))) if sizes is not None else ()
-        with mistakes(1):
+        with exit_on_error(1):
             from models.detector import load_detector
             from models.reproduction.reproduce_parts import parts
 
@@ -78,7 +78,7 @@ def reproduce(
         plan = Plan(detector.config.shortest_side, pages, data, wanted, seeds)
         identity = {"name": detector.name, "sha256": digest(detector)}
         command = " ".join(["act-detr", "reproduce", *sys.argv[2:]])
-        with mistakes(1), _bar() as show:
+        with exit_on_error(1), _bar() as show:
             chosen = list(parts(plan.quickly() if quick else plan, detector, second, show))
             names = [part.name for part in chosen]
             begins = [part for part in chosen if only is None or part.name.startswith(only)]
@@ -87,7 +87,7 @@ def reproduce(
                 raise ValueError(f"no part's name begins with {only}; there are: {', '.join(names)}")
             done = run(chosen, identity, output, command, show, detector.device)
         _out.print(f"measured: {', '.join(done) or 'nothing'}; {len(chosen) - len(done)} parts were there already")
-    with mistakes(1):
+    with exit_on_error(1):
         _draw(output)
 
 

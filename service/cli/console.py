@@ -1,33 +1,47 @@
-"""What the long commands say on standard error: how far they are, what is missing, and what went wrong."""
+"""Progress, warnings and errors of the commands, on standard error."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import Final, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, ProgressColumn
 
-TRAINING: Final = "act-detr[train]"
-"""What to install for training and evaluation."""
+if TYPE_CHECKING:
+    from models.detector import Detector
 
 err: Final = Console(stderr=True)
 
 
 @contextmanager
 def progress_bar(*columns: ProgressColumn) -> Iterator[Progress]:
-    """Show progress where somebody looks; nothing is left of it afterwards."""
+    """Show progress on a terminal; clear it at the end."""
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         yield progress
 
 
+def load(model: str, device: str, cache_dir: Path | None) -> Detector:
+    """Load a detector and show a download's progress. Raises what `load_detector` raises."""
+    from models.detector import load_detector
+
+    with err.status(f"loading {escape(model)}") as status:
+
+        def progress(done: int, total: int | None) -> None:
+            of = f" of {total / 1e6:.0f}" if total else ""
+            status.update(f"downloading {escape(model)}: {done / 1e6:.0f}{of} MB")
+
+        return load_detector(model, device=device, cache_dir=cache_dir, progress=progress)
+
+
 @contextmanager
-def mistakes(status: int) -> Iterator[None]:
-    """Say what went wrong in a red line and leave with `status`: 2 for what was asked, 1 for what was done."""
+def exit_on_error(status: int) -> Iterator[None]:
+    """Print an error as a red line and exit with `status`: 2 for bad input, 1 for a failure while running."""
     from models.weights import WeightsError
 
     try:
@@ -37,10 +51,10 @@ def mistakes(status: int) -> Iterator[None]:
 
 
 def require(command: str, *packages: str) -> None:
-    """Leave with status 1, before anything is done, where a command lacks packages that a plain install leaves out."""
+    """Exit with status 1 if packages are missing that the command needs and a plain installation lacks."""
     missing = [package for package in packages if not _installed(package)]
     if missing:
-        fail(f"act-detr {command} needs {', '.join(missing)}: pip install '{TRAINING}'", 1)
+        fail(f"{command} needs {', '.join(missing)}: run pip install '.[train]' in a checkout of the repository", 1)
 
 
 def _installed(package: str) -> bool:
@@ -51,17 +65,17 @@ def _installed(package: str) -> bool:
 
 
 def reason(error: Exception) -> str:
-    """What a person wants to know of an error: of the system's, what and which file, not its number."""
+    """Return an error's message for people, with the file that a system error is about."""
     file = error.filename if isinstance(error, OSError) else None
-    return what(error) if file is None else f"{what(error)}: {file}"
+    return error_text(error) if file is None else f"{error_text(error)}: {file}"
 
 
-def what(error: Exception) -> str:
-    """The reason where the file is known already."""
+def error_text(error: Exception) -> str:
+    """Return an error's message for people: a system error's without its number and file."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def fail(message: str, status: int) -> NoReturn:
-    """Print a red line and leave with `status`."""
+    """Print a red line and exit with `status`."""
     err.print(f"[red]{escape(message)}[/red]", soft_wrap=True)
     raise typer.Exit(status)

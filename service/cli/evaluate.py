@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from service.cli.console import err, mistakes, progress_bar, require
+from service.cli.console import err, exit_on_error, progress_bar, require
 
 if TYPE_CHECKING:
     from models.data.samples import Sample, Samples
@@ -71,7 +71,7 @@ def evaluate(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    with mistakes(2):
+    with exit_on_error(2):
         if output is not None and not output.parent.is_dir():
             raise ValueError(f"there is no folder {output.parent} to write {output.name} into")
         sides = _sides(size)
@@ -79,18 +79,18 @@ def evaluate(
     for line in samples.notices.lines():
         err.print(f"[yellow]{escape(line)}[/yellow]", soft_wrap=True)
     detector = _load(model, device, cache_dir, sides)
-    with mistakes(2):
+    with exit_on_error(2):
         if plain_boxes:
             detector = detector.without_box_refinement()
         kinds = [detector.config.attention(text) for text in attention or ("exact", "act")]
         _tell_unknown(unknown_classes(samples.classes, detector.labels), len(samples.classes))
-    with mistakes(1), _bar(len(samples)) as progress:
+    with exit_on_error(1), _bar(len(samples)) as progress:
         evaluations = run(detector, _counted(samples, progress), kinds, nms=nms)
     out = Console(width=max(err.width, WIDEST))  # a number cut short is worse than a line that wraps
     for table in tables(evaluations):
         out.print(table)
     if output is not None:
-        with mistakes(1):
+        with exit_on_error(1):
             text = json.dumps(as_json(evaluations, detector, model, samples, cache_dir), indent=1)
             output.write_text(text + "\n", encoding="utf-8")
 
@@ -108,7 +108,7 @@ def _sides(size: str | None) -> tuple[int, int | None] | None:
 def _load(model: str, device: str, cache_dir: Path | None, sides: tuple[int, int | None] | None) -> Detector:
     from models.detector import load_detector
 
-    with mistakes(2), err.status(f"loading {escape(model)}") as status:
+    with exit_on_error(2), err.status(f"loading {escape(model)}") as status:
 
         def progress(done: int, total: int | None) -> None:
             of = f" of {total / 1e6:.0f}" if total else ""

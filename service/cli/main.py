@@ -24,7 +24,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from service.cli.console import err, fail, reason, what
+from service.cli.console import err, error_text, exit_on_error, fail, load, reason
 from service.cli.evaluate import evaluate
 from service.cli.train import train
 from service.cli.tune import tune
@@ -103,7 +103,8 @@ def detect(
     from service.http.detection_options import wish
     from service.http.schemas import DetectQuery
 
-    detector = _load(model, device, cache_dir)
+    with exit_on_error(1):
+        detector = load(model, device, cache_dir)
     try:
         options = {"L": rounds, "r": width, "C": clusters, "labels": [labels] if labels else []}
         shown = {"threshold": threshold, "max_detections": max_detections, "nms": nms}
@@ -118,7 +119,7 @@ def detect(
                 prediction, detections = _detect_file(detector, file, wanted, save)
             except (ServiceError, OSError) as error:
                 failed += 1
-                err.print(f"[red]{escape(str(file))}:[/red] {escape(what(error))}", soft_wrap=True)
+                err.print(f"[red]{escape(str(file))}:[/red] {escape(error_text(error))}", soft_wrap=True)
             else:
                 _show(file, prediction, detections, as_json)
             progress.advance(progress.task_ids[0])
@@ -157,21 +158,6 @@ def download(
     except WeightsError as error:
         fail(str(error), 1)
     print(path)
-
-
-def _load(model: str, device: str, cache_dir: Path | None) -> Detector:
-    from models.detector import load_detector
-
-    try:
-        with err.status(f"loading {escape(model)}") as status:
-
-            def progress(done: int, total: int | None) -> None:
-                of = f" of {total / 1e6:.0f}" if total else ""
-                status.update(f"downloading {escape(model)}: {done / 1e6:.0f}{of} MB")
-
-            return load_detector(model, device=device, cache_dir=cache_dir, progress=progress)
-    except Exception as error:
-        fail(f"cannot load the model {model}: {error}", 1)
 
 
 def _defaults(detector: Detector) -> Defaults:

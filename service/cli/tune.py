@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from service.cli.console import mistakes, progress_bar
+from service.cli.console import exit_on_error, progress_bar
 
 if TYPE_CHECKING:
     from models.detector import Detector
@@ -53,7 +53,7 @@ def tune(
     from models.tuning.tune import bounded_settings, measured_settings, recommended
     from models.tuning.tune import tune as measure
 
-    with mistakes(2):
+    with exit_on_error(2):
         if epsilon is None and max_drift is None:
             raise ValueError("say what is tolerable: --max-drift in pixels, or --epsilon with --confidence")
         if epsilon is not None and mode == "tangent":
@@ -63,7 +63,7 @@ def tune(
         files = sorted(file for file in images.iterdir() if file.suffix.lower() in SUFFIXES)[:limit]
         if not files:
             raise ValueError(f"there are no images in {images}")
-    with mistakes(1):
+    with exit_on_error(1):
         from models.detector import load_detector
 
         detector = load_detector(model, device=device, cache_dir=cache_dir)
