@@ -19,7 +19,7 @@ from models.detections import AttentionReport, LayerClusters, Prediction
 from models.detr.backbone import fold_batch_norms
 from models.detr.canvas import token_grid
 from models.detr.detr import Detr, DetrOutput, Features
-from models.detr.multiply_adds import encoder_multiply_adds
+from models.detr.multiply_adds import exact_gflops, gflops
 from models.images import ImageBatch, PackedTokens
 from models.postprocess import detections
 from models.preprocess import PreparedImage, normalised, prepare
@@ -173,16 +173,15 @@ class Detector:
 
     def _report(self, attention: AttentionConfig, tokens: int, counts: Tensor | None) -> AttentionReport:
         """The encoder's account of one image; counts int64 [layers, H]."""
-        none = [0] * self.config.encoder_layers
-        exact = encoder_multiply_adds(self.config, make_attention(AttentionConfig.exact()), tokens, none)
+        exact = exact_gflops(self.config, tokens).encoder
         if counts is None:
-            return AttentionReport(attention, tokens, (), exact / 1e9, exact / 1e9)
+            return AttentionReport(attention, tokens, (), exact, exact)
         clusters = tuple(
             LayerClusters(layer, sum(heads) / len(heads), min(heads), max(heads))
             for layer, heads in enumerate(counts.tolist())
         )
-        ran = encoder_multiply_adds(self.config, make_attention(attention), tokens, counts.sum(1).tolist())
-        return AttentionReport(attention, tokens, clusters, ran / 1e9, exact / 1e9)
+        ran = gflops(self.config, make_attention(attention), tokens, counts.sum(1).tolist()).encoder
+        return AttentionReport(attention, tokens, clusters, ran, exact)
 
 
 def load_detector(

@@ -144,28 +144,6 @@ def map_channels(backbone: BackboneConfig) -> tuple[int, ...]:
     return (backbone.width, *(backbone.width * 2**stage * expansion for stage in range(len(backbone.blocks))))
 
 
-def refinement_multiply_adds(config: DetrConfig, tokens: int, boxes: int) -> int:
-    """Multiply-adds of refining `boxes` boxes of an image of `tokens` tokens; 0 without refinement.
-
-    The map's cells are taken to cover the image exactly. Reading features between cells is no matrix product and is
-    left out, as norms and softmax are elsewhere.
-    """
-    own = config.box_refinement
-    if own is None:
-        return 0
-    stem, first, *deeper = map_channels(config.backbone)
-    pixels = tokens * config.backbone.stride**2
-    maps = (
-        pixels * stem * own.fine_channels // FINE_STRIDE**2 + pixels * first * own.coarse_channels // COARSE_STRIDE**2
-    )
-    for stage, channels in enumerate(deeper, 1):
-        stride = min(COARSE_STRIDE * 2**stage, config.backbone.stride)
-        maps += pixels * channels * own.coarse_channels // stride**2
-    across = 2 * (own.fine_channels + own.coarse_channels) + own.hidden_dim + 1
-    side = own.bins * 3 * across * own.hidden_dim + config.hidden_dim * own.hidden_dim
-    return maps + len(own.reaches) * boxes * SIDES * side
-
-
 def _read(pyramid: Pyramid, strips_xyxy: Tensor, images: Tensor, shape: tuple[int, int]) -> Tensor:
     """Mean features of the cells of strips [2n, 4] cut into rows and columns: [2n, channels, rows, columns]."""
     rois = torch.cat((images.repeat(2)[:, None].to(strips_xyxy), strips_xyxy), -1)

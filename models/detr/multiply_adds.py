@@ -1,23 +1,102 @@
-"""What the encoder costs, in multiply-adds, counted from shapes and cluster counts."""
+"""The cost of one image outside the backbone, in multiply-adds, counted from shapes and cluster counts.
+
+Only matrix products are counted: norms, biases, softmax, reading features between a map's cells, and the mean and
+broadcast of clusters are not. Attention is counted by the strategies themselves.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from models.attention.exact import ExactAttention
 from models.attention.strategy import AttentionStrategy
 from models.config import DetrConfig
+from models.detr.box_refinement import COARSE_STRIDE, FINE_STRIDE, SIDES, map_channels
 
 
-def encoder_multiply_adds(
-    config: DetrConfig, attention: AttentionStrategy, tokens: int, clusters_by_layer: list[int]
-) -> int:
-    """Multiply-adds of the encoder for one image of `tokens` tokens.
+@dataclass(frozen=True, slots=True)
+class Gflops:
+    """Giga multiply-adds, which papers on DETR call GFLOPs, each part inside the next.
 
-    Four projections and the feed-forward of every layer, and its attention by the strategy's own account;
-    `clusters_by_layer` sums the clusters of a layer's heads (anything where nothing is clustered). Norms, biases,
-    softmax and the mean and broadcast of clusters are not multiply-adds of matrix products and are left out.
+    `attention`: the encoder's attention without its projections, which is what a strategy changes. `encoder`: with
+    projections and feed-forward. `total`: with input projection, decoder, heads and box refinement, everything but the
+    backbone.
     """
-    projections = 4 * tokens * config.hidden_dim**2
-    feed_forward = 2 * tokens * config.hidden_dim * config.feedforward_dim
+
+    attention: float
+    encoder: float
+    total: float
+
+    @classmethod
+    def mean(cls, parts: Sequence[Gflops]) -> Gflops:
+        """Mean over images, of which there is at least one."""
+        names = ("attention", "encoder", "total")
+        return cls(*(sum(getattr(part, name) for part in parts) / len(parts) for name in names))
+
+
+def gflops(
+    config: DetrConfig,
+    attention: AttentionStrategy,
+    tokens: int,
+    clusters_by_layer: Sequence[int],
+    refined: int | None = None,
+) -> Gflops:
+    """Cost of one image of `tokens` tokens.
+
+    `clusters_by_layer` sums the clusters of each encoder layer's heads (any number where nothing is clustered).
+    `refined` is the number of boxes that were refined, where the model does that; None stands for every query's. Of
+    the heads, those of the last decoder layer count, which is what runs outside training.
+    """
     attended = sum(
         attention.multiply_adds(tokens, config.heads, config.head_dim, clusters) for clusters in clusters_by_layer
     )
-    return config.encoder_layers * (projections + feed_forward) + attended
+    encoder = attended + _encoder_projections(config, tokens)
+    boxes = config.queries if refined is None else refined
+    input_projection = tokens * config.backbone.channels * config.hidden_dim
+    rest = input_projection + _decoder(config, tokens) + _heads(config) + _box_refinement(config, tokens, boxes)
+    return Gflops(attended / 1e9, encoder / 1e9, (encoder + rest) / 1e9)
+
+
+def exact_gflops(config: DetrConfig, tokens: int, refined: int | None = None) -> Gflops:
+    """Cost of one image with exact attention; `refined` as in `gflops`."""
+    return gflops(config, ExactAttention(), tokens, [0] * config.encoder_layers, refined)
+
+
+def _encoder_projections(config: DetrConfig, tokens: int) -> int:
+    """Four projections and the feed-forward of every encoder layer."""
+    projections = 4 * tokens * config.hidden_dim**2
+    return config.encoder_layers * (projections + 2 * tokens * config.hidden_dim * config.feedforward_dim)
+
+
+def _decoder(config: DetrConfig, tokens: int) -> int:
+    """Queries among themselves, queries over the tokens, feed-forward."""
+    queries, dim = config.queries, config.hidden_dim
+    among_themselves = 4 * queries * dim**2 + 2 * queries**2 * dim
+    over_tokens = 2 * queries * dim**2 + 2 * tokens * dim**2 + 2 * queries * tokens * dim
+    feed_forward = 2 * queries * dim * config.feedforward_dim
+    return config.decoder_layers * (among_themselves + over_tokens + feed_forward)
+
+
+def _heads(config: DetrConfig) -> int:
+    """The class head and the box head's three layers."""
+    dim = config.hidden_dim
+    return config.queries * dim * ((len(config.labels) + 1) + 2 * dim + 4)
+
+
+def _box_refinement(config: DetrConfig, tokens: int, boxes: int) -> int:
+    """Refining `boxes` boxes of an image whose map's cells are taken to cover it exactly; 0 without refinement."""
+    own = config.box_refinement
+    if own is None:
+        return 0
+    stem, first, *deeper = map_channels(config.backbone)
+    pixels = tokens * config.backbone.stride**2
+    maps = (
+        pixels * stem * own.fine_channels // FINE_STRIDE**2 + pixels * first * own.coarse_channels // COARSE_STRIDE**2
+    )
+    for stage, channels in enumerate(deeper, 1):
+        stride = min(COARSE_STRIDE * 2**stage, config.backbone.stride)
+        maps += pixels * channels * own.coarse_channels // stride**2
+    across = 2 * (own.fine_channels + own.coarse_channels) + own.hidden_dim + 1
+    side = own.bins * 3 * across * own.hidden_dim + config.hidden_dim * own.hidden_dim
+    return maps + len(own.reaches) * boxes * SIDES * side

@@ -15,10 +15,10 @@ from models.data.coco import GroundTruth
 from models.data.samples import Sample
 from models.detections import Detections
 from models.detector import Detector
+from models.detr.multiply_adds import Gflops, exact_gflops, gflops
 from models.evaluation.attention_runs import Answer, compare, side_by_side
 from models.evaluation.coco_metrics import CocoMetrics, coco_metrics
 from models.evaluation.fidelity import Fidelity, ImageFidelity, fidelity
-from models.evaluation.flops import Gflops, exact_gflops, gflops
 from models.evaluation.operating_point import Answers, answers, labelled_classes
 from models.evaluation.oracle_boxes import localized
 from models.evaluation.resampling import resampled_ap

@@ -30,7 +30,7 @@ from models.attention.exact import ExactAttention
 from models.config import DetrConfig
 from models.detector import Detector
 from models.detr.encoder import Encoder, EncoderLayer
-from models.detr.multiply_adds import encoder_multiply_adds
+from models.detr.multiply_adds import exact_gflops
 from models.detr.position_encoding import sine_positions
 from models.images import PackedTokens
 from models.preprocess import PreparedImage
@@ -101,9 +101,8 @@ def effective_share(q: Tensor, k: Tensor, factor: float = 1.0) -> float:
 
 def encoder_cost(config: DetrConfig, tokens: int) -> float:
     """Attention's part of the multiply-adds of an encoder with exact attention."""
-    exact = ExactAttention()
-    attention = config.encoder_layers * exact.multiply_adds(tokens, config.heads, config.head_dim)
-    return attention / encoder_multiply_adds(config, exact, tokens, [0] * config.encoder_layers)
+    cost = exact_gflops(config, tokens)
+    return cost.attention / cost.encoder
 
 
 def _layers(encoder: Encoder) -> list[EncoderLayer]:

@@ -16,9 +16,9 @@ from models.attention.factory import make_attention
 from models.clustering.collision import collision_probability, widest_buckets
 from models.config import AttentionConfig, Metric
 from models.detector import Detector
+from models.detr.multiply_adds import Gflops, exact_gflops, gflops
 from models.evaluation.attention_inputs import AttentionInputs, attention_inputs
 from models.evaluation.attention_runs import compare, side_by_side
-from models.evaluation.flops import Gflops, exact_gflops, gflops
 from models.preprocess import PreparedImage
 from models.tuning.bucket_width import bucket_widths, hashed_queries
 from models.tuning.collision_rates import collision_rates
