@@ -11,12 +11,12 @@ from typing import Any, Final, Literal
 from models.resizing import Resizing
 
 AttentionMode = Literal["exact", "act", "kmeans", "tangent"]
-Metric = Literal["query", "key", "key-value"]
+Metric = Literal["query", "key"]
 
 MAX_HASH_ROUNDS: Final = 64
 MAX_CLUSTERS: Final = 4096
 MAX_LLOYD_ROUNDS: Final = 100
-METRICS: Final[tuple[Metric, ...]] = ("query", "key", "key-value")
+METRICS: Final[tuple[Metric, ...]] = ("query", "key")
 ATTENTION_OPTIONS: Final[dict[AttentionMode, tuple[str, ...]]] = {
     "exact": (),
     "act": ("L", "r", "seed", "metric"),
@@ -38,8 +38,8 @@ class AttentionConfig:
     tangent: as kmeans, but members follow the first-order change of their cluster's output, taken at
     `expansion_points` (0..C) points. 0 is kmeans; None means all C.
 
-    `metric` says in which sense two queries are near: as they are (the paper's), by the root mean square
-    difference of their logits over the keys, or of what the values make of it.
+    `metric` is the distance between two queries: `query` is Euclidean (the paper's), `key` the root mean square
+    difference of their logits over the keys.
 
     Raises ValueError for values out of range.
     """

@@ -20,7 +20,7 @@ class ActAttention:
     """Queries grouped by `L` rounds of LSH with bucket width `r`; keys and values stay as they are.
 
     In the metric `query` the hash sees queries scaled by 1/sqrt(D), so that a published (L, r) means the same here.
-    In `key` and `key-value` it sees them as these measure distance (see `metric_matrix`): r is in units of logits.
+    In `key` it sees them as that measures distance (see `metric_matrix`): r is in units of logits.
     """
 
     L: int
@@ -30,17 +30,17 @@ class ActAttention:
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Attended:
         """Hash, group, attend once per prototype, hand the result to every member (section 3.2, equations 1 to 6)."""
-        clusters = assign_clusters(bucket_keys(self.hash(q, k, v)))
+        clusters = assign_clusters(bucket_keys(self.hash(q, k)))
         prototypes = mean_prototypes(q, clusters, capacity(clusters.counts, q))
         attended = prototype_attention(prototypes, k, v, clusters.counts)
         return Attended(broadcast(attended, clusters), clusters.counts)
 
     @torch.no_grad()
-    def hash(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def hash(self, q: Tensor, k: Tensor) -> Tensor:
         """Buckets of the queries, rows [B, H, N, L] of whole numbers."""
         head_dim = q.shape[-1]
         width = self.r * head_dim**0.5
-        matrix = metric_matrix(self.metric, widened(k), widened(v))
+        matrix = metric_matrix(self.metric, widened(k))
         if matrix is not None:
             q, width = widened(q) @ metric_factor(matrix), self.r
         planes = hash_planes(head_dim, self.L, self.seed, q.device, q.dtype)
@@ -49,7 +49,7 @@ class ActAttention:
     def multiply_adds(self, tokens: int, heads: int, head_dim: int, clusters: int) -> int:
         """Hashing N L D a head, then attention of its C prototypes 2 C N D; `clusters` is the sum of C.
 
-        A metric other than `query` is made of the keys first, and the queries brought to it: N D² more.
+        The metric `key` is made of the keys first, and the queries brought to it: 2 N D² more.
         """
         hashing = tokens * self.L * head_dim
         if self.metric != "query":

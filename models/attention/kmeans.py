@@ -31,7 +31,7 @@ class KMeansAttention:
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Attended:
         """Group, attend once per prototype, hand the result to every member."""
         q, k, wide = (widened(x) for x in (q, k, v))
-        grouping = kmeans(q, spread_start(q, self.C, self.seed), self.rounds, metric_matrix(self.metric, k, wide))
+        grouping = kmeans(q, spread_start(q, self.C, self.seed), self.rounds, metric_matrix(self.metric, k))
         attended = scaled_dot_product_attention(grouping.prototypes, k, wide)
         clusters = grouping.clusters
         return Attended(broadcast(attended, clusters).to(v.dtype), clusters.counts)

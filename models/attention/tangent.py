@@ -9,7 +9,7 @@ a member's error is of second order in its distance from the prototype; a copy's
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,7 +20,6 @@ from models.attention.strategy import Attended, widened
 from models.clustering.kmeans import Grouping, kmeans, kmeans_multiply_adds, spread_start
 from models.clustering.metrics import metric_matrix
 from models.clustering.prototypes import broadcast
-from models.clustering.tangent_bound import copy_bound, tangent_bound
 from models.config import Metric
 
 CPU_BLOCK, GPU_BLOCK = 64, 4096
@@ -31,22 +30,21 @@ CPU_BLOCK, GPU_BLOCK = 64, 4096
 class Tangents:
     """How the outputs of C prototypes change with the query, to first order.
 
-    `outputs` [B, H, C, D]; `derivatives` [B, H, S, D, D], value by query, taken at the centres `points`
-    [B, H, S, D]; `centre` int64 [B, H, C], which of them each prototype uses.
+    `outputs` [B, H, C, D]; `derivatives` [B, H, S, D, D], value by query, taken at S expansion points; `point` int64
+    [B, H, C] in 0..S-1, the expansion point of each prototype.
     """
 
     outputs: Tensor
     derivatives: Tensor
-    points: Tensor
-    centre: Tensor
+    point: Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class TangentAttention:
     """K-means clusters as `KMeansAttention` makes them, with tangents at `expansion_points` points.
 
-    None, or C: every prototype has its own. Fewer: the prototypes themselves are clustered, and each uses the
-    derivative at its nearest centre, but its own output. 0: `KMeansAttention`.
+    None, or C: every prototype is its own. Fewer: the prototypes themselves are clustered, and each uses the
+    derivative at its cluster's mean, but its own output. 0: `KMeansAttention`.
     """
 
     C: int
@@ -55,15 +53,15 @@ class TangentAttention:
     metric: Metric = "key"
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Attended:
-        """Group, attend once per prototype, differentiate at the centres, give each member its own value."""
+        """Group, attend once per prototype, differentiate at the expansion points, give each member its own value."""
         if self.expansion_points == 0:
             return self.copy(q, k, v)
         q, k, wide = (widened(x) for x in (q, k, v))
         grouping, tangents = self.expand(q, k, wide)
         clusters = grouping.clusters
         prototype, output = broadcast(torch.cat((grouping.prototypes, tangents.outputs), -1), clusters).chunk(2, -1)
-        centre = tangents.centre.gather(-1, grouping.ids)
-        values = output + apply_derivatives(tangents.derivatives, q - prototype, centre)
+        point = tangents.point.gather(-1, grouping.ids)
+        values = output + apply_derivatives(tangents.derivatives, q - prototype, point)
         return Attended(values.to(v.dtype), clusters.counts)
 
     @property
@@ -72,38 +70,23 @@ class TangentAttention:
         return KMeansAttention(self.C, self.rounds, metric=self.metric)
 
     def expand(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Grouping, Tangents]:
-        """Clusters of q [B, H, N, D] and the tangents of their prototypes, at one centre at least."""
-        matrix = metric_matrix(self.metric, k, v)
+        """Clusters of q [B, H, N, D] and the tangents of their prototypes, at one expansion point at least."""
+        matrix = metric_matrix(self.metric, k)
         grouping = kmeans(q, spread_start(q, self.C), self.rounds, matrix)
         prototypes, count = grouping.prototypes, grouping.prototypes.shape[-2]
         if self.expansion_points is None or self.expansion_points >= count:
             own = torch.arange(count, device=q.device).expand(prototypes.shape[:-1])
             outputs, derivatives = differentiate(prototypes, k, v)
-            return grouping, Tangents(outputs, derivatives, prototypes, own)
+            return grouping, Tangents(outputs, derivatives, own)
         coarse = kmeans(
             prototypes, spread_start(prototypes, self.expansion_points), self.rounds, matrix, grouping.sizes
         )
         outputs = scaled_dot_product_attention(prototypes, k, v)
         _, derivatives = differentiate(coarse.prototypes, k, v)
-        return grouping, Tangents(outputs, derivatives, coarse.prototypes, coarse.ids)
-
-    def error_bounds(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """For every query, more than its output can be off: float64 [B, H, N], a norm in the values' units.
-
-        Rigorous and therefore loose, see `models.clustering.tangent_bound`. Groups once more: on request, not while
-        serving.
-        """
-        q, k, v = (widened(x) for x in (q, k, v))
-        whole = self if self.expansion_points else replace(self, expansion_points=1)
-        grouping, tangents = whole.expand(q, k, v)
-        prototypes = grouping.prototypes.gather(-2, grouping.ids[..., None].expand_as(q))
-        if self.expansion_points == 0:
-            return copy_bound(q - prototypes, k, v)
-        centre = tangents.centre.gather(-1, grouping.ids)[..., None].expand_as(q)
-        return tangent_bound(q - prototypes, k, v, prototypes - tangents.points.gather(-2, centre))
+        return grouping, Tangents(outputs, derivatives, coarse.ids)
 
     def multiply_adds(self, tokens: int, heads: int, head_dim: int, clusters: int = 0) -> int:
-        """Grouping; S N (D² + 3 D) for S centres and their derivatives; N D² to apply them; 2 C N D unless S is C."""
+        """Grouping; S N (D² + 3 D) for S expansion points; N D² to apply derivatives; 2 C N D unless S is C."""
         if self.expansion_points == 0:
             return self.copy.multiply_adds(tokens, heads, head_dim)
         count = min(self.C, tokens)
@@ -140,15 +123,15 @@ def _weighted_products(weights: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return products.view(images, heads, count, dim, dim)
 
 
-def apply_derivatives(derivatives: Tensor, step: Tensor, centre: Tensor) -> Tensor:
-    """derivatives[..., centre_i, :, :] step_i: [B, H, N, D] of [B, H, S, D, D], [B, H, N, D] and int64 [B, H, N].
+def apply_derivatives(derivatives: Tensor, step: Tensor, point: Tensor) -> Tensor:
+    """derivatives[..., point_i, :, :] step_i: [B, H, N, D] of [B, H, S, D, D], [B, H, N, D] and int64 [B, H, N].
 
-    A GPU has the bandwidth to give every step its own matrix. On a CPU the steps are brought together by centre,
-    a matrix product each.
+    A GPU has the bandwidth to give every step its own matrix. On a CPU the steps are brought together by expansion
+    point, a matrix product each.
     """
     groups, S, dim = derivatives[..., 0, 0, 0].numel(), *derivatives.shape[-3:-1]
     first = torch.arange(groups, device=step.device).view(*step.shape[:2], 1) * S
-    slot = (centre + first).flatten()
+    slot = (point + first).flatten()
     matrices, rows = derivatives.reshape(-1, dim, dim), step.reshape(-1, dim)
     if step.is_cuda:
         return (matrices.index_select(0, slot) @ rows[..., None]).view(step.shape)

@@ -1,1 +1,1 @@
-"""Grouping of attention queries: pure functions, seeded, aware of padding."""
+"""Grouping of attention queries: pure functions, seeded."""

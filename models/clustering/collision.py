@@ -1,4 +1,4 @@
-"""How often queries at a distance share a bucket, and which (L, r) keeps them apart (ACT, section 3.3).
+"""Collision probability of the hash, and the bucket width that keeps queries at a distance apart (ACT, section 3.3).
 
 Distances and bucket widths are in the units of what is hashed: queries scaled by 1/sqrt(D), or root mean square
 logits where the metric is `key`.
@@ -14,34 +14,24 @@ _BISECTIONS = 200
 def collision_probability(distance: float, L: int, r: float) -> float:
     """p(c)^L: the chance that L rounds of bucket width r > 0 put two queries at this distance >= 0 into one bucket."""
     _check(r=r, L=L)
-    return math.exp(L * _log_round_sharing(distance, r)) if distance > 0 else 1.0
-
-
-def fewest_rounds(r: float, distance: float, confidence: float) -> int:
-    """The smallest L for which queries `distance` apart or further share a bucket with at most 1 - `confidence`.
-
-    p(distance)^L <= 1 - confidence; confidence in (0, 1). May be more than an AttentionConfig allows.
-    """
-    _check(r=r, distance=distance, confidence=confidence)
-    rounds = math.log1p(-confidence) / _log_round_sharing(distance, r)
-    return max(1, math.ceil(rounds - 1e-9))
+    return math.exp(L * _log_collision(distance, r)) if distance > 0 else 1.0
 
 
 def widest_buckets(L: int, distance: float, confidence: float) -> float:
     """The largest r for which queries `distance` apart or further share a bucket with at most 1 - `confidence`.
 
-    p depends on r / distance alone and rises with it: bisection.
+    p depends only on r / distance and rises with it: bisection.
     """
     _check(L=L, distance=distance, confidence=confidence)
-    wanted = math.log1p(-confidence) / L
+    log_max = math.log1p(-confidence) / L
     low, high = 0.0, 1.0
-    while _log_round_sharing(1.0, high) <= wanted:
+    while _log_collision(1.0, high) <= log_max:
         low, high = high, 2 * high
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         if not low < middle < high:
             break
-        low, high = (middle, high) if _log_round_sharing(1.0, middle) <= wanted else (low, middle)
+        low, high = (middle, high) if _log_collision(1.0, middle) <= log_max else (low, middle)
     return low * distance
 
 
@@ -54,14 +44,14 @@ def round_splitting_probability(distance: float, r: float) -> float:
     return math.erfc(width / math.sqrt(2)) - math.sqrt(2 / math.pi) / width * math.expm1(-(width**2) / 2)
 
 
-def _log_round_sharing(distance: float, r: float) -> float:
+def _log_collision(distance: float, r: float) -> float:
     """Log p(c), exact where p is near 1 as well as near 0."""
     width = r / distance
     split = round_splitting_probability(distance, r)
     if split < 0.5:
         return math.log1p(-split)
-    shared = math.erf(width / math.sqrt(2)) + math.sqrt(2 / math.pi) / width * math.expm1(-(width**2) / 2)
-    return math.log(shared) if shared > 0 else -math.inf
+    same = math.erf(width / math.sqrt(2)) + math.sqrt(2 / math.pi) / width * math.expm1(-(width**2) / 2)
+    return math.log(same) if same > 0 else -math.inf
 
 
 def _check(L: int = 1, r: float = 1.0, distance: float = 1.0, confidence: float = 0.5) -> None:

@@ -7,34 +7,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-PADDING_KEY = torch.iinfo(torch.int64).max
-
 
 @dataclass(frozen=True, slots=True)
 class Clusters:
-    """`ids` int64 [..., N] in 0..C-1, -1 for padding; `counts` int64 [...], the C of every image and head."""
+    """`ids` int64 [..., N] in 0..C-1; `counts` int64 [...], the C of every image and head."""
 
     ids: Tensor
     counts: Tensor
 
 
-def assign_clusters(keys: Tensor, valid: Tensor | None = None) -> Clusters:
-    """Number the distinct keys int64 [..., N] of every row, without positions where `valid` bool [..., N] is False.
-
-    Sort, compare neighbours, prefix sum. Clusters are numbered by rising key.
-    """
-    keys = keys >> 1  # leaves PADDING_KEY, the largest of all, to padding alone
-    if valid is not None:
-        keys = keys.masked_fill(~valid, PADDING_KEY)
+def assign_clusters(keys: Tensor) -> Clusters:
+    """Number the distinct keys int64 [..., N] of every row by rising key: sort, compare neighbours, prefix sum."""
     ordered, order = torch.sort(keys, dim=-1, stable=True)
     first = torch.ones_like(ordered, dtype=torch.bool)
     first[..., 1:] = ordered[..., 1:] != ordered[..., :-1]
-    first &= ordered != PADDING_KEY
     rank = first.cumsum(-1) - 1
-    ids = torch.empty_like(rank).scatter_(-1, order, rank)
-    if valid is not None:
-        ids = ids.masked_fill(~valid, -1)
-    return Clusters(ids, first.sum(-1))
+    return Clusters(torch.empty_like(rank).scatter_(-1, order, rank), first.sum(-1))
 
 
 def mean_prototypes(q: Tensor, clusters: Clusters, capacity: int) -> Tensor:
@@ -44,16 +32,15 @@ def mean_prototypes(q: Tensor, clusters: Clusters, capacity: int) -> Tensor:
     """
     rows, dim = q.shape[-2:]
     groups = q[..., 0, 0].numel()
-    slots = capacity + 1  # the last slot swallows padding
-    start = torch.arange(groups, device=q.device).view(*q.shape[:-2], 1) * slots
-    slot = (torch.where(clusters.ids < 0, capacity, clusters.ids) + start).flatten()
-    sums = q.new_zeros(groups * slots, dim)
-    sizes = q.new_zeros(groups * slots, 1)
+    start = torch.arange(groups, device=q.device).view(*q.shape[:-2], 1) * capacity
+    slot = (clusters.ids + start).flatten()
+    sums = q.new_zeros(groups * capacity, dim)
+    sizes = q.new_zeros(groups * capacity, 1)
     members = q.reshape(-1, dim)
     _add_rows(sums, slot, members)
     _add_rows(sizes, slot, members.new_ones(groups * rows, 1))
     means = sums / sizes.clamp(min=1)
-    return means.view(*q.shape[:-2], slots, dim)[..., :capacity, :]
+    return means.view(*q.shape[:-2], capacity, dim)
 
 
 def _add_rows(sums: Tensor, slot: Tensor, rows: Tensor) -> None:
@@ -65,10 +52,9 @@ def _add_rows(sums: Tensor, slot: Tensor, rows: Tensor) -> None:
 
 
 def broadcast(values: Tensor, clusters: Clusters) -> Tensor:
-    """Hand each cluster's row of values [..., C, D] to its members: [..., N, D]; zero for padding."""
+    """Hand each cluster's row of values [..., C, D] to its members: [..., N, D]."""
     rows, dim = values.shape[-2:]
     groups = values[..., 0, 0].numel()
     start = torch.arange(groups, device=values.device).view(*values.shape[:-2], 1) * rows
-    slot = (clusters.ids.clamp(min=0) + start).flatten()
-    members = values.reshape(-1, dim).index_select(0, slot).view(*clusters.ids.shape, dim)
-    return members.masked_fill((clusters.ids < 0)[..., None], 0)
+    slot = (clusters.ids + start).flatten()
+    return values.reshape(-1, dim).index_select(0, slot).view(*clusters.ids.shape, dim)

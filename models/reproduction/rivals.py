@@ -88,9 +88,9 @@ def tangent_settings(tokens: int, grid: Grid) -> Iterator[AttentionConfig]:
 def family(attention: AttentionConfig) -> str:
     """The name under which settings are one line of a plot."""
     if attention.mode == "act":
-        return {"query": f"ACT, L = {attention.L}", "key": "ACT, key-aware"}.get(attention.metric, "ACT, key-value")
+        return "ACT, key-aware" if attention.metric == "key" else f"ACT, L = {attention.L}"
     if attention.mode == "kmeans":
-        return {"query": "K-means", "key": "K-means, key-aware"}.get(attention.metric, "K-means, key-value")
+        return "K-means, key-aware" if attention.metric == "key" else "K-means"
     if attention.mode == "tangent":
         shared = attention.expansion_points is not None and attention.expansion_points < attention.C
         return f"tangent, {attention.expansion_points} centres" if shared else "tangent"

@@ -37,7 +37,7 @@ def bucket_widths(
 
 def hashed_queries(layer: AttentionInputs, metric: Metric) -> Tensor:
     """What ACT hashes [H, N, D] in this metric, in the units of r."""
-    matrix = metric_matrix(metric, layer.k[0], layer.v[0])
+    matrix = metric_matrix(metric, layer.k[0])
     return layer.scaled_queries if matrix is None else layer.q[0] @ metric_factor(matrix)
 
 

@@ -97,15 +97,14 @@ def test_gradients_reach_queries_keys_and_values():
 
 
 def test_the_query_metric_looks_at_no_keys():
-    q, k, v = qkv(tokens=100)
+    q, k, _ = qkv(tokens=100)
     act = ActAttention(L=8, r=2.0)
-    assert torch.equal(act.hash(q, k, v), act.hash(q, 5 * k, 7 * v))
+    assert torch.equal(act.hash(q, k), act.hash(q, 5 * k))
 
 
-@pytest.mark.parametrize("metric", ["key", "key-value"])
-def test_other_metrics_equal_exact_as_r_goes_to_zero(metric):
+def test_in_the_key_metric_it_equals_exact_as_r_goes_to_zero():
     q, k, v = qkv()
-    act = ActAttention(L=16, r=1e-5, metric=metric)(q, k, v)
+    act = ActAttention(L=16, r=1e-5, metric="key")(q, k, v)
     torch.testing.assert_close(act.values, ExactAttention()(q, k, v).values)
     assert act.cluster_counts.unique().tolist() == [50]
 

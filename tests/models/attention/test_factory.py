@@ -10,7 +10,7 @@ def test_strategies_carry_the_callers_settings():
     assert isinstance(make_attention(AttentionConfig.exact()), ExactAttention)
     assert make_attention(AttentionConfig.act(20, 3.5, 7)) == ActAttention(20, 3.5, 7)
     assert make_attention(AttentionConfig.act(20, 3.5, 7, "key")) == ActAttention(20, 3.5, 7, "key")
-    assert make_attention(AttentionConfig.kmeans(20, 3, 7, "key-value")) == KMeansAttention(20, 3, 7, "key-value")
+    assert make_attention(AttentionConfig.kmeans(20, 3, 7, "key")) == KMeansAttention(20, 3, 7, "key")
     assert make_attention(AttentionConfig.tangent(20, 5, 3, "query")) == TangentAttention(20, 5, 3, "query")
 
 
