@@ -1,1 +1,1 @@
-"""How well a detector detects."""
+"""Evaluation: precision, cost, speed and fidelity of a detector with different attention settings."""

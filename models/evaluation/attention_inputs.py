@@ -1,4 +1,4 @@
-"""What the encoder's attention layers are given for an image, and what its layers make of it."""
+"""Inputs of the encoder's attention layers for one image, and the features after each layer."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class AttentionInputs:
 
     @property
     def scaled_queries(self) -> Tensor:
-        """Q / sqrt(D) [H, N, D]: what the published (L, r) are about."""
+        """Q / sqrt(D) [H, N, D], the units of the published (L, r)."""
         scaled: Tensor = self.q[0] / self.head_dim**0.5
         return scaled
 
 
 @dataclass(slots=True)
 class RecordingAttention:
-    """Exact attention that keeps what it was given, a layer after another."""
+    """Exact attention that records its inputs, one entry per layer."""
 
     exact: ExactAttention = field(default_factory=ExactAttention)
     layers: list[AttentionInputs] = field(default_factory=list)
@@ -57,18 +57,18 @@ class RecordingAttention:
         return self.exact(q, k, v)
 
     def multiply_adds(self, tokens: int, heads: int, head_dim: int, clusters: int) -> int:
-        """Those of exact attention."""
+        """Multiply-adds of exact attention."""
         return self.exact.multiply_adds(tokens, heads, head_dim, clusters)
 
 
 def attention_inputs(detector: Detector, tokens: PackedTokens) -> list[AttentionInputs]:
-    """What every encoder layer attends with when all layers attend exactly, for the tokens of one image."""
+    """Record the inputs of every attention layer for the tokens of one image, with exact attention in all layers."""
     return encoder_inputs(detector.detr.transformer.encoder, tokens)
 
 
 @torch.inference_mode()
 def encoder_inputs(encoder: Encoder, tokens: PackedTokens) -> list[AttentionInputs]:
-    """The same of an encoder by itself."""
+    """Record the same of an encoder by itself."""
     recording = RecordingAttention()
     encoder(tokens, recording)
     return recording.layers
@@ -76,7 +76,7 @@ def encoder_inputs(encoder: Encoder, tokens: PackedTokens) -> list[AttentionInpu
 
 @torch.inference_mode()
 def layer_features(detector: Detector, tokens: PackedTokens) -> list[Tensor]:
-    """The tokens [N, d] that enter the encoder, then those after each layer, with exact attention."""
+    """Return the tokens [N, d] that enter the encoder, then those after each layer, with exact attention."""
     features = [tokens.values]
     for layer in detector.detr.transformer.encoder.layers:
         tokens, _ = layer(tokens, ExactAttention())

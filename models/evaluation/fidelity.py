@@ -1,4 +1,4 @@
-"""How near approximate attention stays to exact attention: the same image, the same weights, two answers."""
+"""Fidelity: the difference that approximate attention makes to the output for the same image and weights."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from models.boxes import cxcywh_to_xyxy, scale_to_pixels
 from models.detections import Detections
 
 CONFIDENT: Final = 0.5
-"""The least score of an exact answer that is worth comparing."""
-FOUND_AGAIN: Final = 0.5
-"""The least IoU at which an object counts as found again."""
+"""Min score of what is compared."""
+MATCH_IOU: Final = 0.5
+"""Min IoU of a match."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFidelity:
     """One image's comparison.
 
-    `box_drift` and `edge_drift` float [n], of the n queries that exact attention was confident of (see
-    `query_drift`); `ious` float [m], of its m confident detections (see `matched_ious`); `encoder_error`: see
+    `box_drift` and `edge_drift` float [n] are of the n queries that exact attention is confident of (see
+    `query_drift`), `ious` float [m] of its m confident detections (see `matched_ious`). `encoder_error`: see
     `relative_error`.
     """
 
@@ -38,11 +38,11 @@ class ImageFidelity:
 
 @dataclass(frozen=True, slots=True)
 class Fidelity:
-    """Means over all confident queries, or detections, of all images; None where there were none.
+    """Means over all confident queries, or detections, of all images; None where there are none.
 
     `box_drift`: L1 between the two boxes of a query, (cx, cy, w, h) in 0..1, summed as in DETR's loss. `edge_drift`:
-    how far an edge of that box moved, in pixels of the original image. `matched_iou`, `found_again`: mean IoU of
-    exact's detections with the best of the same class, and the share with an IoU of at least 0.5.
+    distance between their edges, in pixels of the original image. `matched_iou`: mean IoU of exact attention's
+    detections with the best of the same class. `match_rate`: the share of them with an IoU of at least 0.5.
     `encoder_error`: mean over images of ‖approximate - exact‖ / ‖exact‖ of the encoder's output.
     """
 
@@ -50,14 +50,14 @@ class Fidelity:
     box_drift: float | None
     edge_drift: float | None
     matched_iou: float | None
-    found_again: float | None
+    match_rate: float | None
     encoder_error: float
 
 
 def query_drift(
     exact_logits: Tensor, exact_cxcywh: Tensor, other_cxcywh: Tensor, height: int, width: int
 ) -> tuple[Tensor, Tensor]:
-    """How far the boxes of one image moved, query by query, where exact attention was confident.
+    """Distances between the boxes of each query of one image that exact attention is confident of.
 
     `exact_logits` [Q, classes + 1], the last being no-object; both boxes [Q, 4] in 0..1; height and width in pixels.
     Returns [n] summed L1 of (cx, cy, w, h) in 0..1, and [n] mean distance of the four edges in pixels.
@@ -71,8 +71,8 @@ def query_drift(
 def matched_ious(exact: Detections, other: Detections) -> NDArray[np.float32]:
     """IoU of every confident detection of `exact` with the best of its class in `other`; float32 [m].
 
-    Both at the same threshold: what falls below it in `other` is not found, and counts 0. Two of `exact` may share
-    one of `other`.
+    The same threshold holds for both, so a detection that falls below it in `other` counts 0. Two detections of
+    `exact` may match the same one of `other`.
     """
     exact, other = exact.select(CONFIDENT), other.select(CONFIDENT)
     if not len(exact) or not len(other):
@@ -90,7 +90,7 @@ def relative_error(other: Tensor, exact: Tensor) -> float:
 
 
 def fidelity(images: Sequence[ImageFidelity]) -> Fidelity:
-    """Sum up at least one image."""
+    """Average over images, of which there is at least one."""
     drift = np.concatenate([image.box_drift for image in images])
     edges = np.concatenate([image.edge_drift for image in images])
     ious = np.concatenate([image.ious for image in images])
@@ -99,7 +99,7 @@ def fidelity(images: Sequence[ImageFidelity]) -> Fidelity:
         box_drift=_mean(drift),
         edge_drift=_mean(edges),
         matched_iou=_mean(ious),
-        found_again=_mean(ious >= FOUND_AGAIN),
+        match_rate=_mean(ious >= MATCH_IOU),
         encoder_error=float(np.mean([image.encoder_error for image in images])),
     )
 

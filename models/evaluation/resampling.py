@@ -1,4 +1,4 @@
-"""How much of a difference in average precision is chance: images drawn again, with the matches already made."""
+"""A paired bootstrap of average precision over images, on matches that are made once."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from typing import Any, Final
 
 import faster_coco_eval.faster_eval_api_cpp as coco
 import numpy as np
-from faster_coco_eval import COCOeval_faster
 from numpy.typing import NDArray
 
 from models.data.coco import GroundTruth
 from models.detections import Detections
-from models.evaluation.coco_metrics import all_classes, mean_precision, prediction_index, truth_index
+from models.evaluation.coco_metrics import all_classes, coco_evaluator, mean_precision
 
 RESAMPLES: Final = 200
 COVERED: Final = 95.0
-"""Percent of the resampled differences that an interval holds."""
+"""Percent of the resampled differences that an interval covers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chance:
-    """Where a loss, in points of 100, would lie on other images: `low` to `high`; `error`, its standard error."""
+    """Interval `low` to `high` and standard `error` of a loss, in points of 100, over other images of the kind."""
 
     low: float
     high: float
@@ -32,11 +31,11 @@ class Chance:
 def resampled_ap(
     predictions: Sequence[Detections], truths: Sequence[GroundTruth], resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[float, ...]:
-    """AP in 0..1 on as many images drawn from these with replacement, again and again.
+    """AP in 0..1 on each of `resamples` draws of as many images, with replacement.
 
-    Equal numbers of images and equal seeds draw the same images: what two models, or two kinds of attention, get
-    from equal draws may be compared pair by pair. Images are matched with the ground truth once, so that a draw takes
-    milliseconds. Classes that a draw has no object of are left out of its mean; one without any object counts 0.
+    Equal numbers of images and equal seeds draw the same images, so the results of two models or two attention
+    settings may be compared pair by pair. Images are matched with the ground truth once, so that a draw takes
+    milliseconds. A draw's mean leaves out classes without an object in it; a draw without any object counts 0.
     """
     matches, parameters = _matches(predictions, truths)
     draws = np.random.default_rng(seed).integers(len(truths), size=(resamples, len(truths)))
@@ -44,7 +43,7 @@ def resampled_ap(
 
 
 def chance(reference: Sequence[float], other: Sequence[float]) -> Chance:
-    """What `other` loses against `reference`, resampled alike, both AP in 0..1."""
+    """Return the loss of `other` against `reference`, both AP in 0..1 on the same draws."""
     if len(reference) != len(other) or len(other) < 2:
         raise ValueError(f"{len(reference)} and {len(other)} resamples do not make pairs")
     lost = 100 * (np.asarray(reference) - np.asarray(other))
@@ -53,22 +52,13 @@ def chance(reference: Sequence[float], other: Sequence[float]) -> Chance:
 
 
 def _matches(predictions: Sequence[Detections], truths: Sequence[GroundTruth]) -> tuple[NDArray[Any], Any]:
-    """What COCO's library found in each class and image, [classes, images], and its parameters."""
+    """The library's matches of each class and image, opaque objects [classes, images], and its parameters."""
     classes = all_classes(predictions, truths)
-    evaluation = COCOeval_faster(
-        truth_index(truths, classes),
-        prediction_index(predictions, classes),
-        "bbox",
-        print_function=lambda *_: None,
-        separate_eval=True,
-    )
-    parameters = evaluation.params
-    parameters.areaRng, parameters.areaRngLbl = parameters.areaRng[:1], parameters.areaRngLbl[:1]
-    parameters.maxDets = parameters.maxDets[-1:]
-    evaluation.evaluate()
+    evaluator = coco_evaluator(predictions, truths, classes, by_size=False, separate_eval=True)
+    evaluator.evaluate()
     matches = np.empty(len(classes) * len(truths), object)
-    matches[:] = evaluation._evalImgs_cpp
-    return matches.reshape(len(classes), len(truths)), evaluation._paramsEval
+    matches[:] = evaluator._evalImgs_cpp
+    return matches.reshape(len(classes), len(truths)), evaluator._paramsEval
 
 
 def _ap(matches: NDArray[Any], parameters: Any) -> float:

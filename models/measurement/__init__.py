@@ -1,1 +1,1 @@
-"""Measuring: how long a call takes, and the environment it was measured in."""
+"""Measurement: the time that calls take, and the environment that they ran in."""

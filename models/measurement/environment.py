@@ -14,18 +14,18 @@ from typing import Final
 
 import torch
 
-WRITTEN: Final = ("docs", "models/pretrained/evaluation", "**/results/**")
-"""Where measurements put what they find, from the tree's top: a run that follows another finds these changed."""
+RESULTS: Final = ("docs", "models/pretrained/evaluation", "**/results/**")
+"""Paths from the top of the tree that measurements write to: the next run finds them changed."""
 
 
 def commit(folder: Path) -> str:
-    """The commit of the working tree around a folder; with `+changes` where tracked files differ from it.
+    """Return the commit of the working tree around a folder, with `+changes` where tracked files differ from it.
 
-    Results that runs have written do not count as changes. Empty where there is no git or no tree of it.
+    Written results do not count as changes. Empty without git or outside a tree.
     """
-    found = _git(folder, "rev-parse", "HEAD")
-    written = [f":(top,exclude,glob){place}" for place in WRITTEN]
-    return found + ("+changes" if _git(folder, "status", "--porcelain", "-uno", "--", ":(top)", *written) else "")
+    results = [f":(top,exclude,glob){path}" for path in RESULTS]
+    changed = _git(folder, "status", "--porcelain", "-uno", "--", ":(top)", *results)
+    return _git(folder, "rev-parse", "HEAD") + ("+changes" if changed else "")
 
 
 def _git(folder: Path, *arguments: str) -> str:
@@ -37,7 +37,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def run_environment(device: torch.device) -> dict[str, str | int]:
-    """Card, versions, commit, command, time in UTC, load: what a number means nothing without."""
+    """Device, versions, commit, command, time in UTC and load, for the JSON of every measurement."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join([*_program(), *sys.argv[1:]]),
@@ -53,7 +53,7 @@ def run_environment(device: torch.device) -> dict[str, str | int]:
 
 
 def _program() -> list[str]:
-    """`python -m module`, or the name of an installed script."""
+    """Return `python -m module`, or the name of an installed script."""
     spec = sys.modules["__main__"].__spec__
     return ["python", "-m", spec.name] if spec else [Path(sys.argv[0]).name]
 
@@ -66,7 +66,7 @@ def _processor() -> str:
 
 
 def _load() -> str:
-    """Processes that wanted a CPU over the last 1, 5 and 15 minutes, these threads among them; empty where unknown."""
+    """Return the load averages over 1, 5 and 15 minutes, own threads included; empty where unknown."""
     return " ".join(f"{load:.2f}" for load in os.getloadavg()) if hasattr(os, "getloadavg") else ""
 
 

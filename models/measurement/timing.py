@@ -1,4 +1,4 @@
-"""Times of rival calls side by side."""
+"""Timing of calls in alternation, and the clock of a device."""
 
 from __future__ import annotations
 
@@ -20,26 +20,35 @@ class Timing:
 
 
 def interleaved(calls: Mapping[str, Callable[[], object]], device: torch.device, repeats: int) -> dict[str, Timing]:
-    """Time every call once a round, for `repeats` rounds (at least 2), so that a slow spell hits all alike.
+    """Time every call once per round, for `repeats` rounds (at least 2), so that a slow spell hits all alike.
 
     A round before the first warms up. On a GPU a measurement is ten calls between two events; on one CPU thread,
-    the processor time of one call, which other programs on the machine do not stretch; on several, elapsed time.
+    the processor time of one call; on several threads, elapsed time.
     """
     measure = _gpu_milliseconds if device.type == "cuda" else _cpu_milliseconds
     rounds = [{name: measure(call) for name, call in calls.items()} for _ in range(repeats + 1)]
-    return {name: _summary([one[name] for one in rounds[1:]]) for name in calls}
+    return {name: _summary([times[name] for times in rounds[1:]]) for name in calls}
 
 
 def clock(device: torch.device) -> Callable[[], float]:
-    """Seconds, for differences: of the processor on one CPU thread, elapsed on several, of a GPU that has caught up."""
+    """Return a clock in seconds, for differences: see `clock_name`."""
     if device.type != "cuda":
         return time.process_time if torch.get_num_threads() == 1 else time.perf_counter
 
-    def caught_up() -> float:
+    def synchronized() -> float:
         torch.cuda.synchronize(device)
         return time.perf_counter()
 
-    return caught_up
+    return synchronized
+
+
+def clock_name(device: torch.device) -> str:
+    """Say which time `clock` measures: processor time on one CPU thread, elapsed time otherwise."""
+    if device.type == "cuda":
+        return "elapsed, after the GPU has finished"
+    if torch.get_num_threads() == 1:
+        return "processor time, which other programs on the machine stretch little"
+    return "elapsed; other programs on the machine stretch it"
 
 
 def _cpu_milliseconds(call: Callable[[], object]) -> float:

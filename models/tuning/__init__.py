@@ -1,1 +1,1 @@
-"""Choosing ACT's L and r for a model and its images."""
+"""Tuning: the choice of attention settings for a model and its images."""

@@ -1,4 +1,4 @@
-"""Which setting of approximate attention to run: from the error bound, and from what it does to a model's boxes."""
+"""Choice of attention settings: by the collision probability, and by the drift of a model's boxes on given images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from models.config import AttentionConfig, Metric
 from models.detector import Detector
 from models.detr.multiply_adds import Gflops, exact_gflops, gflops
 from models.evaluation.attention_inputs import AttentionInputs, attention_inputs
-from models.evaluation.attention_runs import compare, side_by_side
+from models.evaluation.attention_runs import compare, run_attentions
 from models.preprocess import PreparedImage
 from models.tuning.bucket_width import bucket_widths, hashed_queries
 from models.tuning.collision_rates import collision_rates
@@ -35,13 +35,14 @@ PAIRS: Final = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One setting measured on images; means over them.
+    """One attention setting measured on images; means over them.
 
-    `drift_mean` and `drift_p95`: how far the edges of a box moved, in pixels of the original image, mean and 95th
-    percentile over the boxes that exact attention is confident of. `attention_saved` and `encoder_saved`: share of
-    the multiply-adds; below 0 where the setting costs more than exact attention. `cluster_ratio`: C/N, mean of
-    layers and heads. `predicted_sharing`: p(distance)^L, and `measured_sharing`: the share of query pairs at least
-    that far apart that are in one bucket; None without a distance.
+    `cluster_ratio`: C/N, mean of layers and heads. `attention_saved` and `encoder_saved`: share of the
+    multiply-adds; below 0 where the setting costs more than exact attention. `drift_mean` and `drift_p95`: distance
+    between the edges of a box and those of exact attention's, in pixels of the original image, mean and 95th
+    percentile over the boxes that exact attention is confident of. `predicted_collisions`: p(distance)^L;
+    `measured_collisions`: the share of query pairs at least that far apart that are in one bucket. Both are None
+    without a distance.
     """
 
     attention: AttentionConfig
@@ -50,8 +51,8 @@ class Candidate:
     encoder_saved: float
     drift_mean: float
     drift_p95: float
-    predicted_sharing: float | None = None
-    measured_sharing: float | None = None
+    predicted_collisions: float | None = None
+    measured_collisions: float | None = None
 
     def drift(self, statistic: Statistic) -> float:
         """The named drift in pixels."""
@@ -59,9 +60,9 @@ class Candidate:
 
 
 def bounded_settings(distance: float, confidence: float, metric: Metric = "query") -> Iterator[AttentionConfig]:
-    """For every L the widest buckets that keep queries `distance` apart from sharing one, but 1 - `confidence`.
+    """Yield, for every L, the widest r that keeps queries `distance` apart in different buckets with `confidence`.
 
-    r is cut to three digits, downwards, so that the bound still holds. Raises ValueError as `widest_buckets` does.
+    r is rounded down to three digits, so that the bound still holds. Raises ValueError as `widest_buckets` does.
     """
     for L in ROUNDS:
         yield AttentionConfig.act(L, _three_digits_down(widest_buckets(L, distance, confidence)), metric=metric)
@@ -70,7 +71,7 @@ def bounded_settings(distance: float, confidence: float, metric: Metric = "query
 def measured_settings(
     detector: Detector, images: Sequence[PreparedImage], mode: TunedMode, metric: Metric
 ) -> Iterator[AttentionConfig]:
-    """Settings from the cheapest to nearly exact: ACT's by the C/N they lead to on the first images."""
+    """Yield settings from the cheapest to nearly exact: ACT's by the C/N that they lead to on the first images."""
     if mode == "tangent":
         yield from (AttentionConfig.tangent(C, metric=metric) for C in CLUSTERS)
         return
@@ -92,43 +93,48 @@ def tune(
     """
     if not images:
         raise ValueError("there are no images to tune on")
-    kinds = tuple(dict.fromkeys(attentions))
-    drift: dict[AttentionConfig, list[NDArray[np.floating]]] = {kind: [] for kind in kinds}
-    costs: dict[AttentionConfig, list[Gflops]] = {kind: [] for kind in kinds}
-    ratios: dict[AttentionConfig, list[float]] = {kind: [] for kind in kinds}
+    exact, settings = AttentionConfig.exact(), tuple(dict.fromkeys(attentions))
+    drift: dict[AttentionConfig, list[NDArray[np.floating]]] = {setting: [] for setting in settings}
+    costs: dict[AttentionConfig, list[Gflops]] = {setting: [] for setting in settings}
+    ratios: dict[AttentionConfig, list[float]] = {setting: [] for setting in settings}
     for image in images:
-        answers = side_by_side(detector, image, (AttentionConfig.exact(), *kinds))
-        exact = answers.pop(AttentionConfig.exact())
+        runs = run_attentions(detector, image, (exact, *settings))
         tokens = detector.tokens(image)
-        for kind, answer in answers.items():
-            nearness = compare(exact, answer, image.original_height, image.original_width)
-            drift[kind].append(nearness.edge_drift)
-            sums = [sum(heads) for heads in answer.clusters]
-            costs[kind].append(gflops(detector.config, make_attention(kind), tokens, sums))
-            ratios[kind].append(fmean(sums) / detector.config.heads / tokens)
+        for setting in settings:
+            run = runs[setting]
+            nearness = compare(runs[exact], run, image.original_height, image.original_width)
+            drift[setting].append(nearness.edge_drift)
+            by_layer = [sum(heads) for heads in run.clusters]
+            costs[setting].append(gflops(detector.config, make_attention(setting), tokens, by_layer))
+            ratios[setting].append(fmean(by_layer) / detector.config.heads / tokens)
         advance()
-    whole = Gflops.mean([exact_gflops(detector.config, detector.tokens(image)) for image in images])
-    sharing = _sharing(detector, images[0], kinds, distance)
-    found = [
-        _candidate(kind, drift[kind], Gflops.mean(costs[kind]), whole, fmean(ratios[kind]), *sharing[kind])
-        for kind in kinds
+    exact_cost = Gflops.mean([exact_gflops(detector.config, detector.tokens(image)) for image in images])
+    collisions = _collisions(detector, images[0], settings, distance)
+    candidates = [
+        _candidate(one, drift[one], Gflops.mean(costs[one]), exact_cost, fmean(ratios[one]), *collisions[one])
+        for one in settings
     ]
-    return sorted(found, key=lambda one: -one.attention_saved)
+    return sorted(candidates, key=lambda candidate: -candidate.attention_saved)
 
 
-def recommended(found: Sequence[Candidate], max_drift: float | None, statistic: Statistic) -> Candidate | None:
-    """What saves most among those that save at all and drift no further; None where there is none."""
-    fit = [one for one in found if one.attention_saved > 0]
-    if max_drift is not None:
-        fit = [one for one in fit if one.drift(statistic) <= max_drift]
-    return max(fit, key=lambda one: one.attention_saved, default=None)
+def recommended(candidates: Sequence[Candidate], max_drift: float | None, statistic: Statistic) -> Candidate | None:
+    """Return the candidate that saves most, of those that save at all and drift at most that far; None without one."""
+    return max(
+        (
+            candidate
+            for candidate in candidates
+            if candidate.attention_saved > 0 and (max_drift is None or candidate.drift(statistic) <= max_drift)
+        ),
+        key=lambda candidate: candidate.attention_saved,
+        default=None,
+    )
 
 
 def _candidate(
-    kind: AttentionConfig,
+    setting: AttentionConfig,
     drift: Sequence[NDArray[np.floating]],
     cost: Gflops,
-    exact: Gflops,
+    exact_cost: Gflops,
     ratio: float,
     predicted: float | None,
     measured: float | None,
@@ -137,10 +143,10 @@ def _candidate(
     if not len(pixels):
         raise ValueError("exact attention is confident of no box in these images: no drift can be measured")
     return Candidate(
-        kind,
+        setting,
         ratio,
-        1 - cost.attention / exact.attention,
-        1 - cost.encoder / exact.encoder,
+        1 - cost.attention / exact_cost.attention,
+        1 - cost.encoder / exact_cost.encoder,
         float(pixels.mean()),
         float(np.quantile(pixels, 0.95)),
         predicted,
@@ -148,30 +154,34 @@ def _candidate(
     )
 
 
-def _sharing(
-    detector: Detector, image: PreparedImage, kinds: Sequence[AttentionConfig], distance: float | None
+def _collisions(
+    detector: Detector, image: PreparedImage, settings: Sequence[AttentionConfig], distance: float | None
 ) -> dict[AttentionConfig, tuple[float | None, float | None]]:
-    """Predicted and measured sharing of every setting, on one image."""
+    """Predicted and measured collisions of every setting, on one image."""
     if distance is None:
-        return dict.fromkeys(kinds, (None, None))
+        return dict.fromkeys(settings, (None, None))
     layers = _inputs(detector, image)
     return {
-        kind: (collision_probability(distance, kind.L, kind.r), _measured_sharing(layers, kind, distance))
-        for kind in kinds
+        setting: (
+            collision_probability(distance, setting.L, setting.r),
+            _measured_collisions(layers, setting, distance),
+        )
+        for setting in settings
     }
 
 
-def _measured_sharing(layers: Sequence[AttentionInputs], kind: AttentionConfig, distance: float) -> float | None:
+def _measured_collisions(layers: Sequence[AttentionInputs], setting: AttentionConfig, distance: float) -> float | None:
     """Share of drawn pairs of a head's queries at least `distance` apart that are in one bucket; None: no such pair."""
     generator = torch.Generator().manual_seed(0)
     far = together = 0.0
     each = max(1, PAIRS // (len(layers) * layers[0].heads))
     for layer in layers:
-        for own in hashed_queries(layer, kind.metric).cpu():
-            first, second = own[torch.randint(len(own), (2, each), generator=generator)]
+        for queries in hashed_queries(layer, setting.metric).cpu():
+            first, second = queries[torch.randint(len(queries), (2, each), generator=generator)]
             apart = (first - second).norm(dim=-1) >= distance
             far += float(apart.sum())
-            together += float(collision_rates(first[apart], second[apart], kind.L, kind.r, (kind.seed,)).sum())
+            rates = collision_rates(first[apart], second[apart], setting.L, setting.r, (setting.seed,))
+            together += float(rates.sum())
     return together / far if far else None
 
 

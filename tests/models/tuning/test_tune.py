@@ -47,8 +47,8 @@ def test_candidates_are_measured_cheapest_first(detector, images):
     assert sharp.attention_saved == pytest.approx(-16 / (2 * 88))
     assert found[0].drift_mean > sharp.drift_mean
     assert found[0].encoder_saved < found[0].attention_saved
-    assert found[0].predicted_sharing == pytest.approx(collision_probability(0.5, 16, 8.0))
-    assert 0 <= sharp.measured_sharing <= found[0].measured_sharing <= found[0].predicted_sharing + 0.05
+    assert found[0].predicted_collisions == pytest.approx(collision_probability(0.5, 16, 8.0))
+    assert 0 <= sharp.measured_collisions <= found[0].measured_collisions <= found[0].predicted_collisions + 0.05
 
 
 def test_what_saves_most_within_the_drift_is_recommended():
