@@ -95,17 +95,18 @@ def test_named_paths_exist(file: Path) -> None:
 
 @each(CURRENT)
 def test_named_tests_exist(file: Path) -> None:
-    """`path::name` names a test; `::name` alone is in the file that was named last."""
-    missing, last = [], None
-    for path, names in re.findall(r"`([\w/]*\.py)?((?:::\w+)*)`", text_of(file)):
-        if path and "test_" in path:
-            last = ROOT / "tests" / path.removeprefix("tests/")
-        if not (path or names) or (path and "test_" not in path):
-            continue
-        known = names_in(last) if last is not None and last.is_file() else None
-        if known is None or not set(re.findall(r"\w+", names)) <= known:
-            missing.append(f"{path}{names}")
-    assert not missing
+    """`test_file.py::name` names a test, and `::name` alone one in the file that was named last.
+
+    A file goes by the end of its path, as much of it as tells it from others.
+    """
+    wrong, known = [], set[str]()
+    for name, tests in re.findall(r"`((?:[\w/]+/)?test_\w+\.py)?((?:::\w+)*)`", text_of(file)):
+        if name:
+            candidates = [test for test in (ROOT / "tests").rglob("test_*.py") if f"/{test}".endswith(f"/{name}")]
+            known = names_in(candidates[0]) if len(candidates) == 1 else set()
+        if (name and not known) or not set(re.findall(r"\w+", tests)) <= known:
+            wrong.append(name + tests)
+    assert not wrong
 
 
 @each(CURRENT)
