@@ -1,8 +1,8 @@
-"""Exact attention against ACT, whole and stage by stage: `python -m models.benchmarks.attention --help`.
+"""Benchmark of exact attention and ACT, whole and by stage: `python -m models.benchmarks.attention --help`.
 
-Queries are `clustered` (so many distinct ones, repeated: C/N is what was asked for, and ACT is exact up to
-rounding) or `random` (drawn from N(0, 1): C/N follows from L and r). `break_even` gives, for a C/N, the number of
-tokens from which ACT was the faster one at every size measured.
+Queries are `clustered` (a given number of distinct ones, repeated, so that C/N is given and ACT is exact up to
+rounding) or `random` (drawn from N(0, 1), so that C/N follows from L and r). `break_even` is, for a C/N, the number
+of tokens from which ACT is faster at every measured size.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ STAGES = ("hash", "assign", "prototypes", "attention", "broadcast")
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What is attended: B images, H heads of width D."""
+    """The shape of the attended tensors: B images, H heads of width D."""
 
     images: int
     heads: int
@@ -44,14 +44,14 @@ class Shape:
     device: torch.device
 
     def normal(self, tokens: int, generator: torch.Generator) -> Tensor:
-        """N(0, 1) [B, H, N, D], laid out as the encoder's projections leave it."""
+        """Draw N(0, 1) [B, H, N, D] in the memory layout of the encoder's projections."""
         drawn = torch.randn(self.images, tokens, self.heads, self.head_dim, generator=generator)
         return drawn.to(self.device, self.dtype).transpose(1, 2)
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Exact attention, ACT and ACT's stages for one kind of queries. `error` is ‖ACT - exact‖ / ‖exact‖."""
+    """Times of exact attention, ACT and its stages on the same queries. `error` is ‖ACT - exact‖ / ‖exact‖."""
 
     queries: str
     tokens: int
@@ -63,12 +63,12 @@ class Measurement:
 
     @property
     def time_ratio(self) -> float:
-        """ACT's time over exact attention's."""
+        """ACT's time relative to exact attention's."""
         return self.milliseconds["act"].median / self.milliseconds["exact"].median
 
 
 def clustered_queries(shape: Shape, tokens: int, ratio: float, generator: torch.Generator) -> Tensor:
-    """Queries [B, H, N, D] of which ratio * N are distinct in every head, in any order."""
+    """Draw queries [B, H, N, D] of which ratio * N are distinct in every head, in random order."""
     distinct = max(1, round(ratio * tokens))
     groups = shape.images * shape.heads
     order = torch.stack([torch.randperm(tokens, generator=generator) for _ in range(groups)]) % distinct
@@ -78,19 +78,19 @@ def clustered_queries(shape: Shape, tokens: int, ratio: float, generator: torch.
 
 
 def stages(attention: ActAttention, q: Tensor, k: Tensor, v: Tensor) -> dict[str, Callable[[], object]]:
-    """ACT's steps as calls of their own, each on what the steps before it made."""
+    """Return ACT's stages as calls, each on the results of the stages before it."""
     planes = hash_planes(q.shape[-1], attention.L, attention.seed, q.device, q.dtype)
 
     def keys() -> Tensor:
         return bucket_keys(hash_buckets(q, planes, attention.r * q.shape[-1] ** 0.5))
 
-    drawn = keys()
-    clusters = assign_clusters(drawn)
+    computed = keys()
+    clusters = assign_clusters(computed)
     prototypes = mean_prototypes(q, clusters, capacity(clusters.counts, q))
     attended = prototype_attention(prototypes, k, v, clusters.counts)
     calls: tuple[Callable[[], object], ...] = (
         keys,
-        lambda: assign_clusters(drawn),
+        lambda: assign_clusters(computed),
         lambda: mean_prototypes(q, clusters, capacity(clusters.counts, q)),
         lambda: prototype_attention(prototypes, k, v, clusters.counts),
         lambda: broadcast(attended, clusters),
@@ -101,7 +101,7 @@ def stages(attention: ActAttention, q: Tensor, k: Tensor, v: Tensor) -> dict[str
 def measure(
     attention: ActAttention, queries: str, q: Tensor, generator: torch.Generator, shape: Shape, repeats: int
 ) -> Measurement:
-    """Time exact attention, ACT and its stages on q and fresh keys and values."""
+    """Time exact attention, ACT and its stages on q and new random keys and values."""
     tokens = q.shape[-2]
     k, v = shape.normal(tokens, generator), shape.normal(tokens, generator)
     exact = ExactAttention()
@@ -109,53 +109,50 @@ def measure(
     error = (attended.values.double() - reference).norm() / reference.norm()
     assert attended.cluster_counts is not None  # noqa: S101 (ACT always counts)
     ratio = attended.cluster_counts.double().mean() / tokens
-    rivals: dict[str, Callable[[], object]] = {
-        "exact": lambda: exact(q, k, v),
-        "act": lambda: attention(q, k, v),
-    }
-    timings = interleaved(rivals | stages(attention, q, k, v), shape.device, repeats)
+    whole: dict[str, Callable[[], object]] = {"exact": lambda: exact(q, k, v), "act": lambda: attention(q, k, v)}
+    timings = interleaved(whole | stages(attention, q, k, v), shape.device, repeats)
     return Measurement(queries, tokens, attention.L, attention.r, float(ratio), float(error), timings)
 
 
 def measurements(shape: Shape, tokens: tuple[int, ...], repeats: int) -> list[Measurement]:
-    """Every number of tokens with clustered queries of each C/N, then with random ones."""
+    """Measure every number of tokens with clustered queries of each C/N, then with random queries."""
     generator = torch.Generator().manual_seed(0)
-    sharp = ActAttention(32, 0.5)  # tells apart all but equal queries
-    found = []
+    sharp = ActAttention(32, 0.5)  # separates all but equal queries
+    results = []
     for n in tokens:
         for ratio in RATIOS:
             q = clustered_queries(shape, n, ratio, generator)
-            found.append(measure(sharp, "clustered", q, generator, shape, repeats))
+            results.append(measure(sharp, "clustered", q, generator, shape, repeats))
         for attention in RANDOM_SETTINGS:
-            found.append(measure(attention, "random", shape.normal(n, generator), generator, shape, repeats))
-    return found
+            results.append(measure(attention, "random", shape.normal(n, generator), generator, shape, repeats))
+    return results
 
 
-def break_even(found: list[Measurement], ratio: float) -> int | None:
-    """The fewest tokens from which ACT won at every size measured with clustered queries; None: it lost the largest."""
-    same = [one for one in found if one.queries == "clustered" and abs(one.cluster_ratio - ratio) < 0.02]
-    won = None
+def break_even(results: list[Measurement], ratio: float) -> int | None:
+    """The number of tokens from which ACT is faster at every measured size with clustered queries; None without one."""
+    same = [one for one in results if one.queries == "clustered" and abs(one.cluster_ratio - ratio) < 0.02]
+    tokens = None
     for one in sorted(same, key=lambda one: -one.tokens):
         if one.time_ratio >= 1:
             break
-        won = one.tokens
-    return won
+        tokens = one.tokens
+    return tokens
 
 
-def table(found: list[Measurement]) -> Table:
-    """Medians in milliseconds, a row a measurement."""
+def table(results: list[Measurement]) -> Table:
+    """Medians in milliseconds, one row per measurement."""
     columns = ("queries", "N", "L", "r", "C/N", "exact", "ACT", "ACT/exact", *STAGES, "error")
-    shown = Table(*columns, title="milliseconds, medians")
-    for one in found:
+    rows = Table(*columns, title="median milliseconds")
+    for one in results:
         times = {name: f"{timing.median:.3g}" for name, timing in one.milliseconds.items()}
         setting = (one.queries, str(one.tokens), str(one.L), f"{one.r:g}", f"{one.cluster_ratio:.2f}")
         totals = (times["exact"], times["act"], f"{one.time_ratio:.2f}")
-        shown.add_row(*setting, *totals, *(times[stage] for stage in STAGES), f"{one.error:.1e}")
-    return shown
+        rows.add_row(*setting, *totals, *(times[stage] for stage in STAGES), f"{one.error:.1e}")
+    return rows
 
 
-def report(found: list[Measurement], shape: Shape, repeats: int) -> dict[str, object]:
-    """Everything measured, and on what, ready for JSON."""
+def report(results: list[Measurement], shape: Shape, repeats: int) -> dict[str, object]:
+    """All measurements and their environment, ready for JSON."""
     return {
         **run_environment(shape.device),
         "images": shape.images,
@@ -163,13 +160,13 @@ def report(found: list[Measurement], shape: Shape, repeats: int) -> dict[str, ob
         "head_dim": shape.head_dim,
         "dtype": str(shape.dtype).removeprefix("torch."),
         "repeats": repeats,
-        "break_even": {str(ratio): break_even(found, ratio) for ratio in RATIOS},
-        "measurements": [{**asdict(one), "time_ratio": one.time_ratio} for one in found],
+        "break_even": {str(ratio): break_even(results, ratio) for ratio in RATIOS},
+        "measurements": [{**asdict(one), "time_ratio": one.time_ratio} for one in results],
     }
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32")
@@ -197,13 +194,14 @@ def main() -> None:
     )
     repeats = 5 if arguments.quick else arguments.repeats
     with torch.inference_mode():
-        found = measurements(shape, tuple(arguments.tokens or (QUICK_TOKENS if arguments.quick else TOKENS)), repeats)
-    results = report(found, shape, repeats)
+        tokens = tuple(arguments.tokens or (QUICK_TOKENS if arguments.quick else TOKENS))
+        results = measurements(shape, tokens, repeats)
+    document = report(results, shape, repeats)
     console = Console(width=140)
-    console.print(table(found))
-    console.print(f"ACT is faster from N on, by C/N: {results['break_even']}")
+    console.print(table(results))
+    console.print(f"ACT is faster from N on, by C/N: {document['break_even']}")
     if arguments.output:
-        arguments.output.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        arguments.output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

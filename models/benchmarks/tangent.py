@@ -1,16 +1,16 @@
-"""Exact, ACT, K-means and tangent attention side by side: `python -m models.benchmarks.tangent --help`.
+"""Benchmark of exact, ACT, K-means and tangent attention: `python -m models.benchmarks.tangent --help`.
 
-Queries, keys and values are those of a real encoder: a model run on rendered held-out pages of a size that makes
-about N tokens, every layer by itself from exact inputs. Times are of all layers of one page, errors the mean over
-layers of ‖approximate - exact‖ / ‖exact‖. Pages larger than those a model was trained on are foreign to it, but
-still pages: their queries are as redundant as real ones.
+Queries, keys and values come from a model that runs on a rendered held-out page of about N tokens, with exact
+attention in all layers. Times are of all layers of the page; errors are the mean over layers of
+‖approximate - exact‖ / ‖exact‖. Pages larger than a model was trained on are foreign to it, but their queries are as
+redundant as real ones.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
 from models.attention.exact import ExactAttention
 from models.attention.factory import make_attention
@@ -28,25 +27,30 @@ from models.attention.strategy import Attended
 from models.config import AttentionConfig
 from models.data.pages.held_out import held_out_pages
 from models.detector import Detector, load_detector
-from models.images import ImageBatch
+from models.evaluation.attention_inputs import AttentionInputs, attention_inputs
+from models.evaluation.fidelity import relative_error
 from models.measurement.environment import run_environment
 from models.measurement.timing import Timing, interleaved
-from models.preprocess import PreparedImage, normalised
+from models.preprocess import PreparedImage
 
 TOKENS = (638, 1200, 2100, 4200, 8400)
 QUICK_TOKENS = (638, 2100)
 CLUSTERS = (8, 16, 32, 64, 128)
+ATTENTIONS = (
+    *("act:L=32,r=8", "act", "act:L=16,r=4,metric=key", "act:L=16,r=2,metric=key"),
+    *(f"kmeans:C={C}" for C in CLUSTERS),
+    *(f"kmeans:C={C},metric=key" for C in CLUSTERS),
+    *(f"tangent:C={C}" for C in CLUSTERS),
+    *(f"tangent:C={C},expansion_points=16" for C in CLUSTERS if C > 16),
+)
 ASPECT = 1.3  # height over width of a page
-
-Layer = tuple[Tensor, Tensor, Tensor]
-"""Projected, unscaled q, k, v [1, H, N, D]."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One way to attend at one size. `error` and `cluster_ratio` are means over layers, `errors` by layer.
+    """One attention setting at one size. `error` and `cluster_ratio` are means over layers, `errors` by layer.
 
-    `multiply_adds` and `time_ratio` are over exact attention's.
+    `multiply_adds` and `time_ratio` are relative to exact attention.
     """
 
     attention: str
@@ -59,102 +63,69 @@ class Measurement:
     milliseconds: Timing
 
 
-class Recorder:
-    """Exact attention that keeps what it was given, a layer an entry."""
-
-    def __init__(self) -> None:
-        self.layers: list[Layer] = []
-
-    def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Attended:
-        """Attend with q, k, v [B, H, N, D]."""
-        self.layers.append((q, k, v))
-        return ExactAttention()(q, k, v)
-
-    def multiply_adds(self, tokens: int, heads: int, head_dim: int, clusters: int) -> int:
-        """As exact attention."""
-        return ExactAttention().multiply_adds(tokens, heads, head_dim)
-
-
-def recorded_layers(detector: Detector, tokens: int) -> list[Layer]:
-    """q, k, v of every encoder layer for the first held-out page, rendered so as to make about `tokens` tokens."""
+def page_inputs(detector: Detector, tokens: int) -> list[AttentionInputs]:
+    """Return the inputs of every encoder layer for the first held-out page, rendered to make about `tokens` tokens."""
     stride = detector.config.backbone.stride
     rows = round((tokens * ASPECT) ** 0.5)
     height, width = rows * stride, round(tokens / rows) * stride
     (page,) = held_out_pages(1, height, width)
     pixels = torch.from_numpy(np.asarray(page.image).transpose(2, 0, 1).copy())
-    model = next(detector.detr.parameters())
-    image = normalised(PreparedImage(pixels, height, width), detector.config, model.device, model.dtype)
-    recorder = Recorder()
-    detector.detr.encode(ImageBatch.from_images([image]), recorder)
-    return recorder.layers
+    return attention_inputs(detector, detector.encoder_tokens(PreparedImage(pixels, height, width)))
 
 
-def rivals(clusters: Sequence[int], default_act: AttentionConfig) -> list[AttentionConfig]:
-    """Exact first, then what is measured against it."""
-    found = [AttentionConfig.exact(), AttentionConfig.act(32, 8.0), default_act]
-    found += [AttentionConfig.act(16, r, metric="key") for r in (4.0, 2.0)]
-    for C in clusters:
-        found += [AttentionConfig.kmeans(C), AttentionConfig.kmeans(C, metric="key"), AttentionConfig.tangent(C)]
-        found += [AttentionConfig.tangent(C, 16)] if C > 16 else []
-    return list(dict.fromkeys(found))
-
-
-def measure(attentions: Sequence[AttentionConfig], layers: Sequence[Layer], repeats: int) -> list[Measurement]:
-    """Time all rivals in turn over all layers, and compare their outputs with those of the first, exact attention."""
-    q = layers[0][0]
-    calls = {str(one): partial(_attend_all, one, layers) for one in attentions}
-    timings = interleaved(calls, q.device, repeats)
-    exact = _attend_all(attentions[0], layers)
-    found = []
-    for one in attentions:
-        attended = _attend_all(one, layers)
-        errors = tuple(_error(some, best) for some, best in zip(attended, exact, strict=True))
-        heads, tokens, head_dim = q.shape[1:]
-        clusters = [tokens * heads if a.cluster_counts is None else int(a.cluster_counts.sum()) for a in attended]
-        cost = mean(make_attention(one).multiply_adds(tokens, heads, head_dim, count) for count in clusters)
-        timing = timings[str(one)]
-        found.append(
+def measure(
+    attentions: Sequence[AttentionConfig], layers: Sequence[AttentionInputs], repeats: int
+) -> list[Measurement]:
+    """Time exact attention and the others in turn over all layers, and compare the outputs; exact attention first."""
+    first, exact = layers[0], AttentionConfig.exact()
+    attentions = tuple(dict.fromkeys((exact, *attentions)))
+    calls = {str(attention): partial(_attend_all, attention, layers) for attention in attentions}
+    timings = interleaved(calls, first.q.device, repeats)
+    shape = (first.tokens, first.heads, first.head_dim)
+    reference = _attend_all(exact, layers)
+    measurements = []
+    for attention in attentions:
+        outputs, timing = _attend_all(attention, layers), timings[str(attention)]
+        errors = tuple(
+            relative_error(output.values, best.values) for output, best in zip(outputs, reference, strict=True)
+        )
+        every = first.tokens * first.heads
+        clusters = [every if one.cluster_counts is None else int(one.cluster_counts.sum()) for one in outputs]
+        cost = mean(make_attention(attention).multiply_adds(*shape, count) for count in clusters)
+        measurements.append(
             Measurement(
-                attention=str(one),
-                tokens=tokens,
-                cluster_ratio=mean(clusters) / (tokens * heads),
+                attention=str(attention),
+                tokens=first.tokens,
+                cluster_ratio=mean(clusters) / every,
                 error=mean(errors),
                 errors=errors,
-                multiply_adds=cost / ExactAttention().multiply_adds(tokens, heads, head_dim),
-                time_ratio=timing.median / timings[str(attentions[0])].median,
+                multiply_adds=cost / ExactAttention().multiply_adds(*shape),
+                time_ratio=timing.median / timings[str(exact)].median,
                 milliseconds=timing,
             )
         )
-    return found
+    return measurements
 
 
-def _attend_all(attention: AttentionConfig, layers: Sequence[Layer]) -> list[Attended]:
-    attend: Callable[..., Attended] = make_attention(attention)
-    return [attend(*layer) for layer in layers]
+def _attend_all(attention: AttentionConfig, layers: Sequence[AttentionInputs]) -> list[Attended]:
+    attend = make_attention(attention)
+    return [attend(layer.q, layer.k, layer.v) for layer in layers]
 
 
-def _error(approximate: Attended, exact: Attended) -> float:
-    off = approximate.values.double() - exact.values.double()
-    return float(off.norm() / exact.values.double().norm())
-
-
-def table(found: Sequence[Measurement]) -> Table:
-    """A row a measurement."""
-    shown = Table(
-        "N", "attention", "C/N", "error", "multiply-adds", "milliseconds", "time", title="over exact attention's"
-    )
-    for one in found:
+def table(measurements: Sequence[Measurement]) -> Table:
+    """One row per measurement."""
+    columns = ("N", "attention", "C/N", "error", "multiply-adds", "ms", "time")
+    rows = Table(*columns, title="multiply-adds and time relative to exact attention")
+    for one in measurements:
         ratios = (f"{one.cluster_ratio:.3f}", f"{one.error:.4f}", f"{one.multiply_adds:.3f}")
-        shown.add_row(
-            str(one.tokens), one.attention, *ratios, f"{one.milliseconds.median:.1f}", f"{one.time_ratio:.2f}"
-        )
-    return shown
+        rows.add_row(str(one.tokens), one.attention, *ratios, f"{one.milliseconds.median:.1f}", f"{one.time_ratio:.2f}")
+    return rows
 
 
 def report(
-    found: Sequence[Measurement], detector: Detector, repeats: int, before: Mapping[str, str | int]
+    measurements: Sequence[Measurement], detector: Detector, repeats: int, before: Mapping[str, str | int]
 ) -> dict[str, object]:
-    """Everything measured, and on what, ready for JSON; `before`, the circumstances when it began."""
+    """All measurements and their environment, ready for JSON; `before` is the environment at the start."""
     return {
         **run_environment(torch.device(detector.device)),
         "load_average_before": before["load_average"],
@@ -164,18 +135,18 @@ def report(
         "heads": detector.config.heads,
         "head_dim": detector.config.head_dim,
         "repeats": repeats,
-        "measurements": [asdict(one) for one in found],
+        "measurements": [asdict(one) for one in measurements],
     }
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="pages-small", help="name, checkpoint file or folder")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
-    parser.add_argument("--tokens", type=int, nargs="+", help="numbers of encoder tokens N, about")
-    parser.add_argument("--clusters", type=int, nargs="+", default=CLUSTERS)
+    parser.add_argument("--tokens", type=int, nargs="+", help="approximate numbers of encoder tokens N")
+    parser.add_argument("--attention", nargs="+", default=ATTENTIONS, help="settings to compare with exact attention")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--quick", action="store_true", help="fewer sizes and repeats")
@@ -190,14 +161,14 @@ def main() -> None:
     detector = load_detector(arguments.model, device=arguments.device, precision=arguments.precision)
     before = run_environment(torch.device(detector.device))
     repeats = 3 if arguments.quick else arguments.repeats
-    attentions = rivals(arguments.clusters, detector.config.default_act)
-    found: list[Measurement] = []
+    attentions = [detector.config.attention(text) for text in arguments.attention]
+    measurements: list[Measurement] = []
     with torch.inference_mode():
         for tokens in arguments.tokens or (QUICK_TOKENS if arguments.quick else TOKENS):
-            found += measure(attentions, recorded_layers(detector, tokens), repeats)
-    Console(width=140).print(table(found))
+            measurements += measure(attentions, page_inputs(detector, tokens), repeats)
+    Console(width=140).print(table(measurements))
     if arguments.output:
-        text = json.dumps(report(found, detector, repeats, before), indent=2)
+        text = json.dumps(report(measurements, detector, repeats, before), indent=2)
         arguments.output.write_text(text + "\n", encoding="utf-8")
 
 

@@ -1,7 +1,7 @@
-"""What a caller's threshold saves: `python -m models.benchmarks.threshold --help`.
+"""Benchmark of the time that a score threshold saves: `python -m models.benchmarks.threshold --help`.
 
-Boxes that cannot reach an image's threshold are not refined. Held-out pages go through `Detector.predict` with several
-thresholds side by side, and through the same model without box refinement.
+Boxes that cannot reach an image's threshold are not refined. Held-out pages run through `Detector.predict` with several
+thresholds in alternation, and through the same model without box refinement.
 """
 
 from __future__ import annotations
@@ -26,40 +26,37 @@ from models.measurement.timing import Timing, interleaved
 from models.preprocess import PreparedImage
 
 THRESHOLDS = (0.0, 0.1, 0.5, 0.9)
-PLAIN = "without refinement"
+UNREFINED = "without refinement"
 
 
-def rivals(
+def calls_by_threshold(
     detector: Detector, images: Sequence[PreparedImage], thresholds: Sequence[float]
 ) -> Mapping[str, Callable[[], list[Prediction]]]:
-    """Name every way to detect in all of the images: a threshold each, and the DETR itself."""
+    """Return a call for each threshold that detects in all images, and one without box refinement."""
     predict = partial(detector.predict, images, AttentionConfig.exact())
     calls = {str(threshold): partial(predict, [threshold] * len(images)) for threshold in thresholds}
-    return calls | {PLAIN: partial(detector.without_box_refinement().predict, images, AttentionConfig.exact())}
+    return calls | {UNREFINED: partial(detector.without_box_refinement().predict, images, AttentionConfig.exact())}
 
 
-def an_image(timing: Timing, images: int) -> Timing:
-    """The time of one of the images that a call detects in."""
+def per_image(timing: Timing, images: int) -> Timing:
+    """Divide the time of a call by the number of images it detects in."""
     return Timing(timing.median / images, timing.low / images, timing.high / images)
 
 
 def table(times: dict[str, Timing]) -> Table:
-    """A row a threshold."""
-    shown = Table(title="ms a page: median and quartiles")
-    for heading in ("threshold", "median", "from", "to", "of threshold 0"):
-        shown.add_column(heading)
-    whole = next(iter(times.values())).median
+    """One row per threshold."""
+    first = next(iter(times))
+    rows = Table("threshold", "median", "quartile 1", "quartile 3", f"relative to {first}", title="ms per page")
     for name, time in times.items():
-        shown.add_row(
-            name, *(f"{value:.1f}" for value in (time.median, time.low, time.high)), f"{time.median / whole:.3f}"
-        )
-    return shown
+        milliseconds = (f"{value:.1f}" for value in (time.median, time.low, time.high))
+        rows.add_row(name, *milliseconds, f"{time.median / times[first].median:.3f}")
+    return rows
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="pages-small", help="name, checkpoint file or folder; with a box refinement")
+    parser.add_argument("--model", default="pages-small", help="name, file or folder of a model with box refinement")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--thresholds", type=float, nargs="+", default=THRESHOLDS)
     parser.add_argument("--pages", type=int, default=20)
@@ -76,14 +73,14 @@ def main() -> None:
     detector = load_detector(arguments.model, device=arguments.device)
     device = torch.device(detector.device)
     images = [detector.preprocess(sample.image) for sample in PageSamples(arguments.pages)]
-    calls = rivals(detector, images, arguments.thresholds)
+    calls = calls_by_threshold(detector, images, arguments.thresholds)
     times = interleaved(calls, device, arguments.repeats)
-    times = {name: an_image(time, len(images)) for name, time in times.items()}
+    times = {name: per_image(time, len(images)) for name, time in times.items()}
     Console(width=100).print(table(times))
     if arguments.output:
         measured = {name: asdict(time) for name, time in times.items()}
-        told = {"model": detector.name, "pages": len(images), "repeats": arguments.repeats, "milliseconds": measured}
-        text = json.dumps(run_environment(device) | told, indent=2)
+        results = {"model": detector.name, "pages": len(images), "repeats": arguments.repeats, "milliseconds": measured}
+        text = json.dumps(run_environment(device) | results, indent=2)
         arguments.output.write_text(text + "\n", encoding="utf-8")
 
 
