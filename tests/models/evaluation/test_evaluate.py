@@ -3,24 +3,17 @@ import pytest
 
 from models.config import AttentionConfig
 from models.data.coco import GroundTruth
-from models.data.samples import PageSamples, Sample
-from models.detector import Detector
+from models.data.samples import Sample
 from models.evaluation.coco_metrics import coco_metrics
 from models.evaluation.evaluate import evaluate
 
 EXACT = AttentionConfig.exact()
 ACT = AttentionConfig.act(4, 1.0)
 KMEANS = AttentionConfig.kmeans(5)
-PAGES = PageSamples(2, 128, 96)
 
 
-@pytest.fixture
-def detector(tiny_detr):
-    return Detector(tiny_detr)
-
-
-def test_kinds_are_scored_side_by_side(detector):
-    exact, act, kmeans = evaluate(detector, PAGES, (EXACT, ACT, KMEANS))
+def test_settings_are_evaluated_on_the_same_images(detector, pages):
+    exact, act, kmeans = evaluate(detector, pages, (EXACT, ACT, KMEANS))
     assert exact.images == act.images == kmeans.images == 2
     assert exact.cluster_ratio == exact.clusters == ()
     assert len(act.cluster_ratio) == len(act.clusters) == 2
@@ -33,10 +26,10 @@ def test_kinds_are_scored_side_by_side(detector):
     assert kmeans.fidelity.encoder_error > 0
 
 
-def test_scores_and_costs_are_those_of_the_detector(detector):
-    (act,) = evaluate(detector, PAGES, (ACT,))
-    predictions = [detector.detect(sample.image, ACT) for sample in PAGES]
-    metrics = coco_metrics([prediction.detections for prediction in predictions], [page.truth for page in PAGES])
+def test_scores_and_costs_are_those_of_the_detector(detector, pages):
+    (act,) = evaluate(detector, pages, (ACT,))
+    predictions = [detector.detect(sample.image, ACT) for sample in pages]
+    metrics = coco_metrics([prediction.detections for prediction in predictions], [page.truth for page in pages])
     assert act.metrics == metrics
     reports = [prediction.attention for prediction in predictions]
     assert act.gflops.encoder == pytest.approx(np.mean([report.encoder_gflops for report in reports]))
@@ -44,68 +37,68 @@ def test_scores_and_costs_are_those_of_the_detector(detector):
     assert act.clusters == pytest.approx([np.mean([r.clusters[layer].mean for r in reports]) for layer in range(2)])
 
 
-def test_exact_is_the_reference_whether_asked_for_or_not(detector):
-    (alone,) = evaluate(detector, PAGES, (ACT,))
-    _, beside = evaluate(detector, PAGES, (EXACT, ACT))
-    assert alone.attention == beside.attention == ACT
-    assert alone.fidelity == beside.fidelity
+def test_exact_attention_is_the_reference_whether_asked_for_or_not(detector, pages):
+    (without,) = evaluate(detector, pages, (ACT,))
+    _, beside = evaluate(detector, pages, (EXACT, ACT))
+    assert without.attention == beside.attention == ACT
+    assert without.fidelity == beside.fidelity
 
 
-def test_clusters_of_one_are_exact(detector):
-    (fine,) = evaluate(detector, PAGES, (AttentionConfig.act(32, 1e-3),))
+def test_clusters_of_one_query_are_exact(detector, pages):
+    (fine,) = evaluate(detector, pages, (AttentionConfig.act(32, 1e-3),))
     assert fine.cluster_ratio == (1, 1)
     assert fine.fidelity.encoder_error == pytest.approx(0, abs=1e-4)
 
 
-def test_images_are_taken_one_at_a_time(detector):
-    taken, gone = [], []
+def test_images_are_taken_one_at_a_time(detector, pages):
+    started, finished = [], []
 
     def watched():
-        for place, sample in enumerate(PAGES):
-            taken.append(place)
+        for i, sample in enumerate(pages):
+            started.append(i)
             yield sample
-            gone.append(place)
-            assert taken == gone
+            finished.append(i)
+            assert started == finished
 
     evaluate(detector, watched(), (EXACT, ACT))
-    assert taken == [0, 1]
+    assert started == [0, 1]
 
 
-def test_time_is_the_sum_of_its_parts(detector):
-    (exact,) = evaluate(detector, PAGES, (EXACT,))
+def test_speed_is_the_sum_of_its_parts(detector, pages):
+    (exact,) = evaluate(detector, pages, (EXACT,))
     assert exact.speed.backbone > 0
     assert exact.speed.transformer > 0
     assert exact.speed.mean == pytest.approx(exact.speed.backbone + exact.speed.transformer)
 
 
-def test_classes_that_the_model_has_not_are_left_out(detector):
+def test_ground_truth_of_unknown_classes_is_left_out(detector):
     image = np.zeros((64, 64, 3), np.uint8)
     boxes = np.array([[0.0, 0, 30, 30], [10, 10, 60, 60]])
     both = Sample(image, GroundTruth(boxes, ("text", "giraffe")))
     known = Sample(image, GroundTruth(boxes[:1], ("text",)))
-    (with_stranger,), (without,) = (evaluate(detector, [sample], (EXACT,)) for sample in (both, known))
-    assert with_stranger.metrics == without.metrics
-    assert list(with_stranger.metrics.by_class) == ["text"]
+    (with_unknown,), (without,) = (evaluate(detector, [sample], (EXACT,)) for sample in (both, known))
+    assert with_unknown.metrics == without.metrics
+    assert list(with_unknown.metrics.by_class) == ["text"]
 
 
-def test_classes_without_a_label_are_named_and_do_not_count(detector):
+def test_unlabelled_classes_are_named_and_do_not_count(detector):
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
-    found = detector.detect(image).detections.select(0.0)
-    label = found.labels[0]
-    own = np.array([name == label for name in found.labels])
-    truth = GroundTruth(found.boxes_xyxy[own], (label,) * int(own.sum()))
+    detections = detector.detect(image).detections
+    label = detections.labels[0]
+    own = detections.select(labels={label})
+    truth = GroundTruth(own.boxes_xyxy, own.labels)
     (exact,) = evaluate(detector, [Sample(image, truth)], (EXACT,))
     assert exact.unlabelled == tuple(name for name in detector.labels if name != label)
-    confident = found.select(0.5)
-    assert exact.answers.per_image == sum(name == label for name in confident.labels)
-    assert exact.answers.precision == (1 if label in confident.labels else 0)
+    confident = own.select(0.5)
+    assert exact.operating_point.per_image == len(confident)
+    assert exact.operating_point.precision == (1 if len(confident) else 0)
 
 
-def test_refuses_to_evaluate_nothing(detector):
+def test_evaluate_refuses_to_evaluate_nothing(detector, pages):
     with pytest.raises(ValueError, match="nothing to evaluate"):
         evaluate(detector, [], (EXACT,))
     with pytest.raises(ValueError, match="no attention"):
-        evaluate(detector, PAGES, ())
-    stranger = Sample(np.zeros((64, 64, 3), np.uint8), GroundTruth(np.array([[0.0, 0, 9, 9]]), ("giraffe",)))
+        evaluate(detector, pages, ())
+    unknown = Sample(np.zeros((64, 64, 3), np.uint8), GroundTruth(np.array([[0.0, 0, 9, 9]]), ("giraffe",)))
     with pytest.raises(ValueError, match="no ground truth"):
-        evaluate(detector, [stranger], (EXACT,))
+        evaluate(detector, [unknown], (EXACT,))

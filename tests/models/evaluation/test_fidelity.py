@@ -1,20 +1,13 @@
-"""Nearness of two answers, in cases that are worked out by hand."""
+"""Fidelity in cases that are worked out by hand."""
 
 import numpy as np
 import pytest
 import torch
 
-from models.detections import Detections
 from models.evaluation.fidelity import ImageFidelity, fidelity, matched_ious, query_drift, relative_error
 
 SURE, UNSURE = (9.0, 0.0, 0.0), (0.0, 0.0, 9.0)
 """Logits of two classes and no-object."""
-
-
-def found(*objects):
-    boxes = np.array([box for box, _, _ in objects], np.float32).reshape(-1, 4)
-    scores = np.array([score for _, score, _ in objects], np.float32)
-    return Detections(boxes, scores, tuple(label for _, _, label in objects))
 
 
 def test_drift_of_a_box_that_moved_and_one_that_stayed():
@@ -33,7 +26,7 @@ def test_drift_of_a_box_that_grew():
     assert edges.tolist() == pytest.approx([(0 + 10 + 0 + 10) / 4], rel=1e-5)
 
 
-def test_drift_leaves_out_what_exact_was_unsure_of():
+def test_drift_leaves_out_queries_that_exact_attention_is_unsure_of():
     boxes = torch.rand(2, 4)
     drift, edges = query_drift(torch.tensor([UNSURE, SURE]), boxes, boxes + torch.tensor([[9.0], [0.0]]), 10, 10)
     assert drift.tolist() == edges.tolist() == [0]
@@ -41,22 +34,22 @@ def test_drift_leaves_out_what_exact_was_unsure_of():
     assert drift.shape == edges.shape == (0,)
 
 
-def test_ious_with_the_best_of_the_same_class():
-    exact = found(((0, 0, 10, 10), 0.9, "cat"), ((20, 20, 30, 30), 0.8, "dog"))
-    other = found(
-        ((0, 0, 10, 10), 0.9, "dog"),  # the place of the cat, but not its class
+def test_matched_ious_are_with_the_best_of_the_same_class(detected):
+    exact = detected(((0, 0, 10, 10), 0.9, "cat"), ((20, 20, 30, 30), 0.8, "dog"))
+    other = detected(
+        ((0, 0, 10, 10), 0.9, "dog"),  # the position of the cat, but not its class
         ((0, 0, 5, 10), 0.8, "cat"),
         ((0, 0, 8, 10), 0.7, "cat"),
     )
     assert matched_ious(exact, other).tolist() == pytest.approx([0.8, 0], rel=1e-5)
 
 
-def test_ious_of_confident_detections_alone():
-    exact = found(((0, 0, 10, 10), 0.9, "cat"), ((20, 20, 30, 30), 0.4, "cat"))
-    assert matched_ious(exact, found(((0, 0, 10, 10), 0.4, "cat"))).tolist() == [0]
+def test_matched_ious_are_of_confident_detections_only(detected):
+    exact = detected(((0, 0, 10, 10), 0.9, "cat"), ((20, 20, 30, 30), 0.4, "cat"))
+    assert matched_ious(exact, detected(((0, 0, 10, 10), 0.4, "cat"))).tolist() == [0]
     assert matched_ious(exact, exact).tolist() == [1]
-    assert matched_ious(exact, found()).tolist() == [0]
-    assert matched_ious(found(), exact).shape == (0,)
+    assert matched_ious(exact, detected()).tolist() == [0]
+    assert matched_ious(detected(), exact).shape == (0,)
 
 
 def test_relative_error():
@@ -73,12 +66,12 @@ def test_means_are_over_queries_not_over_images():
     assert total.box_drift == pytest.approx(0.2)
     assert total.edge_drift == pytest.approx(2)
     assert total.matched_iou == pytest.approx(1.9 / 3)
-    assert total.found_again == pytest.approx(2 / 3)
+    assert total.match_rate == pytest.approx(2 / 3)
     assert total.encoder_error == pytest.approx(0.2)
 
 
-def test_nothing_confident_has_no_means():
+def test_fidelity_without_confident_queries_has_no_means():
     none = np.array([])
     total = fidelity([ImageFidelity(none, none, none, 0.25)])
     assert (total.queries, total.box_drift, total.edge_drift) == (0, None, None)
-    assert (total.matched_iou, total.found_again, total.encoder_error) == (None, None, 0.25)
+    assert (total.matched_iou, total.match_rate, total.encoder_error) == (None, None, 0.25)

@@ -1,23 +1,24 @@
-"""The commit of a real working tree."""
+"""The commit of a real working tree, and the environment of this process."""
 
 import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 
-from models.measurement.environment import commit
+from models.measurement.environment import commit, run_environment
 
 
 def git(folder: Path, *arguments: str) -> str:
-    who = ("-c", "user.name=nobody", "-c", "user.email=nobody@example.org")
+    author = ("-c", "user.name=nobody", "-c", "user.email=nobody@example.org")
     return subprocess.run(
-        ["git", "-C", str(folder), *who, *arguments], check=True, capture_output=True, text=True
+        ["git", "-C", str(folder), *author, *arguments], check=True, capture_output=True, text=True
     ).stdout.strip()
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    for name in ("models/code.py", "docs/reproduction/found.json", "deploy/loadtest/results/found.json"):
+    for name in ("models/code.py", "docs/reproduction/results.json", "deploy/loadtest/results/results.json"):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text("1")
     git(tmp_path, "init", "-q")
@@ -26,17 +27,24 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_runs_write_is_no_change(tree: Path) -> None:
-    (tree / "docs/reproduction/found.json").write_text("2")
-    (tree / "deploy/loadtest/results/found.json").unlink()
+def test_commit_ignores_changes_in_results(tree: Path) -> None:
+    (tree / "docs/reproduction/results.json").write_text("2")
+    (tree / "deploy/loadtest/results/results.json").unlink()
     (tree / "models/new.txt").touch()
     assert commit(tree / "models") == git(tree, "rev-parse", "HEAD")
 
 
-def test_changed_source_is_told(tree: Path) -> None:
+def test_commit_marks_changed_sources(tree: Path) -> None:
     (tree / "models/code.py").write_text("2")
     assert commit(tree / "docs") == git(tree, "rev-parse", "HEAD") + "+changes"
 
 
-def test_there_is_none_outside_of_git(tmp_path: Path) -> None:
+def test_commit_is_empty_outside_of_git(tmp_path: Path) -> None:
     assert commit(tmp_path / "nowhere") == ""
+
+
+def test_run_environment_names_versions_and_command() -> None:
+    environment = run_environment(torch.device("cpu"))
+    assert environment["torch"] == torch.__version__
+    assert environment["threads"] == torch.get_num_threads()
+    assert "pytest" in str(environment["command"])
