@@ -1,4 +1,4 @@
-"""What a model is, and how its encoder attends: frozen, typed, validated when made."""
+"""Configurations of a model and of its encoder's attention: frozen, typed, validated when made."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import unicodedata
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from models.resizing import Resizing
 
@@ -137,13 +137,17 @@ class BackboneConfig:
 
     `blocks` counts the residual blocks of each stage; the first stage has stride 4 and every later one doubles
     it. `width` is the channels of the stem (64 as published). `dilation` keeps the last stage at its
-    predecessor's stride (DC5).
+    predecessor's stride (DC5). Raises ValueError where there are no blocks or no channels.
     """
 
     block: Literal["basic", "bottleneck"]
     blocks: tuple[int, ...]
     width: int = 64
     dilation: bool = False
+
+    def __post_init__(self) -> None:
+        if min(self.blocks, default=0) < 1 or self.width < 1:
+            raise ValueError(f"blocks {self.blocks} and width {self.width} must be numbers above 0, of a stage or more")
 
     @property
     def stride(self) -> int:
@@ -190,6 +194,13 @@ class BoxRefinementConfig:
             raise ValueError(f"least_score {self.least_score} must be in 0..1")
 
 
+COUNTS: Final = (
+    *("hidden_dim", "heads", "encoder_layers", "decoder_layers", "feedforward_dim", "queries"),
+    *("act_L", "tangent_C", "shortest_side", "longest_side"),
+)
+"""Fields of a DetrConfig that are whole numbers above 0."""
+
+
 @dataclass(frozen=True, slots=True)
 class DetrConfig:
     """Everything that fixes a DETR's shapes and what its outputs mean.
@@ -201,8 +212,11 @@ class DetrConfig:
     the ACT setting for callers that choose none: the published one, or what a model's evaluation recommends;
     `tangent_C` is the same for tangent attention. `nms`, above 0 and at most 1, is what `Detections.select` should be
     given unless a caller says; None where the model gives every object one box. `box_refinement` is None for a plain
-    DETR. `resizing` is None where images are resized as published, and never padded.
+    DETR. `resizing` is None where images are resized as published, and never padded. Raises ValueError for values that
+    make no model.
     """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}  # of JSON, all through
 
     name: str
     labels: tuple[str | None, ...]
@@ -229,6 +243,11 @@ class DetrConfig:
     def __post_init__(self) -> None:
         composed = tuple(None if label is None else unicodedata.normalize("NFC", label) for label in self.labels)
         object.__setattr__(self, "labels", composed)  # classes meet by name: an accent has one form
+        if not self.labels:
+            raise ValueError("labels must name at least one class")
+        for name in COUNTS:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
         if self.hidden_dim % self.heads:
             raise ValueError(f"hidden_dim {self.hidden_dim} does not divide into {self.heads} heads")
         if self.hidden_dim % 4:

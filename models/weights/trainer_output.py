@@ -1,4 +1,4 @@
-"""The output folder of transformers' Trainer: which of its checkpoints is the model."""
+"""The output folder of transformers' Trainer, and the checkpoint in it that is the model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Final
 
 from models.weights.errors import CorruptCheckpoint
-from models.weights.json_fields import JsonFields
+from models.weights.foreign_json import read_json
 from models.weights.transformers_preprocessor import CHECKPOINT
 
 WEIGHTS: Final = ("model.safetensors", "pytorch_model.bin")
@@ -54,7 +54,7 @@ def _checkpoints(folder: Path) -> dict[int, Path]:
 def _best(newest: Path) -> int | None:
     """Step of the best checkpoint so far, where the Trainer was given a measure for it."""
     try:
-        state = JsonFields.read(newest / STATE).fields
+        state = read_json(newest / STATE)
     except CorruptCheckpoint:
         return None  # a run without it, or cut off while it was written
     name = state.get("best_model_checkpoint")

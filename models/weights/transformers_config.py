@@ -5,21 +5,42 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, PositiveInt
 
 from models.config import DetrConfig
 from models.weights.errors import CorruptCheckpoint, MismatchedWeights, UnsupportedModel
-from models.weights.json_fields import JsonFields
-from models.weights.transformers_backbone import read_backbone
+from models.weights.foreign_json import parsed, read_json
+from models.weights.transformers_backbone import BackboneFields, read_backbone
 from models.weights.transformers_preprocessor import read_preprocessor
 
-PRE_NORM: Final = {"detr": False, "table-transformer": True}
 ARCHITECTURES: Final = ("DetrForObjectDetection", "TableTransformerForObjectDetection")
 DEFAULT_LABELS: Final = ("LABEL_0", "LABEL_1")
-MOST_CLASSES: Final = 100_000
+MAX_CLASSES: Final = 100_000
 UNUSED: Final = "N/A"  # what COCO's unused ids are called there
 
 log = logging.getLogger(__name__)
+
+
+class ConfigFields(BackboneFields):
+    """What is read of `config.json`, with transformers' defaults."""
+
+    model_type: Literal["detr", "table-transformer"]
+    architectures: Annotated[tuple[str, ...], Field(strict=False)] = ARCHITECTURES
+    activation_function: Literal["relu"] = "relu"
+    position_embedding_type: Literal["sine"] = "sine"
+    num_channels: Literal[3] = 3
+    d_model: PositiveInt = 256
+    encoder_layers: PositiveInt = 6
+    decoder_layers: PositiveInt = 6
+    encoder_attention_heads: PositiveInt = 8
+    decoder_attention_heads: PositiveInt = 8
+    encoder_ffn_dim: PositiveInt = 2048
+    decoder_ffn_dim: PositiveInt = 2048
+    num_queries: PositiveInt = 100
+    auxiliary_loss: bool = False
+    id2label: dict[str, Any] = Field(default_factory=dict)
 
 
 def read_transformers_config(folder: Path) -> DetrConfig:
@@ -28,23 +49,27 @@ def read_transformers_config(folder: Path) -> DetrConfig:
     Raises UnsupportedModel, naming the field, for what this DETR lacks; CorruptCheckpoint for a field of a
     wrong type.
     """
-    config = JsonFields.read(folder / "config.json")
-    kind = config.text("model_type")
-    _check_architecture(config, kind)
+    source = str(folder / "config.json")
+    config = parsed(ConfigFields, read_json(folder / "config.json"), source)
+    if config.architectures and not set(config.architectures) & set(ARCHITECTURES):
+        raise UnsupportedModel(f"{source}: {list(config.architectures)} has no detection head: {ARCHITECTURES} have")
+    for name in ("attention_heads", "ffn_dim"):
+        if getattr(config, f"encoder_{name}") != getattr(config, f"decoder_{name}"):
+            raise UnsupportedModel(f"{source}: encoder_{name} and decoder_{name} differ, which is not supported")
     images = read_preprocessor(folder)
     try:
         return DetrConfig(
             name=folder.resolve().name,
-            labels=_labels(config),
-            backbone=read_backbone(config),
-            hidden_dim=config.count("d_model", 256),
-            heads=_shared(config, "encoder_attention_heads", "decoder_attention_heads", 8),
-            encoder_layers=config.count("encoder_layers", 6),
-            decoder_layers=config.count("decoder_layers", 6),
-            feedforward_dim=_shared(config, "encoder_ffn_dim", "decoder_ffn_dim", 2048),
-            queries=config.count("num_queries", 100),
-            pre_norm=PRE_NORM[kind],
-            norm_between_decoder_layers=bool(config.fields.get("auxiliary_loss", False)),
+            labels=_labels(config.id2label, source),
+            backbone=read_backbone(config, source),
+            hidden_dim=config.d_model,
+            heads=config.encoder_attention_heads,
+            encoder_layers=config.encoder_layers,
+            decoder_layers=config.decoder_layers,
+            feedforward_dim=config.encoder_ffn_dim,
+            queries=config.num_queries,
+            pre_norm=config.model_type == "table-transformer",
+            norm_between_decoder_layers=config.auxiliary_loss,
             shortest_side=images.shortest_side,
             longest_side=images.longest_side,
             resizing=images.resizing,
@@ -52,34 +77,16 @@ def read_transformers_config(folder: Path) -> DetrConfig:
             std=images.std,
         )
     except ValueError as error:
-        raise UnsupportedModel(f"{config.source}: {error}") from error
+        raise UnsupportedModel(f"{source}: {error}") from error
 
 
-def _check_architecture(config: JsonFields, kind: str) -> None:
-    if kind not in PRE_NORM:
-        raise UnsupportedModel(f"{config.source}: model_type = {kind!r} is not supported: {', '.join(PRE_NORM)} are")
-    architectures = config.fields.get("architectures") or [ARCHITECTURES[0]]
-    if not set(architectures) & set(ARCHITECTURES):
-        raise UnsupportedModel(f"{config.source}: {architectures} has no detection head: {ARCHITECTURES} have")
-    config.only("activation_function", "relu", "relu", "the feed-forward's activation is relu")
-    config.only("position_embedding_type", "sine", "sine", "positions are encoded by sines")
-    config.only("num_channels", 3, 3, "images have three colours")
-
-
-def _shared(config: JsonFields, encoder: str, decoder: str, default: int) -> int:
-    value = config.count(encoder, default)
-    if config.count(decoder, default) != value:
-        raise UnsupportedModel(f"{config.source}: {encoder} and {decoder} differ, which is not supported")
-    return value
-
-
-def _labels(config: JsonFields) -> tuple[str | None, ...]:
+def _labels(names: dict[str, Any], source: str) -> tuple[str | None, ...]:
     """Names by class id, None for ids without one; transformers leaves out the two that it makes up itself."""
-    names = config.inner("id2label").fields or dict(zip("01", DEFAULT_LABELS, strict=True))
+    names = names or dict(zip("01", DEFAULT_LABELS, strict=True))
     for key, name in names.items():
-        if not (key.isascii() and key.isdecimal() and int(key) < MOST_CLASSES) or not isinstance(name, str):
+        if not (key.isascii() and key.isdecimal() and int(key) < MAX_CLASSES) or not isinstance(name, str):
             raise CorruptCheckpoint(
-                f"{config.source}: id2label must give names to class ids, the numbers from 0 that the training data "
+                f"{source}: id2label must give names to class ids, the numbers from 0 that the training data "
                 f"had, but has {key!r}: {name!r}"
             )
     by_id = {int(key): name for key, name in names.items() if name != UNUSED}
@@ -104,7 +111,7 @@ def with_labels_of_head(config: DetrConfig, classes: int, source: Path) -> DetrC
         )
     if lost:
         log.warning(
-            "%s: id2label names %s, but the weights have the classes 0 to %d alone: these will not be found; train "
+            "%s: id2label names %s, but the weights have only the classes 0 to %d: these will not be found; train "
             "again with ids from 0 without gaps",
             source,
             ", ".join(f"{i} ({name})" for i, name in lost.items()),

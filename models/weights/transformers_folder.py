@@ -7,18 +7,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from pydantic import Field
 from torch import Tensor
 
 from models.config import DetrConfig
 from models.weights.checkpoint_files import load_state_dict
 from models.weights.errors import CorruptCheckpoint
-from models.weights.json_fields import JsonFields
+from models.weights.foreign_json import ForeignJson, parsed, read_json
 from models.weights.key_map import published_names
 from models.weights.trainer_output import WEIGHTS, model_folder
 from models.weights.transformers_config import read_transformers_config, with_labels_of_head
 from models.weights.wrappers import without_wrappers
 
 STAGE: Final = re.compile(r"backbone\.0\.body\.layer(\d+)\.")
+
+
+class ShardIndex(ForeignJson):
+    """The index of weights in several files; `weight_map` names the file of each weight."""
+
+    weight_map: dict[str, str] = Field(default_factory=dict)
 
 
 def load_transformers_folder(path: Path) -> tuple[DetrConfig, dict[str, Tensor]]:
@@ -43,20 +50,19 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
             return load_state_dict(folder / name)
         index = folder / f"{name}.index.json"
         if index.is_file():
-            return _read_shards(folder, JsonFields.read(index))
+            return _read_shards(folder, index)
     raise CorruptCheckpoint(f"{folder} holds no weights: neither {' nor '.join(WEIGHTS)}, whole or in shards")
 
 
-def _read_shards(folder: Path, index: JsonFields) -> dict[str, Tensor]:
+def _read_shards(folder: Path, index: Path) -> dict[str, Tensor]:
     """Every shard that the index names. A name that leads out of the folder is refused."""
-    places = index.inner("weight_map").fields
-    shards = sorted({str(shard) for shard in places.values()})
+    shard_of = parsed(ShardIndex, read_json(index), str(index)).weight_map
     state: dict[str, Tensor] = {}
-    for shard in shards:
+    for shard in sorted(set(shard_of.values())):
         if Path(shard).name != shard:
-            raise CorruptCheckpoint(f"{index.source}: {shard!r} is no file of this folder")
+            raise CorruptCheckpoint(f"{index}: {shard!r} is no file of this folder")
         state |= load_state_dict(folder / shard)
-    lost = [key for key in places if key not in state and not key.endswith("num_batches_tracked")]
+    lost = [key for key in shard_of if key not in state and not key.endswith("num_batches_tracked")]
     if lost:
         raise CorruptCheckpoint(f"{folder} lacks {len(lost)} weights that its index names, {lost[0]} among them")
     return state

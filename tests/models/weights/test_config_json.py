@@ -106,5 +106,7 @@ def test_what_is_no_configuration_is_refused(text: str) -> None:
 
 
 def test_the_message_names_the_place() -> None:
-    with pytest.raises(ValueError, match=r"config\.backbone\.blocks\[1\] must not be 0"):
+    with pytest.raises(ValueError, match=r"config: backbone\.blocks\[1\]: Input should be a valid integer, not '2'"):
+        config_from_json(changed(backbone={"block": "basic", "blocks": [1, "2"]}))
+    with pytest.raises(ValueError, match=r"config: backbone: blocks \(1, 0\).* above 0"):
         config_from_json(changed(backbone={"block": "basic", "blocks": [1, 0]}))

@@ -2,12 +2,12 @@ import pytest
 
 from models.config import RESNET50, RESNET50_DC5, RESNET101_DC5, BackboneConfig
 from models.weights.errors import CorruptCheckpoint, UnsupportedModel
-from models.weights.json_fields import JsonFields
-from models.weights.transformers_backbone import read_backbone
+from models.weights.foreign_json import parsed
+from models.weights.transformers_backbone import BackboneFields, read_backbone
 
 
 def read(**config: object) -> BackboneConfig:
-    return read_backbone(JsonFields(config, "config.json"))
+    return read_backbone(parsed(BackboneFields, config, "config.json"), "config.json")
 
 
 def timm(**fields: object) -> BackboneConfig:
