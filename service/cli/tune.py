@@ -1,4 +1,4 @@
-"""`act-detr tune`: propose a setting of approximate attention for a model and a user's images."""
+"""`act-detr tune`: recommend an attention setting for a model and a user's images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from service.cli.console import exit_on_error, progress_bar
+from service.cli.console import exit_on_error, load, progress_bar
+from service.cli.options import CacheOption, DeviceOption, ModelOption
 
 if TYPE_CHECKING:
     from models.detector import Detector
@@ -26,80 +27,79 @@ _out = Console()
 
 def tune(
     images: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of images like those to serve.")],
-    model: Annotated[
-        str, typer.Option("--model", "-m", envvar="ACT_DETR_MODEL", help="Name, file or folder of a model.")
-    ] = "pages-small",
+    model: ModelOption = "pages-small",
     max_drift: Annotated[
-        float | None, typer.Option(min=0, help="Pixels that the edges of boxes may move against exact attention.")
+        float | None, typer.Option(min=0, help="Maximum distance of box edges from exact attention's, in pixels.")
     ] = None,
     statistic: Annotated[
-        Literal["mean", "p95"], typer.Option(help="What --max-drift is about: mean or 95th percentile of the boxes.")
+        Literal["mean", "p95"], typer.Option(help="Statistic that --max-drift limits: mean or 95th percentile.")
     ] = "p95",
     epsilon: Annotated[
         float | None, typer.Option(help="Distance from which on queries are to be kept apart, in the metric's units.")
     ] = None,
-    confidence: Annotated[float, typer.Option(help="How surely --epsilon keeps them apart, between 0 and 1.")] = 0.95,
-    mode: Annotated[Literal["act", "tangent"], typer.Option(help="What to tune.")] = "act",
+    confidence: Annotated[
+        float, typer.Option(help="Probability with which --epsilon keeps queries apart, between 0 and 1.")
+    ] = 0.95,
+    mode: Annotated[Literal["act", "tangent"], typer.Option(help="Attention mode to tune.")] = "act",
     metric: Annotated[
-        Literal["query", "key"] | None, typer.Option(help="How queries are compared: ACT's query, tangent's key.")
+        Literal["query", "key"] | None,
+        typer.Option(help="Distance between queries. Default: query for ACT, key for tangent attention."),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Images to measure on, the first by name.")] = 8,
-    device: Annotated[str, typer.Option(envvar="ACT_DETR_DEVICE", help="auto, cpu, cuda or cuda:N.")] = "auto",
-    cache_dir: Annotated[
-        Path | None, typer.Option(envvar="ACT_DETR_CACHE_DIR", help="Folder of downloaded checkpoints.")
-    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of images, the first by name.")] = 8,
+    device: DeviceOption = "auto",
+    cache_dir: CacheOption = None,
 ) -> None:
-    """Measure what settings cost, save and move, and recommend one; exit status 1 where none meets the wish."""
+    """Measure the cost and the drift of attention settings, and recommend one. Exit status 1: none is good enough."""
     from models.tuning.tune import bounded_settings, measured_settings, recommended
     from models.tuning.tune import tune as measure
 
     with exit_on_error(2):
         if epsilon is None and max_drift is None:
-            raise ValueError("say what is tolerable: --max-drift in pixels, or --epsilon with --confidence")
+            raise ValueError("give a tolerance: --max-drift in pixels, or --epsilon with --confidence")
         if epsilon is not None and mode == "tangent":
-            raise ValueError("--epsilon is about hashing: tangent attention has --max-drift alone")
-        chosen = metric or ("query" if mode == "act" else "key")
-        bounded = list(bounded_settings(epsilon, confidence, chosen)) if epsilon is not None else None
+            raise ValueError("--epsilon is about hashing; tangent attention has only --max-drift")
+        metric = metric or ("query" if mode == "act" else "key")
+        bounded = list(bounded_settings(epsilon, confidence, metric)) if epsilon is not None else None
         files = sorted(file for file in images.iterdir() if file.suffix.lower() in SUFFIXES)[:limit]
         if not files:
             raise ValueError(f"there are no images in {images}")
     with exit_on_error(1):
-        from models.detector import load_detector
-
-        detector = load_detector(model, device=device, cache_dir=cache_dir)
+        detector = load(model, device, cache_dir)
         prepared = _prepared(detector, files)
-        settings = bounded or list(measured_settings(detector, prepared, mode, chosen))
+        settings = bounded or list(measured_settings(detector, prepared, mode, metric))
         with _bar(len(prepared)) as progress:
-            found = measure(detector, prepared, settings, epsilon, lambda: progress.advance(progress.task_ids[0]))
-        best = recommended(found, max_drift, statistic)
-        _show(found, best, epsilon)
+            candidates = measure(detector, prepared, settings, epsilon, lambda: progress.advance(progress.task_ids[0]))
+        best = recommended(candidates, max_drift, statistic)
+        _show(candidates, best, epsilon)
         if best is None:
-            least = min((one.drift(statistic) for one in found if one.attention_saved > 0), default=None)
-            wish = "" if max_drift is None else f" and moves boxes by at most {max_drift:g} px ({statistic})"
-            nearest = "" if least is None else f"; of those that save, the nearest moves them by {least:.2f} px"
-            raise ValueError(f"no setting of {mode} saves multiply-adds{wish}{nearest}: exact attention it is")
+            drifts = [one.drift(statistic) for one in candidates if one.attention_saved > 0]
+            limit_text = "" if max_drift is None else f" with a drift of at most {max_drift:g} px ({statistic})"
+            nearest = f"; the nearest that saves drifts by {min(drifts):.2f} px" if drifts else ""
+            raise ValueError(f"no setting of {mode} saves multiply-adds{limit_text}{nearest}: use exact attention")
     _out.print(_advice(best), soft_wrap=True, highlight=False)
 
 
 def _prepared(detector: Detector, files: Sequence[Path]) -> list[PreparedImage]:
     from service.errors import ServiceError
     from service.images.image_decoding import decode_image
+    from service.settings import PILLOW_PIXEL_GUARD
 
     images = []
     for file in files:
         try:
-            images.append(detector.preprocess(decode_image(file.read_bytes(), max_bytes=2**31, max_pixels=89_478_485)))
+            pixels = decode_image(file.read_bytes(), max_bytes=2**31, max_pixels=PILLOW_PIXEL_GUARD)
         except ServiceError as error:
             raise ValueError(f"{file}: {error}") from error
+        images.append(detector.preprocess(pixels))
     return images
 
 
-def _show(found: Sequence[Candidate], best: Candidate | None, epsilon: float | None) -> None:
-    columns = ["attention", "C/N", "attention saved", "encoder saved", "drift mean, px", "drift p95, px"]
+def _show(candidates: Sequence[Candidate], best: Candidate | None, epsilon: float | None) -> None:
+    columns = ["attention", "C/N", "attention saved", "encoder saved", "mean drift, px", "p95 drift, px"]
     if epsilon is not None:
-        columns += [f"sharing at {epsilon:g}, bound", "beyond it, measured"]
+        columns += [f"collisions at {epsilon:g}, bound", "beyond, measured"]
     table = Table(*columns)
-    for one in found:
+    for one in candidates:
         cells = [
             str(one.attention),
             f"{one.cluster_ratio:.3f}",
@@ -109,9 +109,8 @@ def _show(found: Sequence[Candidate], best: Candidate | None, epsilon: float | N
             f"{one.drift_p95:.2f}",
         ]
         if epsilon is not None:
-            cells += [
-                "-" if value is None else f"{value:.4f}" for value in (one.predicted_sharing, one.measured_sharing)
-            ]
+            collisions = (one.predicted_collisions, one.measured_collisions)
+            cells += ["-" if value is None else f"{value:.4f}" for value in collisions]
         table.add_row(*cells, style="bold green" if one is best else None)
     Console(width=max(_out.width, 110)).print(table)
 
@@ -120,13 +119,13 @@ def _advice(best: Candidate) -> str:
     return (
         f"recommended: {best.attention}: saves {best.attention_saved:.0%} of attention's multiply-adds and "
         f"{best.encoder_saved:.0%} of the encoder's, with {best.cluster_ratio:.1%} as many clusters as tokens; "
-        f"boxes move by {best.drift_mean:.2f} px in the mean, 95 % of them by less than {best.drift_p95:.2f} px"
+        f"boxes drift by {best.drift_mean:.2f} px on average, 95 % of them by less than {best.drift_p95:.2f} px"
     )
 
 
 @contextmanager
 def _bar(images: int) -> Iterator[Progress]:
-    """Show how far it is."""
+    """Show the number of images done and the time left."""
     with progress_bar(TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as progress:
         progress.add_task("images", total=images)
         yield progress

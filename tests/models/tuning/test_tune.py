@@ -36,31 +36,32 @@ def test_measured_settings_go_from_few_clusters_to_many(detector, images):
 
 
 def test_candidates_are_measured_cheapest_first(detector, images):
-    seen = []
-    kinds = [AttentionConfig.act(16, r) for r in (1e-5, 1.0, 8.0)]
-    found = tune(detector, images, kinds, distance=0.5, advance=lambda: seen.append(1))
-    assert len(seen) == 2
-    assert [one.attention.r for one in found] == [8.0, 1.0, 1e-5]
-    sharp = found[-1]
+    advanced = []
+    settings = [AttentionConfig.act(16, r) for r in (1e-5, 1.0, 8.0)]
+    candidates = tune(detector, images, settings, distance=0.5, advance=lambda: advanced.append(1))
+    assert len(advanced) == 2
+    assert [one.attention.r for one in candidates] == [8.0, 1.0, 1e-5]
+    cheapest, sharp = candidates[0], candidates[-1]
     assert sharp.drift_p95 < 0.01
     assert sharp.cluster_ratio == 1
     assert sharp.attention_saved == pytest.approx(-16 / (2 * 88))
-    assert found[0].drift_mean > sharp.drift_mean
-    assert found[0].encoder_saved < found[0].attention_saved
-    assert found[0].predicted_collisions == pytest.approx(collision_probability(0.5, 16, 8.0))
-    assert 0 <= sharp.measured_collisions <= found[0].measured_collisions <= found[0].predicted_collisions + 0.05
+    assert cheapest.drift_mean > sharp.drift_mean
+    assert cheapest.encoder_saved < cheapest.attention_saved
+    assert cheapest.predicted_collisions == pytest.approx(collision_probability(0.5, 16, 8.0))
+    assert 0 <= sharp.measured_collisions <= cheapest.measured_collisions <= cheapest.predicted_collisions + 0.05
 
 
-def test_what_saves_most_within_the_drift_is_recommended():
+def test_recommended_saves_most_within_the_drift():
     base = Candidate(AttentionConfig.act(16, 1.0), 0.5, 0.4, 0.2, 1.0, 3.0)
-    found = [replace(base, attention_saved=0.8, drift_p95=9.0), base, replace(base, attention_saved=-0.1, drift_p95=0)]
-    assert recommended(found, 3.0, "p95") == base
-    assert recommended(found, 3.0, "mean") == found[0]
-    assert recommended(found, None, "p95") == found[0]
-    assert recommended(found, 1.0, "p95") is None
+    far = replace(base, attention_saved=0.8, drift_p95=9.0)
+    candidates = [far, base, replace(base, attention_saved=-0.1, drift_p95=0)]
+    assert recommended(candidates, 3.0, "p95") == base
+    assert recommended(candidates, 3.0, "mean") == far
+    assert recommended(candidates, None, "p95") == far
+    assert recommended(candidates, 1.0, "p95") is None
 
 
-def test_what_cannot_be_measured_is_said(tiny_detr, detector):
+def test_tune_refuses_images_without_confident_boxes(tiny_detr, detector):
     with pytest.raises(ValueError, match="no images"):
         tune(detector, [], [AttentionConfig.act()])
     with torch.no_grad():

@@ -1,0 +1,14 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ModelOption = Annotated[str, typer.Option("--model", "-m", envvar="ACT_DETR_MODEL", help="Model name, file or folder.")]
+DeviceOption = Annotated[str, typer.Option(envvar="ACT_DETR_DEVICE", help="auto, cpu, cuda or cuda:N.")]
+CacheOption = Annotated[
+    Path | None, typer.Option(envvar="ACT_DETR_CACHE_DIR", help="Folder for downloaded checkpoints.")
+]
