@@ -2,12 +2,12 @@
 
     python -m deploy.container_check act-detr:cpu [--engine docker] [-- more options for `run`]
 
-Read-only root, no capabilities, no new privileges, bounded memory: it must become healthy, detect on the sample page,
-show metrics, have no way to write, and on `stop` answer what it has accepted. Prints what was seen; fails at the first
-thing that is not so.
+Read-only root, no capabilities, no new privileges, bounded memory: it must become healthy, detect on the sample page
+in every attention mode, show metrics, have no way to write, and on `stop` answer what it has accepted. Prints what it
+observes; fails at the first thing that is wrong.
 """
 
-# ruff: noqa: S603, S607 - what is run is what the caller of this program names
+# ruff: noqa: S603, S607 - it runs the engine that the command line names
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-PAGE = Path(__file__).parents[1] / "models" / "pretrained" / "sample-page.jpg"
+from deploy.expect import expect
+from deploy.local_server import SAMPLE_PAGE, wait_until
+
 CONFINED = (
     "--read-only",
     "--cap-drop=ALL",
@@ -31,6 +32,7 @@ CONFINED = (
     "--memory=4g",
     "--tmpfs=/tmp:size=256m",
 )
+QUERIES = ("attention=exact", "attention=act&L=16&r=2", "attention=tangent&C=16")
 STOP_SECONDS = 45
 
 
@@ -73,8 +75,8 @@ class Container:
 
     def detect(self, query: str) -> dict[str, Any]:
         """Return the answer to the sample page, which must be a 200."""
-        found: dict[str, Any] = json.loads(self._answer("POST", f"/detect?{query}", PAGE.read_bytes()))
-        return found
+        result: dict[str, Any] = json.loads(self._answer("POST", f"/detect?{query}", SAMPLE_PAGE.read_bytes()))
+        return result
 
     def _answer(self, method: str, path: str, body: bytes | None) -> str:
         connection = self.connect()
@@ -84,13 +86,6 @@ class Container:
         if response.status != http.client.OK:
             expect(False, f"{method} {path}: {response.status} {text[:200]}")
         return text
-
-
-def expect(holds: bool, what: str) -> None:
-    """Print what was seen; end the program when it is not as it must be."""
-    print(("ok    " if holds else "FAIL  ") + what, flush=True)
-    if not holds:
-        raise SystemExit(1)
 
 
 @contextmanager
@@ -110,32 +105,32 @@ def running(engine: str, image: str, options: list[str]) -> Iterator[Container]:
 def becomes_healthy(container: Container, seconds: float = 300) -> None:
     """Wait until the health check passes."""
     started = time.monotonic()
-    while not container.healthy():
-        if not container.running() or time.monotonic() - started > seconds:
-            subprocess.run([container.engine, "logs", container.id], stdout=sys.stderr)
-            expect(False, "becomes healthy")
-        time.sleep(0.5)
-    expect(True, f"healthy after {time.monotonic() - started:.1f} s")
+    wait_until(lambda: container.healthy() or not container.running(), seconds, pause=0.5)
+    healthy = container.healthy()
+    if not healthy:
+        subprocess.run([container.engine, "logs", container.id], stdout=sys.stderr)
+    expect(healthy, f"healthy after {time.monotonic() - started:.1f} s")
 
 
 def detects(container: Container) -> None:
-    """Detect on the sample page with both kinds of attention; the metrics have counted it."""
-    for query in ("attention=exact", "attention=act&L=16&r=2"):
-        answer = container.detect(query)
-        labels = [row["label"] for row in answer["detections"]]
-        expect(bool(labels), f"POST /detect?{query}: {labels} in {answer['timing_ms']['total']:.0f} ms")
-    counted = [line for line in container.get("/metrics").splitlines() if line.startswith("act_detr_images_total{")]
-    expect(sum(float(line.split()[-1]) for line in counted) == 2, f"GET /metrics: {'; '.join(counted)}")
+    """Detect on the sample page in every attention mode; the metrics have counted it."""
+    for query in QUERIES:
+        result = container.detect(query)
+        labels = [row["label"] for row in result["detections"]]
+        expect(bool(labels), f"POST /detect?{query}: {labels} in {result['timing_ms']['total']:.0f} ms")
+    counts = [line for line in container.get("/metrics").splitlines() if line.startswith("act_detr_images_total{")]
+    expect(sum(float(line.split()[-1]) for line in counts) == len(QUERIES), f"GET /metrics: {'; '.join(counts)}")
 
 
 def is_confined(container: Container) -> None:
-    """Show who the service is in its container, and that it can write to nothing but its volumes."""
-    expect("uid=0" not in (who := container.inside("id")), who)
+    """Show the service's user and rights in its container, and that it can write to nothing but its volumes."""
+    user = container.inside("id")
+    expect("uid=0" not in user, user)
     status = container.inside("grep -E '^(CapEff|CapBnd|NoNewPrivs)' /proc/1/status").split()
     expect(status[1::2] == ["0" * 16, "0" * 16, "1"], " ".join(status))
     for folder in ("/", "/opt/act-detr", "/opt/venv"):
-        said = container.inside(f"touch {folder}/new")
-        expect("Read-only file system" in said or "Permission denied" in said, said)
+        output = container.inside(f"touch {folder}/new")
+        expect("Read-only file system" in output or "Permission denied" in output, output)
     expect(
         container.inside("touch /var/cache/act-detr/new && echo written") == "written", "the cache can be written to"
     )
@@ -143,13 +138,13 @@ def is_confined(container: Container) -> None:
 
 def drains(container: Container) -> None:
     """Send half a request, stop the container, send the rest: it is answered, and the service ends with status 0."""
-    body = PAGE.read_bytes()
+    body = SAMPLE_PAGE.read_bytes()
     accepted = container.connect()
     accepted.putrequest("POST", "/detect")
     accepted.putheader("Content-Length", str(len(body)))
     accepted.endheaders(body[: len(body) // 2])
-    while "act_detr_inflight_requests 1.0" not in container.get("/metrics"):
-        time.sleep(0.05)
+    taken = wait_until(lambda: "act_detr_inflight_requests 1.0" in container.get("/metrics"), 60, pause=0.05)
+    expect(taken, "half a request is under way")
     stopping = subprocess.Popen(
         [container.engine, "stop", f"--time={STOP_SECONDS}", container.id], stdout=subprocess.DEVNULL
     )
@@ -157,10 +152,8 @@ def drains(container: Container) -> None:
     expect(container.running(), "stop waits for the request in flight")
     accepted.send(body[len(body) // 2 :])
     response = accepted.getresponse()
-    found = json.loads(response.read())
-    expect(
-        response.status == http.client.OK, f"it is answered: {response.status}, {len(found['detections'])} detections"
-    )
+    detections = json.loads(response.read())["detections"]
+    expect(response.status == http.client.OK, f"it is answered: {response.status}, {len(detections)} detections")
     answered = time.monotonic()
     stopping.wait()
     status = container.command("inspect", "--format", "{{.State.ExitCode}}", container.id)

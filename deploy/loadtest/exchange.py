@@ -1,8 +1,8 @@
-"""One HTTP exchange over a connection of its own: what was asked, what came back, when, or what went wrong instead.
+"""One HTTP exchange on a connection of its own, from raw bytes.
 
-Raw asyncio and h11, not a client library: one library's pool looks through all its connections for every request, so
-that with hundreds of them open its own work would show in the latencies. A connection for each exchange, because
-independent callers share none, and because then it is never in doubt which request a closed connection belonged to.
+No client library reports bytes that follow an answer: aiohttp and httpx drop them with the connection. So h11, the
+parser below httpx, reads the connection to its end here. Independent callers share no connection anyway, and this way
+it is always certain which request a closed connection belonged to.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from urllib.parse import urlsplit
 import h11
 
 REFUSED: Final = "refused"
-"""Nobody listens at the port: the request has not been sent."""
+"""No process listens at the port: the request has not been sent."""
 CUT: Final = "cut"
 """The connection ended before a whole answer."""
 TIMEOUT: Final = "timeout"
-"""No answer as long as the caller had patience."""
+"""No answer within the caller's patience."""
 EXTRA: Final = "extra"
-"""More bytes came than one answer has."""
+"""More bytes followed the answer."""
 
 now = time.monotonic
 _LINGER_SECONDS: Final = 5.0
-_CHUNK: Final = 65536
+"""How long after its answer the service may take to close the connection."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A service: where it listens, and the headers that every request to it carries."""
+    """The address of a service, and the headers that every request to it carries."""
 
     host: str
     port: int
@@ -39,92 +39,72 @@ class Target:
 
     @classmethod
     def of(cls, url: str, api_key: str = "") -> Target:
-        """Read `http://host:port`. Raises ValueError for anything else."""
+        """Parse `http://host:port`. Raises ValueError for anything else."""
         parts = urlsplit(url)
         if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/"):
             raise ValueError(f"{url} is not http://host:port")
-        key = (("authorization", f"Bearer {api_key}"),) if api_key else ()
-        return cls(parts.hostname, parts.port or 80, key)
+        return cls(parts.hostname, parts.port or 80, (("authorization", f"Bearer {api_key}"),) if api_key else ())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
-    """What came of a request: a status, or 0 and a `failure`. Times are seconds on the clock `now`."""
+    """The result of an exchange: a status, or 0 and a `failure`. Times are seconds on the clock `now`."""
 
     sent: float
-    ended: float
+    ended: float = 0.0
     status: int = 0
     failure: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
 
 
-@dataclass(slots=True)
-class _Received:
-    status: int = 0
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytearray = field(default_factory=bytearray)
-
-
 async def exchange(
     target: Target, method: str, path: str, body: bytes = b"", *, patience: float, request_id: str = ""
 ) -> Answer:
-    """Send a request and wait for its answer, `patience` seconds at most. Never raises for what the service does."""
-    sent = now()
-    request = _request(target, method, path, body, request_id)
+    """Send a request and wait for its answer, `patience` seconds at most. Never raises for the service's failures."""
+    headers = [("host", f"{target.host}:{target.port}"), ("connection", "close"), ("content-length", str(len(body)))]
+    headers += [("x-request-id", request_id)] * bool(request_id)
+    request = h11.Request(method=method, target=path, headers=[*headers, *target.headers])
+    answer = Answer(now())
     try:
         async with asyncio.timeout(patience):
             reader, writer = await asyncio.open_connection(target.host, target.port)
             try:
-                return await _converse(request, body, sent, reader, writer)
+                await _converse(request, body, reader, writer, answer)
             finally:
                 writer.close()
+        return answer
     except TimeoutError:
-        return Answer(sent, now(), failure=TIMEOUT)
+        failure = TIMEOUT
     except ConnectionRefusedError:
-        return Answer(sent, now(), failure=REFUSED)
+        failure = REFUSED
     except (OSError, h11.RemoteProtocolError):
-        return Answer(sent, now(), failure=CUT)
-
-
-def _request(target: Target, method: str, path: str, body: bytes, request_id: str) -> h11.Request:
-    headers = [("host", f"{target.host}:{target.port}"), ("connection", "close"), ("content-length", str(len(body)))]
-    marked = [("x-request-id", request_id)] if request_id else []
-    return h11.Request(method=method, target=path, headers=[*headers, *marked, *target.headers])
+        failure = CUT
+    return Answer(answer.sent, now(), failure=failure)
 
 
 async def _converse(
-    request: h11.Request, body: bytes, sent: float, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> Answer:
+    request: h11.Request, body: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Answer
+) -> None:
     connection = h11.Connection(h11.CLIENT)
-    for event in (request, h11.Data(data=body), h11.EndOfMessage()):
-        writer.write(connection.send(event) or b"")
-    # Not drained before reading: a service may well answer before it has read everything.
-    received = await _receive(connection, reader)
-    ended = now()
-    failure = EXTRA if await _trailing(connection, reader) else ""
-    return Answer(sent, ended, received.status, failure, received.headers, bytes(received.body))
-
-
-async def _receive(connection: h11.Connection, reader: asyncio.StreamReader) -> _Received:
-    received = _Received()
-    while True:
-        event = connection.next_event()
+    for part in (request, h11.Data(data=body), h11.EndOfMessage()):
+        writer.write(connection.send(part) or b"")  # not drained: a service may answer before it has read everything
+    while not isinstance(event := connection.next_event(), h11.EndOfMessage):
         if event is h11.NEED_DATA:
-            connection.receive_data(await reader.read(_CHUNK))
+            connection.receive_data(await reader.read(65536))
         elif isinstance(event, h11.Response):
-            received.status = event.status_code
-            received.headers = {name.decode(): value.decode("latin-1") for name, value in event.headers}
+            answer.status = event.status_code
+            answer.headers = {name.decode(): value.decode("latin-1") for name, value in event.headers}
         elif isinstance(event, h11.Data):
-            received.body += event.data
-        elif isinstance(event, h11.EndOfMessage):
-            return received
+            answer.body += bytes(event.data)
+    answer.ended = now()
+    if connection.trailing_data[0] or await _more(reader):
+        answer.failure = EXTRA
 
 
-async def _trailing(connection: h11.Connection, reader: asyncio.StreamReader) -> bool:
-    """Tell whether anything follows the answer until the service closes the connection."""
+async def _more(reader: asyncio.StreamReader) -> bool:
     try:
         async with asyncio.timeout(_LINGER_SECONDS):
-            return bool(connection.trailing_data[0] or await reader.read(1))
+            return bool(await reader.read(1))
     except (TimeoutError, OSError):
         return False

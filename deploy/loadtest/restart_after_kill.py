@@ -1,157 +1,92 @@
-"""Kill -9 under load: what callers see, and how soon the service is back.
+"""Kill -9 under load: what callers get, and how soon the service is back.
 
     python -m deploy.loadtest.restart_after_kill --callers 4 --kills 3
 
-A supervisor as small as can be starts `python -m service` again whenever it ends. Callers send one request after
-another and send again what got no answer. Prints one JSON object, and writes it where --output says; exits with 1 if a
-request was never answered.
+A minimal supervisor starts the service again whenever it ends. Callers send one request after another, and send again
+what got no answer or a 5xx. Prints one JSON object; the exit status is 1 if a request was never answered.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
-import os
-import signal
-import subprocess
-import sys
-import threading
-import time
 from collections import Counter
-from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import httpx
+from deploy.loadtest.checks import write
+from deploy.loadtest.exchange import Target, now
+from deploy.loadtest.load import Call, Mix, Outcome, closed_loop
+from deploy.loadtest.program import machine
+from deploy.local_server import READY_SECONDS, SAMPLE_PAGE, LocalServer
 
-from deploy.demo import free_port
-from deploy.loadtest.report import here, write
-
-PATIENCE_SECONDS = 250.0
-"""For everything that is waited for: a busy machine takes long to import PyTorch."""
-
-
-class Supervisor:
-    """Keeps one service process running on a port of its own, with the environment's settings."""
-
-    def __init__(self) -> None:
-        self.port = free_port()
-        self._stopped = False
-        self._process = self._start()
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        own = {"ACT_DETR_HOST": "127.0.0.1", "ACT_DETR_PORT": str(self.port), "ACT_DETR_LOG_LEVEL": "error"}
-        return subprocess.Popen([sys.executable, "-m", "service"], env=os.environ | own)
-
-    def _watch(self) -> None:
-        while not self._stopped:
-            self._process.wait()
-            if not self._stopped:
-                self._process = self._start()
-
-    def kill(self) -> None:
-        """End the process as the kernel does that is out of memory: at once, without a word."""
-        self._process.send_signal(signal.SIGKILL)
-
-    def stop(self) -> None:
-        """End the process for good."""
-        self._stopped = True
-        self._process.terminate()
-        self._process.wait(60)
-        self._thread.join(60)
+PAUSE_SECONDS: Final = 0.2
 
 
-def wait_until_ready(client: httpx.Client) -> float:
-    """Return the seconds until /readyz says so. Raises TimeoutError."""
-    started = time.monotonic()
-    while time.monotonic() - started < PATIENCE_SECONDS:
-        try:
-            if client.get("/readyz").status_code == httpx.codes.OK:
-                return time.monotonic() - started
-        except httpx.TransportError:
-            pass
-        time.sleep(0.02)
-    raise TimeoutError("the service did not become ready")
+def answered(outcome: Outcome) -> bool:
+    """Tell whether a caller is done: anything but a failure or a 5xx."""
+    return not outcome.failure and outcome.status < 500
 
 
-class Caller(threading.Thread):
-    """Sends one request after another; counts answers by status, and tries that got none by their error."""
-
-    def __init__(self, url: str, image: bytes, ended: threading.Event) -> None:
-        super().__init__()
-        self.sent = 0
-        self.seen: Counter[str] = Counter()
-        self.lost = 0
-        self._url, self._image, self._ended = url, image, ended
-
-    def run(self) -> None:
-        """Go on until told to end; what was sent then is still answered."""
-        with httpx.Client(base_url=self._url, timeout=60, trust_env=False) as client:
-            while not self._ended.is_set():
-                self.sent += 1
-                self.lost += not self._answered(client)
-
-    def _answered(self, client: httpx.Client) -> bool:
-        end = time.monotonic() + PATIENCE_SECONDS
-        while time.monotonic() < end:
-            try:
-                status = client.post("/detect", content=self._image).status_code
-            except httpx.TransportError as error:
-                self.seen[type(error).__name__] += 1
-            else:
-                self.seen[str(status)] += 1
-                if status < 500:
-                    return True
-            time.sleep(0.2)
-        return False
+def until_answered(call: Call, outcome: Outcome) -> float | None:
+    """Send again until there is an answer, as long as a start may take."""
+    return None if answered(outcome) or outcome.ended > call.due + READY_SECONDS else PAUSE_SECONDS
 
 
-def measure(callers: int, kills: int) -> dict[str, Any]:
-    """Run it, and return the figures; times are in seconds."""
-    image = resources.files("models").joinpath("pretrained", "sample-page.jpg").read_bytes()
-    supervisor, ended = Supervisor(), threading.Event()
-    url = f"http://127.0.0.1:{supervisor.port}"
-    crowd = [Caller(url, image, ended) for _ in range(callers)]
-    try:
-        with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
-            first, again = wait_until_ready(client), []
-            for caller in crowd:
-                caller.start()
-            for _ in range(kills):
-                time.sleep(1)
-                supervisor.kill()
-                again.append(wait_until_ready(client))
-            time.sleep(1)
-    finally:
-        ended.set()
-        for caller in crowd:
-            if caller.ident is not None:
-                caller.join()
-        supervisor.stop()
-    seen = sum((caller.seen for caller in crowd), Counter())
+async def supervise(server: LocalServer) -> None:
+    """Start the service again whenever it ends."""
+    while True:
+        if server.process.poll() is not None:
+            server.start()
+        await asyncio.sleep(0.02)
+
+
+async def run(callers: int, kills: int) -> dict[str, Any]:
+    """Kill the service `kills` times under load; return the results, times in seconds."""
+    mix, stop = Mix((SAMPLE_PAGE.read_bytes(),), ("",)), asyncio.Event()
+    with LocalServer(LOG_LEVEL="error") as server:
+        first, again = await asyncio.to_thread(server.wait_until_ready), []
+        supervisor = asyncio.create_task(supervise(server))
+        load = asyncio.create_task(
+            closed_loop(Target.of(server.url), mix, callers=callers, stop=stop, again=until_answered)
+        )
+        for _ in range(kills):
+            await asyncio.sleep(1)
+            killed = server.process
+            killed.kill()
+            started = now()
+            while server.process is killed:
+                await asyncio.sleep(0.01)
+            await asyncio.to_thread(server.wait_until_ready)
+            again.append(round(now() - started, 2))
+        await asyncio.sleep(1)
+        stop.set()
+        outcomes = await load
+        supervisor.cancel()
+    sent = sum(outcome.attempt == 0 for outcome in outcomes)
     return {
-        "sent": sum(caller.sent for caller in crowd),
-        "lost": sum(caller.lost for caller in crowd),
-        "tries_by_outcome": dict(sorted(seen.items())),
+        "sent": sent,
+        "lost": sent - sum(map(answered, outcomes)),
+        "tries_by_outcome": dict(sorted(Counter(outcome.result for outcome in outcomes).items())),
         "first_ready_s": round(first, 2),
-        "ready_again_s": [round(seconds, 2) for seconds in again],
+        "ready_again_s": again,
     }
 
 
 def main() -> None:
-    """Print the figures."""
-    parser = argparse.ArgumentParser(description="Kill the service under load, and see it come back.")
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--callers", type=int, default=4)
     parser.add_argument("--kills", type=int, default=3)
-    parser.add_argument("--output", type=Path, help="JSON file for the figures")
-    options = parser.parse_args()
-    facts = here()
-    figures = {"callers": options.callers, "kills": options.kills, **measure(options.callers, options.kills)}
-    print(json.dumps(figures))
-    write(options.output, {"circumstances": facts, **figures})
-    raise SystemExit(figures["lost"] > 0)
+    parser.add_argument("--output", type=Path, help="JSON file for the results")
+    arguments = parser.parse_args()
+    environment = machine()
+    results = {"callers": arguments.callers, "kills": arguments.kills}
+    results |= asyncio.run(run(arguments.callers, arguments.kills))
+    print(json.dumps(results))
+    write(arguments.output, {"environment": environment, **results})
+    raise SystemExit(results["lost"] > 0)
 
 
 if __name__ == "__main__":

@@ -1,145 +1,154 @@
-"""What many outcomes come to: rates, shares, percentiles, and whether Retry-After told the truth."""
+"""Statistics of a run: rates, percentiles, Retry-After against the true wait, and trends with their intervals."""
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
-from deploy.loadtest.callers import Outcome
+import numpy as np
+
 from deploy.loadtest.exchange import REFUSED
+from deploy.loadtest.load import Outcome
 
-QUANTILES: Final = (0.5, 0.9, 0.99, 0.999)
-
-
-@dataclass(frozen=True, slots=True)
-class Percentiles:
-    """Of `count` values: nearest-rank percentiles and the greatest, in the values' unit; None without values."""
-
-    count: int
-    p50: float | None
-    p90: float | None
-    p99: float | None
-    p999: float | None
-    greatest: float | None
+BLOCKS: Final = 20
+MIN_BLOCKS: Final = 10
+"""The number of blocks with values that a trend needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryAfter:
-    """What refusals promised, against what was seen.
+    """The mean Retry-After of refusals, and the mean latency of the accepted calls that were due at the same times.
 
-    `mean_said_s` is their mean Retry-After, `mean_said_by_cause_s` that of each kind of refusal. `mean_wait_s` is the
-    mean latency of the accepted calls that were due at the same times: so long it took until the work that was ahead
-    had been done. `retried` calls were sent again after their Retry-After, `retried_accepted` of them were accepted.
+    The latter is the time until the work that was ahead had been done. Of the calls that came back after their
+    Retry-After (`retried`), `retried_accepted` were accepted.
     """
 
     refusals: int
-    without: int
     mean_said_s: float | None
-    mean_said_by_cause_s: dict[str, float | None]
     mean_wait_s: float | None
     retried: int
     retried_accepted: int
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
-    """The outcomes of one phase. `lost` calls were sent, and got no answer or more than one.
+class Line:
+    """The slope of a least-squares line, and its 95 % interval by Student's t."""
 
-    `accepted_per_s` counts up to the last answer to an accepted call, which may come after the phase. `accepted_ms`,
-    `refused_ms`: latencies of calls that got 200 and 429; `generator_lag_ms`: how late calls were sent.
-    """
+    slope: float
+    low: float
+    high: float
 
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """The mean over a run, its growth over the whole time as a share of it, and the growth's 95 % interval."""
+
+    mean: float
+    growth: float
+    low: float
+    high: float
     seconds: float
-    sent: int
-    offered_per_s: float
-    accepted_per_s: float
-    by_status: dict[str, int]
-    shares: dict[str, float]
-    lost: int
-    accepted_ms: Percentiles
-    refused_ms: Percentiles
-    generator_lag_ms: Percentiles
-    retry_after: RetryAfter
-    causes: dict[str, int]
+
+    def is_flat(self, bound: float) -> bool:
+        """Tell whether the growth may be 0, or is at most `bound`."""
+        return self.low <= 0 or self.growth <= bound
+
+    def __str__(self) -> str:
+        shares = f"{100 * self.growth:+.2f} % ({100 * self.low:+.2f} to {100 * self.high:+.2f})"
+        return f"{shares} in {self.seconds:.0f} s, 95 % interval of block means"
 
 
-def percentile(ordered: Sequence[float], q: float) -> float:
-    """Return the least of the values, in ascending order, that a share q of them does not exceed (nearest rank)."""
-    return ordered[max(0, math.ceil(q * len(ordered)) - 1)]
+def percentile(values: Sequence[float], q: float) -> float:
+    """Return the least of the values that q percent of them do not exceed (nearest rank)."""
+    return float(np.percentile(values, q, method="inverted_cdf"))
 
 
-def percentiles(values: Iterable[float]) -> Percentiles:
-    """Return the percentiles that a Summary shows, rounded to three decimals."""
-    ordered = sorted(values)
-    if not ordered:
-        return Percentiles(0, None, None, None, None, None)
-    p50, p90, p99, p999, greatest = (round(percentile(ordered, q), 3) for q in (*QUANTILES, 1.0))
-    return Percentiles(len(ordered), p50, p90, p99, p999, greatest)
+def percentiles(values: Sequence[float]) -> dict[str, float | None]:
+    """Return the percentiles of a summary; None for each without values."""
+    return {
+        name: round(percentile(values, q), 3) if values else None
+        for name, q in (("p50", 50), ("p90", 90), ("p99", 99), ("p999", 99.9), ("max", 100))
+    }
 
 
-def summarize(outcomes: Sequence[Outcome], seconds: float) -> Summary:
-    """Sum up what was due within `seconds`. First attempts count as sent; later ones only for Retry-After."""
-    first = [one for one in outcomes if one.attempt == 0]
-    accepted = [one for one in first if one.accepted]
-    refused = [one for one in first if one.status == 429]
-    by_status = Counter(one.failure or str(one.status) for one in first)
-    sent = len(first)
-    took = max((one.ended for one in accepted), default=0.0) - min((one.due for one in first), default=0.0)
-    return Summary(
-        seconds=round(seconds, 3),
-        sent=sent,
-        offered_per_s=round(sent / seconds, 3),
-        accepted_per_s=round(len(accepted) / max(seconds, took), 3),
-        by_status=dict(sorted(by_status.items())),
-        shares={name: round(count / sent, 4) for name, count in sorted(by_status.items())},
-        lost=sum(one.failure not in ("", REFUSED) for one in first),
-        accepted_ms=percentiles(1e3 * one.latency for one in accepted),
-        refused_ms=percentiles(1e3 * one.latency for one in refused),
-        generator_lag_ms=percentiles(1e3 * one.lag for one in first),
-        retry_after=retry_after(outcomes),
-        causes=dict(sorted(Counter(_cause(one) for one in first if one.problem).items())),
-    )
+def summarize(outcomes: Sequence[Outcome], seconds: float) -> dict[str, Any]:
+    """Summarize the calls that were due within `seconds`. Only first attempts count, except for Retry-After.
+
+    `lost` calls were sent, and got no answer or more than one. `accepted_per_s` counts up to the last answer to an
+    accepted call, which may come after the phase. `lag_ms` is how late the generator sent calls.
+    """
+    first = [outcome for outcome in outcomes if outcome.attempt == 0]
+    accepted = [outcome for outcome in first if outcome.accepted]
+    took = max((outcome.ended for outcome in accepted), default=0.0) - min((one.due for one in first), default=0.0)
+    return {
+        "seconds": round(seconds, 3),
+        "sent": len(first),
+        "offered_per_s": round(len(first) / seconds, 3),
+        "accepted_per_s": round(len(accepted) / max(seconds, took), 3),
+        "by_status": dict(sorted(Counter(outcome.result for outcome in first).items())),
+        "lost": sum(outcome.failure not in ("", REFUSED) for outcome in first),
+        "accepted_ms": percentiles([1e3 * outcome.latency for outcome in accepted]),
+        "refused_ms": percentiles([1e3 * outcome.latency for outcome in first if outcome.status == 429]),
+        "lag_ms": percentiles([1e3 * outcome.lag for outcome in first]),
+        "retry_after": asdict(retry_after(outcomes)),
+    }
 
 
 def retry_after(outcomes: Sequence[Outcome]) -> RetryAfter:
     """Compare each refusal's Retry-After with the latency of the accepted call that was due nearest to it."""
-    refused = [one for one in outcomes if one.status == 429 and one.attempt == 0]
-    told = [one for one in refused if one.retry_after is not None]
-    accepted = sorted((one for one in outcomes if one.accepted), key=lambda one: one.due)
-    waits = [nearest(accepted, one.due).latency for one in told] if accepted else []
-    retried = [one for one in outcomes if one.attempt > 0]
+    refused = [outcome for outcome in outcomes if outcome.status == 429 and outcome.attempt == 0]
+    accepted = sorted((outcome for outcome in outcomes if outcome.accepted), key=lambda outcome: outcome.due)
+    retried = [outcome for outcome in outcomes if outcome.attempt > 0]
     return RetryAfter(
         refusals=len(refused),
-        without=len(refused) - len(told),
-        mean_said_s=_mean_said(told),
-        mean_said_by_cause_s={
-            cause: _mean_said([one for one in told if _cause(one) == cause])
-            for cause in sorted({_cause(one) for one in told})
-        },
-        mean_wait_s=_mean(waits),
+        mean_said_s=_mean([outcome.retry_after for outcome in refused if outcome.retry_after is not None]),
+        mean_wait_s=_mean([nearest(accepted, outcome.due).latency for outcome in refused if accepted]),
         retried=len(retried),
-        retried_accepted=sum(one.accepted for one in retried),
+        retried_accepted=sum(outcome.accepted for outcome in retried),
     )
 
 
 def nearest(ordered: Sequence[Outcome], due: float) -> Outcome:
     """Return the outcome that was due nearest to a time, of at least one in order of `due`."""
-    at = bisect_left(ordered, due, key=lambda one: one.due)
-    return min(ordered[max(0, at - 1) : at + 1], key=lambda one: abs(one.due - due))
+    index = bisect_left(ordered, due, key=lambda outcome: outcome.due)
+    return min(ordered[max(0, index - 1) : index + 1], key=lambda outcome: abs(outcome.due - due))
 
 
-def _mean_said(refused: Sequence[Outcome]) -> float | None:
-    return _mean([one.retry_after or 0.0 for one in refused])
+def fit_line(times: Sequence[float], values: Sequence[float]) -> Line:
+    """Fit a line. Raises ValueError for fewer than three values, or all at one time."""
+    from scipy.stats import linregress, t
+
+    if len(values) < 3:
+        raise ValueError(f"a line needs three values at least, not {len(values)}")
+    line = linregress(times, values)
+    error = line.stderr * t.ppf(0.975, len(values) - 2)
+    return Line(float(line.slope), float(line.slope - error), float(line.slope + error))
+
+
+def trend(times: Sequence[float], values: Sequence[float], begins: float, ends: float) -> Trend:
+    """Fit a line to the means of 20 blocks of [begins, ends) of equal length; NaN is left out.
+
+    What is measured at successive times is correlated: memory grows in steps, a slow call slows those behind it. An
+    interval from the values themselves would be far too narrow. The means of blocks much longer than the correlation
+    are as good as independent: 75 s in half an hour, against a few seconds of queue; not in a run of seconds.
+
+    Raises ValueError where fewer than ten blocks have values.
+    """
+    at, value = np.asarray(times, float), np.asarray(values, float)
+    kept = (at >= begins) & (at < ends) & np.isfinite(value)
+    block = ((at[kept] - begins) / (ends - begins) * BLOCKS).astype(int)
+    count = np.bincount(block, minlength=BLOCKS)
+    used = count > 0
+    if used.sum() < MIN_BLOCKS:
+        raise ValueError(f"a trend needs {MIN_BLOCKS} blocks with values, not {used.sum()}")
+    means = np.bincount(block, value[kept], BLOCKS)[used] / count[used]
+    line = fit_line([*(np.flatnonzero(used) + 0.5) / BLOCKS], [*means])
+    mean = float(means.mean())
+    return Trend(mean, line.slope / mean, line.low / mean, line.high / mean, ends - begins)
 
 
 def _mean(values: Sequence[float]) -> float | None:
     return round(sum(values) / len(values), 3) if values else None
-
-
-def _cause(outcome: Outcome) -> str:
-    told = outcome.detail if outcome.status in (429, 503) else ""  # others name what is wrong with the one request
-    return f"{outcome.status} {outcome.problem}" + (f": {told}" if told else "")

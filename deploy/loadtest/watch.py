@@ -1,135 +1,90 @@
-"""The service's own account while it is under load: memory, queue, answers by status; and whether it grows."""
+"""The service's own metrics and liveness, sampled while it is under load."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
+from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.loadtest.exchange import Target, exchange, now
 
 PATIENCE_SECONDS: Final = 12.0
-"""As long as the manifests' probes wait."""
-SERIES: Final = (
-    "process_resident_memory_bytes",
-    "process_cpu_seconds_total",
-    "act_detr_queue_depth",
-    "act_detr_inflight_requests",
-)
-"""What a Sample has of the metrics, in its order."""
+"""How long the manifests' probes wait."""
+PROGRESS_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What /metrics said `at` so many seconds from the start, and how long it and /livez took to answer.
+    """The metrics `at` so many seconds from the start, NaN where /metrics did not answer in time.
 
-    `cpu_seconds` were used since the process began. `live` is the status of /livez, 0 without an answer in time.
+    `live` is the status of /livez, 0 without an answer in time; `live_seconds` is how long it took.
     """
 
     at: float
-    rss_bytes: float
-    cpu_seconds: float
-    queue_depth: float
-    inflight: float
-    metrics_seconds: float
     live: int
     live_seconds: float
+    rss_bytes: float = math.nan
+    queue_depth: float = math.nan
+    inflight: float = math.nan
 
 
-@dataclass(frozen=True, slots=True)
-class Slope:
-    """Least-squares growth a second with its 95 % interval (normal), and the samples that it was fitted to.
+@asynccontextmanager
+async def watch(target: Target, start: float, every: float, progress: bool = False) -> AsyncIterator[list[Sample]]:
+    """Sample the service while the block lasts, into the list. With `progress`, print a line a minute."""
+    samples: list[Sample] = []
 
-    Samples that follow one another resemble one another, so that the interval is narrower than it should be.
-    """
-
-    per_s: float
-    low: float
-    high: float
-    samples: int
-
-
-class Watch:
-    """Samples a service until it is stopped. `missed` counts the times when /metrics gave no answer.
-
-    `seen` is told of each sample.
-    """
-
-    def __init__(
-        self, target: Target, start: float, every: float = 1.0, seen: Callable[[Sample], None] | None = None
-    ) -> None:
-        self.samples: list[Sample] = []
-        self.missed = 0
-        self._target = target
-        self._start = start
-        self._every = every
-        self._seen = seen
-        self._stop = asyncio.Event()
-
-    async def run(self) -> None:
-        """Sample every so many seconds, as long as no sample takes longer."""
-        while not self._stop.is_set():
+    async def run() -> None:
+        printed = 0.0
+        while True:
             began = now()
-            await self._sample()
-            try:
-                async with asyncio.timeout(max(0.01, self._every - (now() - began))):
-                    await self._stop.wait()
-            except TimeoutError:
-                continue
+            samples.append(sample := await _sample(target, start))
+            if progress and sample.at - printed >= PROGRESS_SECONDS:
+                printed = sample.at
+                memory = f"{sample.rss_bytes / 1e6:.0f} MB"
+                print(f"{sample.at:.0f} s: {sample.inflight:.0f} under way, {memory}, /livez {sample.live}", flush=True)
+            await asyncio.sleep(max(0.01, every - (now() - began)))
 
-    def stop(self) -> None:
-        """Let `run` return after the sample that it is taking."""
-        self._stop.set()
-
-    async def _sample(self) -> None:
-        metrics, live = await asyncio.gather(
-            exchange(self._target, "GET", "/metrics", patience=PATIENCE_SECONDS),
-            exchange(self._target, "GET", "/livez", patience=PATIENCE_SECONDS),
-        )
-        if metrics.status != 200:
-            self.missed += 1
-            return
-        values = series(metrics.body.decode())
-        rss, cpu, depth, inflight = (values.get(name, math.nan) for name in SERIES)
-        at, taken = metrics.ended - self._start, metrics.ended - metrics.sent
-        sample = Sample(at, rss, cpu, depth, inflight, taken, live.status, live.ended - live.sent)
-        self.samples.append(sample)
-        if self._seen is not None:
-            self._seen(sample)
+    task = asyncio.create_task(run())
+    try:
+        yield samples
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
-def series(text: str) -> dict[str, float]:
-    """Return the series without labels of an exposition."""
-    families = text_string_to_metric_families(text)
-    return {row.name: row.value for family in families for row in family.samples if not row.labels}
-
-
-async def answered(target: Target) -> Counter[str]:
-    """Return how many requests to /detect the service says that it has answered, by status."""
-    answer = await exchange(target, "GET", "/metrics", patience=PATIENCE_SECONDS)
+async def server_counts(target: Target) -> Counter[str]:
+    """Return the number of requests to /detect that the service has answered, by status."""
     counts: Counter[str] = Counter()
-    for family in text_string_to_metric_families(answer.body.decode()):
+    for family in await _metrics(target):
         for row in family.samples:
             if row.name == "act_detr_request_duration_seconds_count" and row.labels["route"] == "/detect":
                 counts[row.labels["status"]] += int(row.value)
     return +counts
 
 
-def slope(times: Sequence[float], values: Sequence[float]) -> Slope:
-    """Fit a line. Raises ValueError for fewer than three samples, or all at one time."""
-    n = len(times)
-    if n < 3 or len(values) != n:
-        raise ValueError(f"a slope needs three samples at least, not {n}")
-    mid_t, mid_v = sum(times) / n, sum(values) / n
-    spread = sum((t - mid_t) ** 2 for t in times)
-    if spread == 0:
-        raise ValueError("all samples are of one time")
-    per_s = sum((t - mid_t) * (v - mid_v) for t, v in zip(times, values, strict=True)) / spread
-    rest = sum((v - mid_v - per_s * (t - mid_t)) ** 2 for t, v in zip(times, values, strict=True))
-    error = 1.96 * math.sqrt(rest / (n - 2) / spread)
-    return Slope(per_s, per_s - error, per_s + error, n)
+async def model_card(target: Target) -> dict[str, Any]:
+    """Return what /model answers."""
+    card: dict[str, Any] = json.loads((await exchange(target, "GET", "/model", patience=PATIENCE_SECONDS)).body)
+    return card
+
+
+async def _sample(target: Target, start: float) -> Sample:
+    metrics, live = await asyncio.gather(_metrics(target), exchange(target, "GET", "/livez", patience=PATIENCE_SECONDS))
+    values = {row.name: row.value for family in metrics for row in family.samples if not row.labels}
+    names = ("process_resident_memory_bytes", "act_detr_queue_depth", "act_detr_inflight_requests")
+    gauges = (values.get(name, math.nan) for name in names)
+    return Sample(live.ended - start, live.status, live.ended - live.sent, *gauges)
+
+
+async def _metrics(target: Target) -> Iterable[Metric]:
+    answer = await exchange(target, "GET", "/metrics", patience=PATIENCE_SECONDS)
+    return text_string_to_metric_families(answer.body.decode() if answer.status == 200 else "")

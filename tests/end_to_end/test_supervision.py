@@ -1,4 +1,4 @@
-"""A process that is killed under a supervisor: callers who try again lose nothing."""
+"""A process that is killed under a supervisor: callers that send again lose nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_killed_service_comes_back_on_its_port_and_no_request_is_lost(checkpoint: Path) -> None:
+def test_a_killed_service_comes_back_and_loses_no_request(checkpoint: Path) -> None:
     plain = {name: value for name, value in os.environ.items() if not name.startswith("ACT_DETR_")}
     settings = {"ACT_DETR_MODEL": str(checkpoint), "ACT_DETR_DEVICE": "cpu", "ACT_DETR_THREADS": "1"}
     done = subprocess.run(
@@ -26,10 +26,10 @@ def test_a_killed_service_comes_back_on_its_port_and_no_request_is_lost(checkpoi
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    figures = json.loads(done.stdout)
-    assert (figures["lost"], len(figures["ready_again_s"])) == (0, 1)
+    results = json.loads(done.stdout)
+    assert (results["lost"], len(results["ready_again_s"])) == (0, 1)
     # Before the kill, after it, and in between: a connection that is cut or refused, and no half an answer.
-    outcomes = set(figures["tries_by_outcome"])
+    outcomes = set(results["tries_by_outcome"])
     assert "200" in outcomes
-    assert outcomes - {"200"}
-    assert outcomes <= {"200", "503", "ReadError", "WriteError", "RemoteProtocolError", "ConnectError"}
+    assert outcomes & {"cut", "refused"}
+    assert outcomes <= {"200", "503", "cut", "refused"}

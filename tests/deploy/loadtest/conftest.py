@@ -1,4 +1,4 @@
-"""Made-up outcomes, servers that misbehave, and the programs run against a small model of ours."""
+"""Made-up outcomes, servers that misbehave, and the programs run against a small model."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from deploy.loadtest.callers import Outcome
 from deploy.loadtest.exchange import Target
+from deploy.loadtest.load import Outcome
 from models.config import DetrConfig
 from models.detr.detr import Detr
 from models.weights import save_checkpoint
@@ -27,11 +27,10 @@ async def _serving(script: Script) -> Any:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal count
-        mine, count = count, count + 1
+        index, count = count, count + 1
         head = await reader.readuntil(b"\r\n\r\n")
-        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-        await reader.readexactly(length)
-        await script(writer, mine)
+        await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
+        await script(writer, index)
         writer.close()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
@@ -40,44 +39,36 @@ async def _serving(script: Script) -> Any:
 
 @pytest.fixture(scope="session")
 def serving() -> Callable[[Script], AbstractAsyncContextManager[Target]]:
-    """Return a server that reads each request and then does what the script says, with the request's number, from 0."""
+    """Return a server that reads each request and then runs the script with the request's index."""
     return _serving
 
 
 @pytest.fixture(scope="session")
 def outcome() -> Callable[..., Outcome]:
-    """Return a function (due, latency, status=200, **other) that makes an outcome, of the overload unless it says."""
+    """Return a function (due, latency, status=200, **other) that makes an outcome, by default of the overload."""
 
     def make(due: float, latency: float, status: int = 200, **other: Any) -> Outcome:
-        plain = Outcome("overload", "/detect", due, due, due + latency, status, "", "", "", None, 1000.0, 0)
-        return replace(plain, **other)
+        return replace(Outcome("overload", due, due, due + latency, status, "", None, 1000.0, 0), **other)
 
     return make
 
 
-@pytest.fixture(scope="session")
-def small(tiny_config: DetrConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the path of a checkpoint of the tiny model with random weights."""
-    path = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
-    save_checkpoint(path, Detr(tiny_config).state_dict(), tiny_config)
-    return path
-
-
 @pytest.fixture
-def command(
-    small: Path, encoded: Callable[..., bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def program(
+    tiny_config: DetrConfig, encoded: Callable[..., bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., dict[str, Any]]:
-    """Return a function that runs a program's `main` against the small model and returns the JSON that it wrote."""
-    settings = {"MODEL": str(small), "DEVICE": "cpu", "THREADS": "1", "MAX_QUEUE": "6", "MAX_INFLIGHT": "12"}
+    """Return a function that runs a program's `main` against a tiny model, and returns the JSON that it wrote."""
+    checkpoint, image, output = (tmp_path / name for name in ("tiny.safetensors", "image.png", "results.json"))
+    save_checkpoint(checkpoint, Detr(tiny_config).state_dict(), tiny_config)
+    image.write_bytes(encoded())
+    settings = {"MODEL": str(checkpoint), "DEVICE": "cpu", "THREADS": "1", "MAX_QUEUE": "6", "MAX_INFLIGHT": "12"}
     for name, value in settings.items():
         monkeypatch.setenv(f"ACT_DETR_{name}", value)
-    image, output = tmp_path / "image.png", tmp_path / "figures.json"
-    image.write_bytes(encoded())
 
     def run(main: Callable[[list[str]], None], *arguments: str) -> dict[str, Any]:
         with pytest.raises(SystemExit):
-            main([*arguments, "--image", str(image), "--output", str(output)])
-        figures: dict[str, Any] = json.loads(output.read_text())
-        return figures
+            main([*arguments, "--capacity-seconds", "2", "--image", str(image), "--output", str(output)])
+        results: dict[str, Any] = json.loads(output.read_text())
+        return results | {"failed": {check["name"] for check in results["checks"] if not check["holds"]}}
 
     return run
