@@ -20,11 +20,11 @@ from models.detr.backbone import fold_batch_norms
 from models.detr.canvas import token_grid
 from models.detr.detr import Detr, DetrOutput, Features
 from models.detr.multiply_adds import exact_gflops, gflops
+from models.device import choose_device
 from models.images import ImageBatch, PackedTokens
 from models.postprocess import detections
 from models.preprocess import PreparedImage, normalised, prepare
-from models.weights import load_strict, resolve
-from models.weights.download import Progress
+from models.weights import Progress, load_strict, resolve
 
 Precision = Literal["fp32", "bf16"]
 
@@ -202,21 +202,8 @@ def load_detector(
     """
     if precision not in ("auto", "fp32", "bf16"):
         raise ValueError(f"precision must be auto, fp32 or bf16, not {precision!r}")
-    device = _device(device)
+    device = choose_device(device)
     loaded = resolve(model, cache_dir=cache_dir, progress=progress)
     detr = Detr(loaded.config)
     load_strict(detr, loaded.state_dict)
     return Detector(detr, device, "bf16" if precision == "bf16" else "fp32")
-
-
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cpu":
-        return name
-    if name != "cuda" and not (name.startswith("cuda:") and name[5:].isdigit()):
-        raise ValueError(f"device must be auto, cpu, cuda or cuda:N, not {name!r}")
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if int(name[5:] or 0) >= count:
-        raise ValueError(f"device {name} is not there: this machine has {count} CUDA devices")
-    return name

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from models.attention.prototype_attention import prototype_attention
-from models.attention.strategy import Attended, widened
+from models.attention.strategy import Attended, wide_and_contiguous
 from models.clustering.lsh import bucket_keys, hash_buckets, hash_planes
 from models.clustering.metrics import metric_factor, metric_matrix, metric_multiply_adds
 from models.clustering.prototypes import assign_clusters, broadcast, mean_prototypes
@@ -40,9 +40,9 @@ class ActAttention:
         """Buckets of the queries, rows [B, H, N, L] of whole numbers."""
         head_dim = q.shape[-1]
         width = self.r * head_dim**0.5
-        matrix = metric_matrix(self.metric, widened(k))
+        matrix = metric_matrix(self.metric, wide_and_contiguous(k))
         if matrix is not None:
-            q, width = widened(q) @ metric_factor(matrix), self.r
+            q, width = wide_and_contiguous(q) @ metric_factor(matrix), self.r
         planes = hash_planes(head_dim, self.L, self.seed, q.device, q.dtype)
         return hash_buckets(q, planes, width)
 

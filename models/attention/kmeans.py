@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from models.attention.strategy import Attended, widened
+from models.attention.strategy import Attended, wide_and_contiguous
 from models.clustering.kmeans import kmeans, kmeans_multiply_adds, spread_start
 from models.clustering.metrics import metric_matrix, metric_multiply_adds
 from models.clustering.prototypes import broadcast
@@ -30,7 +30,7 @@ class KMeansAttention:
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Attended:
         """Group, attend once per prototype, hand the result to every member."""
-        q, k, wide = (widened(x) for x in (q, k, v))
+        q, k, wide = (wide_and_contiguous(x) for x in (q, k, v))
         grouping = kmeans(q, spread_start(q, self.C, self.seed), self.rounds, metric_matrix(self.metric, k))
         attended = scaled_dot_product_attention(grouping.prototypes, k, wide)
         clusters = grouping.clusters

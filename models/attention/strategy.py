@@ -1,17 +1,18 @@
-"""What every attention strategy looks like to the encoder."""
+"""The attention strategies' protocol, as the encoder uses it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
 from torch import Tensor
+
+from models.precision import at_least_float32
 
 
 @dataclass(frozen=True, slots=True)
 class Attended:
-    """What a strategy returns for a dense run of B images.
+    """Result of a strategy for a dense run of B images.
 
     `values` [B, H, N, D]; `cluster_counts` int64 [B, H], or None where nothing was clustered.
     """
@@ -32,6 +33,6 @@ class AttentionStrategy(Protocol):
         ...
 
 
-def widened(x: Tensor) -> Tensor:
-    """Contiguous, so that one image is computed as it is among several; float32 at least."""
-    return x.to(torch.promote_types(x.dtype, torch.float32)).contiguous()
+def wide_and_contiguous(x: Tensor) -> Tensor:
+    """At least float32; contiguous, so that one image is computed as it is among several."""
+    return at_least_float32(x).contiguous()

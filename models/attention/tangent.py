@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from models.attention.kmeans import KMeansAttention, grouping_multiply_adds
-from models.attention.strategy import Attended, widened
+from models.attention.strategy import Attended, wide_and_contiguous
 from models.clustering.kmeans import Grouping, kmeans, kmeans_multiply_adds, spread_start
 from models.clustering.metrics import metric_matrix
 from models.clustering.prototypes import broadcast
@@ -56,7 +56,7 @@ class TangentAttention:
         """Group, attend once per prototype, differentiate at the expansion points, give each member its own value."""
         if self.expansion_points == 0:
             return self.copy(q, k, v)
-        q, k, wide = (widened(x) for x in (q, k, v))
+        q, k, wide = (wide_and_contiguous(x) for x in (q, k, v))
         grouping, tangents = self.expand(q, k, wide)
         clusters = grouping.clusters
         prototype, output = broadcast(torch.cat((grouping.prototypes, tangents.outputs), -1), clusters).chunk(2, -1)

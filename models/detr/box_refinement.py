@@ -18,6 +18,7 @@ from torch.nn.functional import interpolate, relu
 from torchvision.ops import roi_align
 
 from models.config import BackboneConfig, BoxRefinementConfig, DetrConfig
+from models.precision import at_least_float32
 
 FINE_STRIDE = 2
 COARSE_STRIDE = 4
@@ -72,7 +73,7 @@ class BoxRefinement(nn.Module):
         for convolution, stage in zip(self.coarse[1:], deeper, strict=True):
             coarse = coarse + interpolate(convolution(stage), size=first.shape[-2:], mode="bilinear")
         fine = relu(self.fine(stem))
-        return Pyramid(_full(fine).contiguous(), _full(relu(coarse)).contiguous(), height, width)
+        return Pyramid(at_least_float32(fine).contiguous(), at_least_float32(relu(coarse)).contiguous(), height, width)
 
     def forward(self, queries: Tensor, boxes_xyxy: Tensor, images: Tensor, pyramid: Pyramid) -> list[Refined]:
         """Refine n boxes stage by stage; the last stage's are the answer.
@@ -82,7 +83,7 @@ class BoxRefinement(nn.Module):
         learns by itself: no gradient passes from one to the one before.
         """
         limits = torch.tensor((pyramid.width, pyramid.height) * 2, dtype=torch.float32, device=boxes_xyxy.device)
-        boxes = _full(boxes_xyxy)
+        boxes = at_least_float32(boxes_xyxy)  # a side in bfloat16 is a pixel off, and `roi_align` knows no bfloat16
         refined = []
         for stage in self.stages:
             moved: Refined = stage(queries, boxes.detach(), images, pyramid)
@@ -112,7 +113,7 @@ class RefinementStage(nn.Module):
         reach = self.share * (high - low).clamp(min=0) + self.pixels
         profiles = self.profiles(boxes_xyxy, reach, images, pyramid).to(queries.dtype)
         x = self.first(profiles.flatten(0, 2)) + self.query(queries).view(-1, self.hidden_dim, 1)
-        logits = _full(self.place(relu(self.second(relu(x))))).view(-1, 2, 2, self.bins)
+        logits = at_least_float32(self.place(relu(self.second(relu(x))))).view(-1, 2, 2, self.bins)
         inwards = (logits.softmax(-1) * places(self.bins, logits.device)).sum(-1) * reach[:, None]
         return Refined(torch.cat((low + inwards[:, 0], high - inwards[:, 1]), -1), logits, reach)
 
@@ -157,8 +158,3 @@ def _inside(boxes_xyxy: Tensor, limits: Tensor) -> Tensor:
     first, second = boxes_xyxy[:, :2], boxes_xyxy[:, 2:]
     upright = torch.cat((torch.minimum(first, second), torch.maximum(first, second)), -1)
     return torch.minimum(upright.clamp(min=0), limits)
-
-
-def _full(values: Tensor) -> Tensor:
-    """At least float32: a side in bfloat16 is a pixel off, and `roi_align` knows no bfloat16."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))

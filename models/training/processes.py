@@ -12,17 +12,6 @@ import torch.distributed as dist
 from torch import Tensor
 
 
-def chosen_device(name: str) -> str:
-    """`auto` is the GPU where there is one. Raises ValueError for a device that is not there."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:  # AssertionError: PyTorch without CUDA
-        raise ValueError(f"device {name} is not there") from error
-    return name
-
-
 @contextmanager
 def joined(device: str) -> Iterator[torch.device]:
     """Join the processes that torchrun started, if it did, and yield this one's device.

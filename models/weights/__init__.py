@@ -1,49 +1,25 @@
-"""Where checkpoints come from: names, files and folders to a configuration and weights."""
+"""Checkpoints: names, files and folders to a configuration and weights. The rest of the code imports from here only."""
 
-from models.weights.cache import cached_path, default_cache_dir
-from models.weights.checkpoint_files import load_state_dict, read_config, save_checkpoint
-from models.weights.download import download
-from models.weights.errors import (
-    CorruptCheckpoint,
-    DownloadFailed,
-    MismatchedWeights,
-    NoDiskSpace,
-    Offline,
-    TamperedDownload,
-    TruncatedDownload,
-    UnknownModel,
-    UnsafeCheckpoint,
-    UnsupportedModel,
-    WeightsError,
-)
-from models.weights.inferred_config import config_from_state_dict
-from models.weights.published import PUBLISHED, PublishedCheckpoint
-from models.weights.resolve import LoadedWeights, resolve
+from models.weights.cache import cached_path
+from models.weights.checkpoint_files import read_config, save_checkpoint
+from models.weights.config_json import config_from_json, config_to_json
+from models.weights.download import Progress, download
+from models.weights.errors import UnknownModel, WeightsError
+from models.weights.published import PUBLISHED
+from models.weights.resolve import EMBEDDED, resolve
 from models.weights.strict_load import load_strict
-from models.weights.transformers_folder import load_transformers_folder
 
 __all__ = [
+    "EMBEDDED",
     "PUBLISHED",
-    "CorruptCheckpoint",
-    "DownloadFailed",
-    "LoadedWeights",
-    "MismatchedWeights",
-    "NoDiskSpace",
-    "Offline",
-    "PublishedCheckpoint",
-    "TamperedDownload",
-    "TruncatedDownload",
+    "Progress",
     "UnknownModel",
-    "UnsafeCheckpoint",
-    "UnsupportedModel",
     "WeightsError",
     "cached_path",
-    "config_from_state_dict",
-    "default_cache_dir",
+    "config_from_json",
+    "config_to_json",
     "download",
-    "load_state_dict",
     "load_strict",
-    "load_transformers_folder",
     "read_config",
     "resolve",
     "save_checkpoint",

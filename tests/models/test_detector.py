@@ -94,9 +94,7 @@ def test_no_images_no_predictions(detector):
     assert detector.predict([], AttentionConfig.exact()) == []
 
 
-def test_a_device_that_is_not_there_is_refused():
-    with pytest.raises(ValueError, match="cuda:99 is not there"):
-        load_detector(device="cuda:99")
+def test_an_unknown_device_or_precision_is_refused():
     with pytest.raises(ValueError, match="device must be"):
         load_detector(device="tpu")
     with pytest.raises(ValueError, match="precision must be"):

@@ -11,6 +11,7 @@ from torch import Tensor
 from models.attention.factory import make_attention
 from models.attention.strategy import Attended, AttentionStrategy
 from models.config import AttentionConfig
+from models.precision import at_least_float32
 from models.training.objective.losses import GIOU_WEIGHT, L1_WEIGHT, box_losses
 from models.training.processes import shared_count
 
@@ -89,8 +90,7 @@ class FullPrecision:
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Attended:
         """Attend with q, k, v [B, H, N, D]; values come back in v's dtype."""
         with torch.autocast(q.device.type, enabled=False):
-            full = torch.promote_types(q.dtype, torch.float32)
-            attended = self.attention(q.to(full), k.to(full), v.to(full))
+            attended = self.attention(*map(at_least_float32, (q, k, v)))
         return Attended(attended.values.to(v.dtype), attended.cluster_counts)
 
     def multiply_adds(self, tokens: int, heads: int, head_dim: int, clusters: int) -> int:

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from torchvision.ops import generalized_box_iou_loss
 
 from models.boxes import cxcywh_to_xyxy
+from models.precision import at_least_float32
 from models.training.objective.matcher import PaddedTargets, Target, match
 from models.training.processes import mean_over_processes, shared_count
 
@@ -62,8 +63,8 @@ def set_loss(
     Where several processes share a batch, the batch is the whole: the mean of their losses is its loss.
     """
     images, queries = logits.shape[1:3]
-    layer_logits = full_precision(logits).flatten(0, 1)
-    layer_boxes = full_precision(boxes_cxcywh).flatten(0, 1)
+    layer_logits = at_least_float32(logits).flatten(0, 1)
+    layer_boxes = at_least_float32(boxes_cxcywh).flatten(0, 1)
     padded = PaddedTargets.from_targets(targets, layer_boxes)
     row, query, found = _matched_rows(match(layer_logits, layer_boxes, list(targets) * len(logits), repeats))
     classes = torch.full((len(layer_logits), queries), logits.shape[-1] - 1, device=logits.device)
@@ -110,7 +111,7 @@ def dense_loss(guesses: Sequence[DenseGuess]) -> LossTerms:
 
 def _dense_sums(guess: DenseGuess) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Sums of cross-entropy and of its weights over the tokens, of L1, 1 - GIoU and 1 over the objects."""
-    logits, boxes = full_precision(guess.logits), full_precision(guess.boxes_cxcywh)
+    logits, boxes = at_least_float32(guess.logits), at_least_float32(guess.boxes_cxcywh)
     padded = PaddedTargets.from_targets(guess.targets, boxes)
     owner, owned = owners(guess.centres.to(boxes), padded)
     background = torch.full_like(owner, logits.shape[-1] - 1)
@@ -162,10 +163,6 @@ def box_losses(predicted_cxcywh: Tensor, wanted_cxcywh: Tensor) -> tuple[Tensor,
     giou: Tensor = generalized_box_iou_loss(cxcywh_to_xyxy(predicted_cxcywh), cxcywh_to_xyxy(wanted_cxcywh))
     return l1, giou
 
-
-def full_precision(x: Tensor) -> Tensor:
-    """Raise half precisions to float32; leave float64."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _matched_rows(matches: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:

@@ -17,8 +17,8 @@ from models.config import AttentionConfig, DetrConfig
 from models.detr.box_refinement import BoxRefinement, Refined
 from models.detr.detr import Detr, Features
 from models.images import ImageBatch
+from models.precision import at_least_float32
 from models.training.objective.distillation import FullPrecision
-from models.training.objective.losses import full_precision
 from models.training.objective.matcher import Target
 from models.training.processes import shared_count
 
@@ -83,7 +83,7 @@ class RefinementTraining(nn.Module):
         decoded = self.detr.transformer.decoder(self.detr.query_embed.weight, encoded.tokens)[-1]
         sums = []
         with torch.autocast(decoded.device.type, enabled=False):  # a box in bfloat16 is a pixel off
-            for place, sample in self.samples(features, full_precision(decoded), targets):
+            for place, sample in self.samples(features, at_least_float32(decoded), targets):
                 stages = self.refinement(sample.queries, sample.boxes_xyxy, sample.images, features.pyramids[place])
                 sums.append(_sums(sample, stages))
         loss, weight, *ious = torch.stack(sums).sum(0)

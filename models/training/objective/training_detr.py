@@ -14,8 +14,9 @@ from models.detr.canvas import token_grid
 from models.detr.detr import Detr
 from models.detr.heads import BoxHead
 from models.images import ImageBatch, PackedTokens
+from models.precision import at_least_float32
 from models.training.objective.distillation import Distillation
-from models.training.objective.losses import DenseGuess, LossTerms, dense_loss, full_precision, set_loss
+from models.training.objective.losses import DenseGuess, LossTerms, dense_loss, set_loss
 from models.training.objective.matcher import Target
 
 
@@ -94,7 +95,7 @@ class TrainingDetr(nn.Module):
         decoded = self.decode(memory)
         shares = self.detr.shares(batch)
         with torch.autocast(decoded.device.type, enabled=False):  # a box in bfloat16 is a pixel off
-            full = full_precision(decoded)
+            full = at_least_float32(decoded)
             logits, boxes = self.detr.class_embed(full), self.detr.boxes(full, shares)
             dense = self.dense_loss(batch, memory, targets)
         own = self.detr.config.queries
@@ -128,13 +129,13 @@ class TrainingDetr(nn.Module):
         memory = self.detr.transformer.encoder(tokens, distillation.strategy()).tokens
         decoded = self.detr.transformer.decoder(self.detr.query_embed.weight, memory)
         with torch.autocast(decoded.device.type, enabled=False):
-            return self.detr.boxes(full_precision(decoded), shares)
+            return self.detr.boxes(at_least_float32(decoded), shares)
 
     def dense_loss(self, batch: ImageBatch, memory: PackedTokens, targets: Sequence[Target]) -> LossTerms | None:
         """Loss of the dense head, None without one."""
         if self.dense_head is None:
             return None
-        values = full_precision(memory.values)
+        values = at_least_float32(memory.values)
         guesses, image, token = [], 0, 0
         for images, height, width in size_runs(batch, self.detr.config):
             tokens = values[token : token + images * height * width].view(images, height * width, -1)

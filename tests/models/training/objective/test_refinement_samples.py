@@ -12,8 +12,8 @@ from models.boxes import cxcywh_to_xyxy, scale_to_pixels
 from models.config import BoxRefinementConfig
 from models.detr.detr import Detr
 from models.images import ImageBatch
+from models.precision import at_least_float32
 from models.resizing import Resizing
-from models.training.objective.losses import full_precision
 from models.training.objective.matcher import Target
 from models.training.objective.refinement import NOISE, RefinementTraining
 from models.training.optimizers import optimizers
@@ -68,7 +68,7 @@ def samples(model, batch, targets):
         features = model.detr.features(batch)
         encoded = model.detr.transformer.encoder(features.tokens, ExactAttention())
         decoded = model.detr.transformer.decoder(model.detr.query_embed.weight, encoded.tokens)[-1]
-        return dict(model.samples(features, full_precision(decoded), targets))
+        return dict(model.samples(features, at_least_float32(decoded), targets))
 
 
 def test_boxes_on_a_canvas_are_found_in_the_image(detr):
