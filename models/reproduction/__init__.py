@@ -1,1 +1,1 @@
-"""The paper's claims and the project's own, measured: `python -m models.reproduction`."""
+"""The study of the paper: its claims and the project's own, measured on a model. Not part of what is installed."""

@@ -1,85 +1,138 @@
-"""What an approximation does to the encoder's output, against what its attention costs: no ground truth needed."""
+"""Output error: what an approximation does to the encoder's output, against its cost; no ground truth needed."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import islice, pairwise
+from typing import Any, Final
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from models.attention.exact import ExactAttention
 from models.attention.factory import make_attention
 from models.config import AttentionConfig
+from models.detector import Detector
 from models.detr.encoder import Encoder
 from models.evaluation.attention_inputs import AttentionInputs, encoder_inputs
 from models.evaluation.fidelity import relative_error
 from models.images import PackedTokens
+from models.reproduction.claim import Measured, Plan, Progress, digits, markdown
+from models.reproduction.inputs import calibration_layers, described, encoder_tokens, images_for
+from models.reproduction.style import colour, label_lines, line, log_axis, panels
+from models.reproduction.sweep import SweepGrid, attention_settings, family
+
+GROWTH: Final = ("ACT, L = 16", "ACT, key-aware", "K-means", "K-means, key-aware", "tangent")
+"""Families for which the growth of C with N is shown."""
+DRAWN_ERROR: Final = 0.1
+TABLE_ERRORS: Final = (0.2, 0.1, 0.05)
+
+
+class OutputErrors:
+    """The claim that tangent attention has the smallest error for its cost, and that its C hardly grows with N."""
+
+    name = "output-error"
+
+    def settings(self, detector: Detector, plan: Plan) -> dict[str, Any]:
+        """Return images, sizes and grid."""
+        count, grid = _effort(plan)
+        samples = images_for(plan, detector, count)
+        return {
+            **described(detector, samples),
+            "images": count,
+            "sizes": plan.encoder_sizes,
+            "grid": asdict(grid),
+        }
+
+    def measure(self, detector: Detector, plan: Plan, progress: Progress) -> dict[str, Any]:
+        """Measure every setting at every size."""
+        count, grid = _effort(plan)
+        rows = []
+        for index, size in enumerate(plan.encoder_sizes):
+            progress(index, len(plan.encoder_sizes))
+            scaled = detector.with_sizes(size)
+            samples = images_for(plan, scaled, count)
+            _, *attentions = attention_settings(calibration_layers(scaled, islice(samples, 1)), grid)
+            rows += output_errors(scaled.detr.transformer.encoder, encoder_tokens(scaled, samples), attentions)
+        return {"rows": [asdict(row) for row in rows]}
+
+    def tables(self, measured: Measured) -> list[str]:
+        """Return the clusters that a family needs for an error, by N."""
+        by_tokens = _by_tokens(measured)
+        cells = [
+            [name, f"{error:.0%}", *(digits(clusters_needed(rows, name, error), 0) for rows in by_tokens.values())]
+            for name in GROWTH
+            for error in TABLE_ERRORS
+        ]
+        heading = "## Clusters a head needs for an attention output within an error of exact, by N"
+        return [heading, markdown(["attention", "error", *(f"N = {tokens:.0f}" for tokens in by_tokens)], cells)]
+
+    def figures(self, measured: Measured) -> dict[str, Figure]:
+        """Return error against cost for each N and, where there are several N, the clusters needed by N."""
+        by_tokens = _by_tokens(measured)
+        figures = {self.name: _error_figure(by_tokens)}
+        if len(by_tokens) > 1:
+            figures["clusters-by-tokens"] = _growth_figure(by_tokens)
+        return figures
 
 
 @dataclass(frozen=True, slots=True)
 class OutputError:
     """Means over images of one size; errors are ‖approximate - exact‖ / ‖exact‖.
 
-    `layers`: of each layer's attention output before its projection, given what exact attention was given there;
+    `layers`: of each layer's attention output before its projection, from the inputs that exact attention leads to;
     `encoder`: of the encoder's output, all layers approximate. `clusters`: C, mean of layers and heads. `cost`:
     multiply-adds of attention over those of exact attention.
     """
 
-    attention: AttentionConfig
+    attention: str
     images: int
     tokens: float
     clusters: float
     cost: float
-    layers: tuple[float, ...]
+    layers: Sequence[float]
     encoder: float
-
-    @property
-    def attention_error(self) -> float:
-        """Mean of the layers' errors."""
-        return sum(self.layers) / len(self.layers)
 
 
 def output_errors(
     encoder: Encoder, images: Iterable[PackedTokens], attentions: Sequence[AttentionConfig]
 ) -> list[OutputError]:
     """Measure every attention on the tokens that enter the encoder, each image packed by itself."""
-    by_image = [_measure(encoder, tokens, attentions) for tokens in images]
-    return [
-        _mean(attention, list(rows)) for attention, rows in zip(attentions, zip(*by_image, strict=True), strict=True)
-    ]
+    by_image = [_errors_of_image(encoder, tokens, attentions) for tokens in images]
+    return [_mean(rows) for rows in zip(*by_image, strict=True)]
 
 
-def attention_cost(attention: AttentionConfig, layers: Sequence[AttentionInputs], clusters: Sequence[int]) -> float:
-    """Multiply-adds of attention in all layers over those of exact attention; `clusters`, the heads' sum a layer."""
-    one = layers[0]
-    exact = len(layers) * ExactAttention().multiply_adds(one.tokens, one.heads, one.head_dim)
-    chosen = make_attention(attention)
-    return sum(chosen.multiply_adds(one.tokens, one.heads, one.head_dim, c) for c in clusters) / exact
+def clusters_needed(rows: Sequence[Mapping[str, Any]], name: str, error: float) -> float | None:
+    """Return the C at which a family's mean attention error falls to `error`, log-log between neighbours.
 
-
-def size_for_error(errors: Sequence[float], sizes: Sequence[float], wanted: float) -> float | None:
-    """The size at which the error comes down to `wanted`, log-log between neighbours; None: not within these."""
-    pairs = sorted(zip(sizes, errors, strict=True))
-    for (small, worse), (large, better) in pairwise(pairs):
-        if worse >= wanted >= better and better > 0:
-            share = math.log(worse / wanted) / math.log(worse / better) if worse > better else 0.0
+    None where the measured settings do not enclose it.
+    """
+    points = sorted(
+        (row["clusters"], float(np.mean(row["layers"]))) for row in rows if family(row["attention"]) == name
+    )
+    for (small, worse), (large, better) in pairwise(points):
+        if worse >= error >= better > 0:
+            share = math.log(worse / error) / math.log(worse / better) if worse > better else 0.0
             return float(small * (large / small) ** share)
     return None
 
 
 @torch.inference_mode()
-def _measure(encoder: Encoder, tokens: PackedTokens, attentions: Sequence[AttentionConfig]) -> list[OutputError]:
+def _errors_of_image(
+    encoder: Encoder, tokens: PackedTokens, attentions: Sequence[AttentionConfig]
+) -> list[OutputError]:
     inputs = encoder_inputs(encoder, tokens)
     outputs = [ExactAttention()(layer.q, layer.k, layer.v).values for layer in inputs]
     encoded = encoder(tokens, ExactAttention()).tokens.values
-    return [_against(attention, encoder, tokens, inputs, outputs, encoded) for attention in attentions]
+    return [_error(attention, encoder, tokens, inputs, outputs, encoded) for attention in attentions]
 
 
-def _against(
+def _error(
     attention: AttentionConfig,
     encoder: Encoder,
     tokens: PackedTokens,
@@ -87,28 +140,75 @@ def _against(
     outputs: Sequence[Tensor],
     encoded: Tensor,
 ) -> OutputError:
-    chosen = make_attention(attention)
-    attended = [chosen(layer.q, layer.k, layer.v) for layer in inputs]
+    attend = make_attention(attention)
+    attended = [attend(layer.q, layer.k, layer.v) for layer in inputs]
     counts = [0 if part.cluster_counts is None else int(part.cluster_counts.sum()) for part in attended]
-    errors = [relative_error(part.values, exact) for part, exact in zip(attended, outputs, strict=True)]
+    shape = (inputs[0].tokens, inputs[0].heads, inputs[0].head_dim)
+    exact_cost = len(inputs) * ExactAttention().multiply_adds(*shape)
     return OutputError(
-        attention,
+        str(attention),
         1,
         inputs[0].tokens,
         sum(counts) / len(counts) / inputs[0].heads,
-        attention_cost(attention, inputs, counts),
-        tuple(errors),
-        relative_error(encoder(tokens, chosen).tokens.values, encoded),
+        sum(attend.multiply_adds(*shape, count) for count in counts) / exact_cost,
+        [relative_error(part.values, exact) for part, exact in zip(attended, outputs, strict=True)],
+        relative_error(encoder(tokens, attend).tokens.values, encoded),
     )
 
 
-def _mean(attention: AttentionConfig, rows: Sequence[OutputError]) -> OutputError:
-    return OutputError(
-        attention,
-        len(rows),
-        float(np.mean([row.tokens for row in rows])),
-        float(np.mean([row.clusters for row in rows])),
-        float(np.mean([row.cost for row in rows])),
-        tuple(float(error) for error in np.mean([row.layers for row in rows], axis=0)),
-        float(np.mean([row.encoder for row in rows])),
-    )
+def _mean(rows: Sequence[OutputError]) -> OutputError:
+    fields = ("tokens", "clusters", "cost", "layers", "encoder")
+    means: dict[str, Any] = {name: np.mean([getattr(row, name) for row in rows], axis=0).tolist() for name in fields}
+    return replace(rows[0], images=len(rows), **means)
+
+
+def _error_figure(by_tokens: Mapping[float, Sequence[Any]]) -> Figure:
+    *_, last = by_tokens.values()
+    names = [*dict.fromkeys(family(row["attention"]) for row in last)]
+    figure, axes = panels(1, len(by_tokens), 2.2 + 2.4 * len(by_tokens), 3.4, sharey=True, sharex=True)
+    for plot, (tokens, rows) in zip(axes, by_tokens.items(), strict=True):
+        for name in names:
+            line(plot, name, _costs_and_errors(rows, name))
+        plot.set_title(f"N = {tokens:.0f}")
+        log_axis(plot, "x", percent=True)
+        log_axis(plot, "y", percent=True)
+    axes[0].set_ylabel("error of the encoder's output")
+    figure.supxlabel("multiply-adds of attention, of exact attention's", fontsize=9)
+    label_lines(axes[-1], [(name, *_costs_and_errors(last, name)[-1], colour(name)) for name in names])
+    return figure
+
+
+def _growth_figure(by_tokens: Mapping[float, Sequence[Any]]) -> Figure:
+    figure, (axes,) = panels(1, 1, 6.4, 3.6)
+    ends = []
+    for name in GROWTH:
+        needed = [(tokens, clusters_needed(rows, name, DRAWN_ERROR)) for tokens, rows in by_tokens.items()]
+        points = [(tokens, clusters) for tokens, clusters in needed if clusters is not None]
+        if points:
+            line(axes, name, points)
+            ends.append((name, *points[-1], colour(name)))
+    axes.set_title(f"clusters a head needs for an attention output within {DRAWN_ERROR:.0%} of exact")
+    axes.set_xlabel("tokens N")
+    log_axis(axes, "x")
+    log_axis(axes, "y")
+    axes.set_xticks([*by_tokens], [f"{tokens:.0f}" for tokens in by_tokens])
+    label_lines(axes, ends)
+    return figure
+
+
+def _costs_and_errors(rows: Sequence[Any], name: str) -> list[tuple[float, float]]:
+    return sorted((float(row["cost"]), float(row["encoder"])) for row in rows if family(row["attention"]) == name)
+
+
+def _by_tokens(measured: Measured) -> dict[float, list[Any]]:
+    rows: dict[float, list[Any]] = defaultdict(list)
+    for row in measured["results"]["rows"]:
+        rows[row["tokens"]].append(row)
+    return dict(sorted(rows.items()))
+
+
+def _effort(plan: Plan) -> tuple[int, SweepGrid]:
+    grid = SweepGrid(seeds=1, rounds=(16,), ratios=(0.1, 0.25, 0.5), key_ratios=(0.1, 0.25, 0.5), kmeans_ratios=())
+    if plan.quick:
+        return 1, replace(grid, clusters=(8, 32))
+    return 2, replace(grid, clusters=(4, 8, 16, 32, 64, 128, 256))

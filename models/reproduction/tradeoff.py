@@ -1,211 +1,332 @@
-"""Average precision against what attention costs, and what is lost at a given cost."""
+"""Trade-off: average precision against the cost of attention, and what is lost where the paper makes its claims."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean
-from typing import Final
+from typing import Any, Final, Literal, Self
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from models.config import AttentionConfig
-from models.data.samples import Sample
+from models.data.samples import Sample, Samples
 from models.detector import Detector
 from models.evaluation.evaluate import EXACT, Evaluation, evaluate
 from models.evaluation.resampling import RESAMPLES, chance
-from models.reproduction.rivals import family
+from models.evaluation.weights_digest import weights_digest
+from models.reproduction.claim import Measured, Plan, Progress, Resolution, digits, markdown
+from models.reproduction.inputs import calibration_layers, described, images_for
+from models.reproduction.style import colour, label_lines, line, log_axis, panels
+from models.reproduction.sweep import SweepGrid, attention_settings, family
 
+Variant = Literal["", "unrefined", "distilled"]
 Interval = tuple[float, float]
 
-
-@dataclass(frozen=True, slots=True)
-class TradeoffRow:
-    """One kind of attention on one set of images; means over the images, precisions in 0..1.
-
-    `cost`: multiply-adds of attention over those of exact attention; `attention_gflops` counts them in giga.
-    `clusters` and `cluster_ratio`: C and C/N, mean of layers and heads, 0 where nothing is clustered. `edge_drift` in
-    pixels, `encoder_error` relative (both as in `Fidelity`; None for exact attention).
-
-    `lost_interval` and `lost_error`: 95 % interval and standard error, in points of 100, of the AP lost against exact
-    attention, by drawing the images anew in pairs (see `models.evaluation.resampling`). `lost_since`: the interval of
-    what is lost against exact attention of the model before distillation, where there was one.
-    """
-
-    attention: str
-    family: str
-    seed: int
-    tokens: float
-    ap: float
-    ap50: float
-    ap75: float
-    cost: float
-    attention_gflops: float
-    encoder_gflops: float
-    clusters: float
-    cluster_ratio: float
-    edge_drift: float | None = None
-    matched_iou: float | None = None
-    found_again: float | None = None
-    encoder_error: float | None = None
-    lost_interval: Interval | None = None
-    lost_error: float | None = None
-    lost_since: Interval | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """Means of one setting over its seeds; `lowest_ap` and `highest_ap` are the extremes.
-
-    So are the ends of the intervals: what images leave to chance, not made smaller by several seeds.
-    """
-
-    attention: str
-    family: str
-    seeds: int
-    cost: float
-    cluster_ratio: float
-    ap: float
-    ap50: float
-    lowest_ap: float
-    highest_ap: float
-    edge_drift: float | None
-    matched_iou: float | None
-    encoder_error: float | None
-    lost_interval: Interval | None = None
-    lost_error: float | None = None
-    lost_since: Interval | None = None
+LARGE: Final = 1.5
+"""From this many times the tokens on either axis, fewer images and settings are evaluated."""
+MAX_DRAWN_COST: Final = 2.0
+"""More expensive settings, over exact attention, are only in the tables."""
+PAPER: Final = ("ACT, L = 32", "ACT, L = 24", "ACT, L = 20", "ACT, L = 16", "K-means")
+BEYOND: Final = ("ACT, L = 16", "ACT, key-aware", "K-means, key-aware", "tangent", "tangent, 16 expansion points")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """At most `most_lost` points of AP (of 100) lost at `cost` of exact attention's multiply-adds."""
+    """At most `max_lost` points of AP (of 100) lost at `cost` of exact attention's multiply-adds."""
 
     claim: str
     families: tuple[str, ...]
     cost: float
-    most_lost: float
+    max_lost: float
+
+    def verdict(self, lost: float | None, interval: Interval | None) -> str:
+        """Say whether the target was met, and whether other images might have said otherwise."""
+        if lost is None:
+            return "every setting costs more"
+        met = lost <= self.max_lost
+        sure = interval is None or (interval[1] <= self.max_lost if met else interval[0] > self.max_lost)
+        return ("met" if met else "missed") + ("" if sure else ", within chance")
 
 
-PAPER: Final = Target(
-    "ACT saves 40 % of attention", ("ACT, L = 32", "ACT, L = 24", "ACT, L = 20", "ACT, L = 16"), 0.6, 0.7
+TARGETS: Final = (
+    Target("ACT saves 40 % of attention", PAPER[:4], 0.6, 0.7),
+    Target("tangent attention at a fifth", BEYOND[3:], 0.2, 0.5),
 )
-PAPER_DISTILLED: Final = replace(PAPER, claim="ACT saves 40 % of attention, after MTKD", most_lost=0.2)
-TANGENT: Final = Target("tangent attention at a fifth", ("tangent", "tangent, 16 centres"), 0.2, 0.5)
-TANGENT_DISTILLED: Final = replace(TANGENT, claim="tangent attention at a fifth, after MTKD", most_lost=0.1)
+DISTILLED_TARGETS: Final = (
+    replace(TARGETS[0], claim=f"{TARGETS[0].claim}, after MTKD", max_lost=0.2),
+    replace(TARGETS[1], claim=f"{TARGETS[1].claim}, after MTKD", max_lost=0.1),
+)
 
 
-def tradeoff(
-    detector: Detector,
-    samples: Iterable[Sample],
-    attentions: Sequence[AttentionConfig],
-    before: Evaluation | None = None,
-) -> list[TradeoffRow]:
-    """Evaluate every kind of attention on the same images.
+@dataclass(frozen=True, slots=True)
+class Tradeoff:
+    """The claim that approximate attention saves much and loses little AP, at one size.
 
-    `before`: exact attention of the model before distillation on these images, with `RESAMPLES` resamples.
+    Variants: the model itself, the model without box refinement, and the model after distillation.
     """
-    exact, *found = evaluate(detector, samples, (EXACT, *attentions), RESAMPLES)
-    return [_row(evaluation, exact, before) for evaluation in found]
+
+    resolution: Resolution
+    variant: Variant = ""
+
+    @classmethod
+    def parse(cls, name: str) -> Self:
+        """Read a name: tradeoff-352, tradeoff-352-dense-distilled, ... Raises ValueError."""
+        size = name.removeprefix("tradeoff-")
+        for variant in ("unrefined", "distilled"):
+            if size.endswith(f"-{variant}"):
+                return cls(Resolution.parse(size.removesuffix(f"-{variant}")), variant)
+        return cls(Resolution.parse(size))
+
+    @property
+    def name(self) -> str:
+        """Name of the JSON and of the figure."""
+        return "-".join(filter(None, ("tradeoff", str(self.resolution), self.variant)))
+
+    def settings(self, detector: Detector, plan: Plan) -> dict[str, Any]:
+        """Return images, grid, and what sets the variant apart."""
+        model = self._model(detector, plan)
+        samples, grid = self._effort(model, plan)
+        settings = {**described(model, samples), "images": len(samples), "grid": asdict(grid), "resamples": RESAMPLES}
+        if self.resolution.dense:
+            settings["dense"] = True
+        if model.config.box_refinement is not None:
+            settings["box_refinement"] = True
+        if self.variant == "distilled":
+            settings["distilled_sha256"] = weights_digest(model)
+        return settings
+
+    def measure(self, detector: Detector, plan: Plan, progress: Progress) -> dict[str, Any]:
+        """Evaluate every setting on the same images; `before_ap` is of exact attention before distillation."""
+        model = self._model(detector, plan)
+        samples, grid = self._effort(model, plan)
+        attentions = attention_settings(calibration_layers(model, samples), grid)
+        before = None
+        if self.variant == "distilled":
+            (before,) = evaluate(self.resolution.applied_to(detector), samples, (EXACT,), RESAMPLES)
+        evaluations = evaluate(model, _counted(samples, len(samples), progress), attentions, RESAMPLES)
+        rows = [_row(evaluation, evaluations[0], before) for evaluation in evaluations]
+        return {"rows": rows} if before is None else {"before_ap": before.metrics.ap, "rows": rows}
+
+    def tables(self, measured: Measured) -> list[str]:
+        """Return the verdict on every target, then every setting."""
+        rows = measured["results"]["rows"]
+        images, model = measured["settings"]["images"], measured["model"]["name"]
+        heading = f"## {self.name}: N = {rows[0]['tokens']:.0f}, {images} images, model {model}"
+        settings = settings_of(rows)
+        return [heading, self._target_table(settings, measured["results"].get("before_ap")), _setting_table(settings)]
+
+    def figures(self, measured: Measured) -> dict[str, Figure]:
+        """Return AP and edge drift against cost: the paper's attention on the left, the others on the right."""
+        settings = settings_of(measured["results"]["rows"])
+        exact = settings[0]
+        figure, axes = panels(2, 2, 9.6, 6.4, sharex=True, sharey="row")
+        values: tuple[Callable[[Setting], float | None], ...] = (
+            lambda one: 100 * one.ap,
+            lambda one: one["edge_drift"],
+        )
+        for column, names in enumerate((PAPER, BEYOND)):
+            axes[column].axhline(100 * exact.ap, color=colour("exact"), lw=0.8)
+            for plot, value in zip(axes[column::2], values, strict=True):
+                _draw_families(plot, settings, names, value, faint=PAPER if column else ())
+            log_axis(axes[2 + column], "x", percent=True)
+            log_axis(axes[2 + column], "y")
+            axes[2 + column].set_xlabel("multiply-adds of attention, of exact attention's")
+        images = measured["settings"]["images"]
+        axes[0].set_title(f"AP (exact: {100 * exact.ap:.1f}); N = {exact['tokens']:.0f}, {images} images")
+        axes[1].set_title("the same, beyond the paper")
+        axes[2].set_title("how far a box's edges move, pixels")
+        for column, names in enumerate((PAPER, BEYOND)):
+            for plot, value in zip(axes[column::2], values, strict=True):
+                points = {name: _points(settings, name, value) for name in names}
+                label_lines(plot, [(name, *line[-1], colour(name)) for name, line in points.items() if line])
+        return {self.name: figure}
+
+    def _model(self, detector: Detector, plan: Plan) -> Detector:
+        if self.variant == "distilled":
+            if plan.distilled is None:
+                raise ValueError(f"{self.name} needs the distilled model")
+            detector = plan.distilled
+        elif self.variant == "unrefined":
+            detector = detector.without_box_refinement()
+        return self.resolution.applied_to(detector)
+
+    def _effort(self, model: Detector, plan: Plan) -> tuple[Samples, SweepGrid]:
+        """Return images and grid: time grows with the square of the number of tokens."""
+        pages, grid = plan.pages, SweepGrid(seeds=plan.seeds)
+        scale = self.resolution.shortest_side / plan.own_size * (2 if self.resolution.dense else 1)
+        if plan.quick:
+            grid = grid.quick()
+        elif scale >= LARGE:
+            pages, grid = max(1, min(pages, round(pages * 1.2 / scale**2))), grid.large()
+        if self.variant == "distilled" and self.resolution.dense and not plan.quick:
+            grid = grid.distilled()
+        return images_for(plan, model, pages), grid
+
+    def _target_table(self, settings: Sequence[Setting], before_ap: float | None) -> str:
+        families = {one.family for one in settings}
+        cells = []
+        for target in DISTILLED_TARGETS if self.variant == "distilled" else TARGETS:
+            for name in filter(families.__contains__, target.families):
+                lost, interval = lost_at(settings, name, target.cost, before_ap)
+                verdict = target.verdict(lost, interval)
+                shown = "-" if lost is None else _with_interval(lost, interval)
+                cells.append([target.claim, name, f"{target.cost:.0%}", f"{target.max_lost:g}", shown, verdict])
+        columns = ["target", "attention", "at cost", "AP lost, at most", "AP lost, measured [95 %]", ""]
+        return markdown(columns, cells)
 
 
-def settings(rows: Sequence[TradeoffRow]) -> list[Setting]:
-    """Rows that differ in the seed alone become one; in the order they came."""
-    by_setting: dict[str, list[TradeoffRow]] = defaultdict(list)
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Rows that differ only in the seed; `setting["field"]` is the mean of a field over them, or None."""
+
+    attention: str
+    rows: tuple[Mapping[str, Any], ...]
+
+    @property
+    def family(self) -> str:
+        """Return the name of its line in a plot."""
+        return family(self.attention)
+
+    @property
+    def ap(self) -> float:
+        """Return AP in 0..1."""
+        return fmean(row["ap"] for row in self.rows)
+
+    @property
+    def cost(self) -> float:
+        """Return multiply-adds of attention over those of exact attention."""
+        return fmean(row["cost"] for row in self.rows)
+
+    def __getitem__(self, field: str) -> float | None:
+        values = [row[field] for row in self.rows if row[field] is not None]
+        return fmean(values) if values else None
+
+    def interval(self, field: str) -> Interval | None:
+        """Return the mean of an interval's ends: it does not shrink with the number of seeds."""
+        intervals = [row[field] for row in self.rows if row[field] is not None]
+        return (fmean(low for low, _ in intervals), fmean(high for _, high in intervals)) if intervals else None
+
+
+def settings_of(rows: Iterable[Mapping[str, Any]]) -> list[Setting]:
+    """Group the rows that differ only in the seed, in the order of their first; exact attention comes first."""
+    groups: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for row in rows:
-        by_setting[str(replace(AttentionConfig.parse(row.attention), seed=0))].append(row)
-    return [_setting(name, same) for name, same in by_setting.items()]
+        groups[str(replace(AttentionConfig.parse(row["attention"]), seed=0))].append(row)
+    return [Setting(attention, tuple(group)) for attention, group in groups.items()]
 
 
-def lost(found: Sequence[Setting], name: str, cost: float, reference_ap: float | None = None) -> float | None:
-    """Points of AP (of 100) that a family loses against exact attention, or `reference_ap`, at a cost.
+def lost_at(
+    settings: Sequence[Setting], name: str, cost: float, before_ap: float | None = None
+) -> tuple[float | None, Interval | None]:
+    """Return the points of AP (of 100) that a family loses at a cost, and the 95 % interval.
 
-    Between the two settings on either side of `cost`, linearly; where all settings are cheaper, what the dearest
-    loses; None where all are dearer.
+    Against exact attention, which is first in `settings`, or against `before_ap`, that of exact attention before
+    distillation. Linear between the two settings on either side of `cost`; where all cost less, that of the most
+    expensive one. The loss is None where all cost more, the interval also where none was measured.
     """
-    reference = next(one.ap for one in found if one.family == "exact") if reference_ap is None else reference_ap
-    return _at_cost(found, name, cost, lambda one: 100 * (reference - one.ap))
-
-
-def lost_interval(found: Sequence[Setting], name: str, cost: float, since: bool = False) -> Interval | None:
-    """The 95 % interval of what `lost` says, its ends found as the loss is; `since`: against before distillation.
-
-    None where the loss is, or where no interval was measured.
-    """
-    own = [(one, one.lost_since if since else one.lost_interval) for one in found if one.family == name]
-    known = {one: ends for one, ends in own if ends is not None}
+    own = [one for one in settings if one.family == name]
+    reference = settings[0].ap if before_ap is None else before_ap
+    lost = _at_cost([(one.cost, 100 * (reference - one.ap)) for one in own], cost)
+    intervals = [(one.cost, one.interval("lost_interval" if before_ap is None else "lost_since")) for one in own]
+    known = [(own_cost, ends) for own_cost, ends in intervals if ends is not None]
     if len(known) < len(own):
-        return None
-    low = _at_cost(list(known), name, cost, lambda one: known[one][0])
-    high = _at_cost(list(known), name, cost, lambda one: known[one][1])
-    return None if low is None or high is None else (low, high)
+        return lost, None
+    low, high = (_at_cost([(own_cost, ends[end]) for own_cost, ends in known], cost) for end in (0, 1))
+    return lost, None if low is None or high is None else (low, high)
 
 
-def _at_cost(found: Sequence[Setting], name: str, cost: float, value: Callable[[Setting], float]) -> float | None:
-    own = sorted((setting for setting in found if setting.family == name), key=lambda setting: setting.cost)
-    below = [setting for setting in own if setting.cost <= cost]
-    above = [setting for setting in own if setting.cost > cost]
-    if not below:
-        return None
-    near = value(below[-1])
-    if above:
-        share = (cost - below[-1].cost) / (above[0].cost - below[-1].cost)
-        near += share * (value(above[0]) - near)
-    return near
+def _at_cost(points: Iterable[tuple[float, float]], cost: float) -> float | None:
+    costs, values = zip(*sorted(points), strict=True)
+    return float(np.interp(cost, costs, values)) if cost >= costs[0] else None
 
 
-def _row(evaluation: Evaluation, exact: Evaluation, before: Evaluation | None) -> TradeoffRow:
-    near = evaluation.fidelity
-    lost_here = None if near is None else chance(exact.resampled_ap, evaluation.resampled_ap)
+def _row(evaluation: Evaluation, exact: Evaluation, before: Evaluation | None) -> dict[str, Any]:
+    """Return one setting's results; means over the images, precisions in 0..1.
+
+    `cost`: multiply-adds of attention over those of exact attention; `attention_gflops` counts them in giga.
+    `clusters` and `cluster_ratio`: C and C/N, mean of layers and heads, 0 where nothing is clustered. `edge_drift` in
+    pixels, `encoder_error` relative (both as in `Fidelity`; None for exact attention). `lost_interval` and
+    `lost_error`: 95 % interval and standard error, in points of 100, of the AP lost against exact attention (see
+    `models.evaluation.resampling`). `lost_since`: the interval against exact attention before distillation.
+    """
+    fidelity = evaluation.fidelity
+    lost = None if fidelity is None else chance(exact.resampled_ap, evaluation.resampled_ap)
     since = None if before is None else chance(before.resampled_ap, evaluation.resampled_ap)
-    return TradeoffRow(
-        attention=str(evaluation.attention),
-        family=family(evaluation.attention),
-        seed=evaluation.attention.seed,
-        tokens=evaluation.tokens,
-        ap=evaluation.metrics.ap,
-        ap50=evaluation.metrics.ap50,
-        ap75=evaluation.metrics.ap75,
-        cost=evaluation.gflops.attention / evaluation.exact_gflops.attention,
-        attention_gflops=evaluation.gflops.attention,
-        encoder_gflops=evaluation.gflops.encoder,
-        clusters=fmean(evaluation.clusters or (0,)),
-        cluster_ratio=fmean(evaluation.cluster_ratio or (0,)),
-        edge_drift=near.edge_drift if near else None,
-        matched_iou=near.matched_iou if near else None,
-        found_again=near.found_again if near else None,
-        encoder_error=near.encoder_error if near else None,
-        lost_interval=(lost_here.low, lost_here.high) if lost_here else None,
-        lost_error=lost_here.error if lost_here else None,
-        lost_since=(since.low, since.high) if since else None,
-    )
+    return {
+        "attention": str(evaluation.attention),
+        "tokens": evaluation.tokens,
+        "ap": evaluation.metrics.ap,
+        "ap50": evaluation.metrics.ap50,
+        "ap75": evaluation.metrics.ap75,
+        "cost": evaluation.gflops.attention / evaluation.exact_gflops.attention,
+        "attention_gflops": evaluation.gflops.attention,
+        "encoder_gflops": evaluation.gflops.encoder,
+        "clusters": fmean(evaluation.clusters or (0.0,)),
+        "cluster_ratio": fmean(evaluation.cluster_ratio or (0.0,)),
+        "edge_drift": fidelity and fidelity.edge_drift,
+        "matched_iou": fidelity and fidelity.matched_iou,
+        "match_rate": fidelity and fidelity.match_rate,
+        "encoder_error": fidelity and fidelity.encoder_error,
+        "lost_interval": lost and (lost.low, lost.high),
+        "lost_error": lost and lost.error,
+        "lost_since": since and (since.low, since.high),
+    }
 
 
-def _setting(name: str, rows: Sequence[TradeoffRow]) -> Setting:
-    precisions = [row.ap for row in rows]
-    return Setting(
-        attention=name,
-        family=rows[0].family,
-        seeds=len(rows),
-        cost=fmean(row.cost for row in rows),
-        cluster_ratio=fmean(row.cluster_ratio for row in rows),
-        ap=fmean(precisions),
-        ap50=fmean(row.ap50 for row in rows),
-        lowest_ap=min(precisions),
-        highest_ap=max(precisions),
-        edge_drift=_known_mean([row.edge_drift for row in rows]),
-        matched_iou=_known_mean([row.matched_iou for row in rows]),
-        encoder_error=_known_mean([row.encoder_error for row in rows]),
-        lost_interval=_mean_interval([row.lost_interval for row in rows]),
-        lost_error=_known_mean([row.lost_error for row in rows]),
-        lost_since=_mean_interval([row.lost_since for row in rows]),
-    )
+def _setting_table(settings: Sequence[Setting]) -> str:
+    cells = []
+    for one in settings:
+        precisions = [100 * row["ap"] for row in one.rows]
+        cells.append(
+            [
+                one.attention,
+                str(len(one.rows)),
+                f"{one.cost:.1%}",
+                digits(one["cluster_ratio"], 2) if one.family != "exact" else "-",
+                f"{100 * one.ap:.1f}",
+                _with_interval(100 * (settings[0].ap - one.ap), one.interval("lost_interval")),
+                f"{max(precisions) - min(precisions):.1f}" if len(precisions) > 1 else "-",
+                f"{100 * fmean(row['ap50'] for row in one.rows):.1f}",
+                digits(one["edge_drift"], 2),
+                digits(one["matched_iou"], 3),
+                digits(one["encoder_error"], 3),
+            ]
+        )
+    columns = ["attention", "seeds", "cost", "C/N", "AP", "lost [95 %]", "spread", "AP50"]
+    return markdown([*columns, "edge drift, px", "matched IoU", "encoder error"], cells)
 
 
-def _known_mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
+def _draw_families(
+    axes: Axes,
+    settings: Sequence[Setting],
+    names: Sequence[str],
+    value: Callable[[Setting], float | None],
+    faint: Sequence[str],
+) -> None:
+    for name in names:
+        points = _points(settings, name, value)
+        if points:
+            line(axes, name, points, faint=name in faint)
 
 
-def _mean_interval(intervals: Sequence[Interval | None]) -> Interval | None:
-    known = [interval for interval in intervals if interval is not None]
-    return (fmean(low for low, _ in known), fmean(high for _, high in known)) if known else None
+def _points(
+    settings: Sequence[Setting], name: str, value: Callable[[Setting], float | None]
+) -> list[tuple[float, float]]:
+    values = [(one.cost, value(one)) for one in settings if one.family == name and one.cost <= MAX_DRAWN_COST]
+    return sorted((cost, y) for cost, y in values if y is not None)
+
+
+def _with_interval(value: float, interval: Interval | None) -> str:
+    """Write a value and its 95 % interval: 0.1 [-0.3, 0.6]."""
+    return f"{value:.1f}" if interval is None else f"{value:.1f} [{interval[0]:.1f}, {interval[1]:.1f}]"
+
+
+def _counted(samples: Iterable[Sample], count: int, progress: Progress) -> Iterator[Sample]:
+    """Yield the same samples, and report after each."""
+    for done, sample in enumerate(samples, 1):
+        yield sample
+        progress(done, count)

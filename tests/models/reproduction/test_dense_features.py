@@ -11,7 +11,7 @@ from models.reproduction.dense_features import dense_features
 
 
 @pytest.mark.parametrize("block", ["basic", "bottleneck"])
-def test_what_was_a_token_still_is_and_three_are_beside_it(tiny_detr, block):
+def test_dense_features_keep_every_token_and_add_three_beside_it(tiny_detr, block):
     config = replace(tiny_detr.config, backbone=BackboneConfig(block, (1, 2, 2), width=8))
     detector = Detector(Detr(config))
     dense = dense_features(detector)
@@ -29,6 +29,6 @@ def test_what_was_a_token_still_is_and_three_are_beside_it(tiny_detr, block):
     assert dense.detect(sample.image, AttentionConfig.exact()).attention.tokens == tall * wide
 
 
-def test_twice_is_refused(tiny_detr):
+def test_dense_features_are_not_made_denser(tiny_detr):
     with pytest.raises(ValueError, match="dense already"):
         dense_features(dense_features(Detector(tiny_detr)))

@@ -1,10 +1,6 @@
-import pytest
 import torch
 
-from models.config import AttentionConfig
-from models.data.samples import PageSamples
-from models.detector import Detector
-from models.reproduction.diversity import diversity, spread
+from models.reproduction.diversity import Diversity, spread
 
 
 def test_spread_of_worked_points():
@@ -12,17 +8,20 @@ def test_spread_of_worked_points():
     assert spread(points).tolist() == [1.0, 0.0]
 
 
-def test_every_layer_is_measured(tiny_detr):
-    pages = [sample.image for sample in PageSamples(2, 128, 96)]
-    found = diversity(Detector(tiny_detr), pages, [AttentionConfig.act(4, 1.0), AttentionConfig.act(4, 1e-4)])
-    assert found.images == 2
-    assert len(found.features) == 3
-    assert len(found.queries) == 2
-    assert min(*found.features, *found.queries) > 0
-    wide, sharp = found.cluster_ratio.values()
-    assert all(0 < few < many <= 1 for few, many in zip(wide, sharp, strict=True))
-
-
-def test_no_images_are_refused(tiny_detr):
-    with pytest.raises(ValueError, match="no images"):
-        diversity(Detector(tiny_detr), [], [])
+def test_diversity_measures_and_shows_every_layer(measured, texts):
+    claim = Diversity()
+    document = measured(claim)
+    results = document["results"]
+    assert results["images"] == 2
+    assert (len(results["features"]), len(results["queries"])) == (3, 2)
+    assert min(*results["features"], *results["queries"]) > 0
+    ratios = results["cluster_ratio"]
+    assert all(0 < ratio <= 1 for by_layer in ratios.values() for ratio in by_layer)
+    heading, table = claim.tables(document)
+    assert heading == "## Diversity by layer, 2 images"
+    assert f"| queries, distance to centre | {results['queries'][0]:.2f} | {results['queries'][1]:.2f} |" in table
+    assert f"| C/N, act:L=32,r=8 | {ratios['act:L=32,r=8'][0]:.2f} |" in table
+    figure = claim.figures(document)["diversity"]
+    assert list(figure.axes[0].lines[0].get_ydata()) == results["features"]
+    assert len(figure.axes[1].lines) == len(ratios)
+    assert texts(figure) >= {"features", "queries", "L=32, r=8"}

@@ -1,46 +1,48 @@
+from dataclasses import replace
+
 import pytest
 
 from models.config import AttentionConfig
 from models.data.samples import PageSamples
-from models.detector import Detector
-from models.reproduction.attention_time import attention_times
-from models.reproduction.output_error import output_errors, size_for_error
+from models.reproduction.claim import Resolution
+from models.reproduction.inputs import encoder_tokens
+from models.reproduction.output_error import OutputErrors, clusters_needed, output_errors
 
 
-@pytest.fixture
-def detector(tiny_detr):
-    return Detector(tiny_detr)
-
-
-@pytest.fixture
-def tokens(detector):
-    return [detector.encoder_tokens(detector.preprocess(sample.image)) for sample in PageSamples(2, 128, 96)]
-
-
-def test_errors_fall_as_cost_rises_and_vanish_at_the_limit(detector, tokens):
-    kinds = [AttentionConfig.exact(), *(AttentionConfig.act(8, r) for r in (1e-5, 1.0, 8.0))]
-    exact, sharp, middle, wide = output_errors(detector.detr.transformer.encoder, tokens, kinds)
-    assert exact.encoder == 0
-    assert exact.cost == 1
-    assert exact.images == 2
-    assert sharp.encoder < 1e-4  # rounding alone: a call a head may sum in another order than one for all
+def test_errors_fall_as_cost_rises_and_vanish_at_the_limit(detector):
+    attentions = [AttentionConfig.exact(), *(AttentionConfig.act(8, r) for r in (1e-5, 1.0, 8.0))]
+    tokens = encoder_tokens(detector, PageSamples(2, 128, 96))
+    exact, sharp, middle, wide = output_errors(detector.detr.transformer.encoder, tokens, attentions)
+    assert (exact.encoder, exact.cost, exact.images) == (0, 1, 2)
+    assert sharp.encoder < 1e-4  # only rounding: a call for each head may sum in another order than one for all
     assert middle.encoder > 0
-    assert middle.attention_error < wide.attention_error
+    assert sum(middle.layers) < sum(wide.layers)
     assert sharp.cost > middle.cost > wide.cost > 0
     assert sharp.clusters == sharp.tokens == 88
     assert len(wide.layers) == 2
 
 
-def test_size_for_error_is_between_its_neighbours():
-    assert size_for_error([0.4, 0.1], [8, 32], 0.2) == pytest.approx(16)
-    assert size_for_error([0.1, 0.4], [32, 8], 0.4) == pytest.approx(8)
-    assert size_for_error([0.4, 0.1], [8, 32], 0.05) is None
-    assert size_for_error([0.4, 0.1], [8, 32], 0.5) is None
+@pytest.mark.parametrize(("error", "clusters"), [(0.2, 16), (0.4, 8), (0.05, None), (0.5, None)])
+def test_clusters_for_an_error_lie_between_their_neighbours(error, clusters):
+    rows = [
+        {"attention": "tangent:C=32", "clusters": 32, "layers": [0.1, 0.1]},
+        {"attention": "tangent:C=8", "clusters": 8, "layers": [0.3, 0.5]},
+        {"attention": "kmeans:C=8", "clusters": 8, "layers": [9, 9]},
+    ]
+    assert clusters_needed(rows, "tangent", error) == (clusters and pytest.approx(clusters))
 
 
-def test_times_are_beside_exact(detector, tokens):
-    rows = attention_times(detector, tokens[0], [AttentionConfig.act(4, 1.0), AttentionConfig.exact()], 2)
-    assert [str(row.attention) for row in rows] == ["exact", "act:L=4,r=1"]
-    assert rows[0].ratio == 1
-    assert rows[1].milliseconds.median > 0
-    assert rows[1].tokens == 88
+def test_output_error_shows_every_size(measured, plan, texts):
+    claim = OutputErrors()
+    document = measured(claim, plan=replace(plan, sizes=(Resolution(64), Resolution(96))))
+    sizes = {row["tokens"] for row in document["results"]["rows"]}
+    assert len(sizes) == 2
+    _, table = claim.tables(document)
+    assert table.splitlines()[0] == f"| attention | error | {' | '.join(f'N = {N:.0f}' for N in sorted(sizes))} |"
+    assert len(table.splitlines()) == 2 + 5 * 3
+    errors, growth = claim.figures(document).values()
+    assert texts(errors) >= {"ACT, key-aware", "tangent", *(f"N = {N:.0f}" for N in sizes)}
+    drawn = {tuple(line.get_ydata()) for line in errors.axes[0].lines}
+    tangent = [row["encoder"] for row in document["results"]["rows"] if row["attention"].startswith("tangent")]
+    assert tuple(tangent[:2]) in drawn
+    assert "tokens N" in texts(growth)
