@@ -1,4 +1,4 @@
-"""A download that is not complete yet, and what is needed to go on with it later."""
+"""An incomplete download and its origin, kept so that a later one resumes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 
 from models.weights.errors import TamperedDownload
+from models.whole_file import sync_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class PartialFile:
         return headers
 
     def start(self, response: httpx.Response) -> None:
-        """Begin anew with what this response carries."""
+        """Start again from the first byte, which this response carries."""
         self.discard()
         self.path.touch()
         etag = response.headers.get("ETag", "")
@@ -68,11 +69,7 @@ class PartialFile:
             )
         os.replace(self.path, self.target)
         self.origin.unlink(missing_ok=True)
-        folder = os.open(self.target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(self.target.parent)
 
     def discard(self) -> None:
         """Forget what has arrived."""

@@ -1,4 +1,4 @@
-"""Downloads from a real server on this machine that misbehaves as told."""
+"""Downloads from a real local server that misbehaves on request."""
 
 import hashlib
 import json
@@ -9,13 +9,13 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -33,10 +33,10 @@ from models.weights.errors import (
 from models.weights.published import PublishedCheckpoint
 
 CONTENT = random.Random(0).randbytes(1_000_000)
+OTHER = bytes(len(CONTENT))
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 FILE = f"tiny-{DIGEST[:8]}.pth"
 TABLE = {"tiny": PublishedCheckpoint("tiny", FILE, 1)}
-NO_WAIT = (0.0, 0.0)
 
 
 @dataclass
@@ -98,7 +98,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body[:half])
             b.released.wait(b.stalls.pop(0))
             body = body[half:]
-        with suppress(ConnectionError):  # who was kept waiting too long has left
+        with suppress(ConnectionError):  # a client that waited too long has left
             self.wfile.write(body[: b.cuts.pop(0)] if b.cuts else body)
 
     def log_message(self, *args: object) -> None:
@@ -143,67 +143,48 @@ def test_downloads_once_and_reports_progress(server: Behaviour, tmp_path: Path) 
     assert len(server.requests) == 1
 
 
-def test_goes_on_where_a_cut_connection_ended(server: Behaviour, tmp_path: Path) -> None:
-    server.cuts = [300_000, 200_000]
-    calls: list[int] = []
-    path = fetch(server, tmp_path, tries=3, progress=lambda received, _total: calls.append(received))
-    assert path.read_bytes() == CONTENT
-    assert server.ranges_asked == [None, "bytes=300000-", "bytes=500000-"]
-    assert server.requests[1]["If-Range"] == '"v1"'
-    assert calls == sorted(calls)
+@pytest.mark.parametrize(
+    ("changes", "ranges"),
+    [
+        ({}, [None, "bytes=300000-"]),
+        ({"cuts": [300_000, 200_000]}, [None, "bytes=300000-", "bytes=500000-"]),
+        ({"etag": 'W/"weak"', "last_modified": "Thu, 28 May 2020 12:00:00 GMT"}, [None, "bytes=300000-"]),
+        ({"etag": None}, [None, None]),
+        ({"ranges": False}, [None, "bytes=300000-"]),
+        ({"wrong_start": True}, [None, "bytes=300000-", None]),
+    ],
+    ids=["resumed", "resumed twice", "resumed by date", "no validator", "ranges ignored", "another part sent"],
+)
+def test_a_cut_download_resumes_or_starts_again(
+    server: Behaviour, tmp_path: Path, changes: dict[str, Any], ranges: list[str | None]
+) -> None:
+    for name, value in ({"cuts": [300_000]} | changes).items():
+        setattr(server, name, value)
+    assert fetch(server, tmp_path, tries=3).read_bytes() == CONTENT
+    assert server.ranges_asked == ranges
+    assert server.requests[1].get("If-Range") == (ranges[1] and (server.last_modified or server.etag))
 
 
-def test_a_later_call_goes_on_too(server: Behaviour, tmp_path: Path) -> None:
-    server.cuts = [300_000]
+@pytest.mark.parametrize(
+    ("first", "etag", "mirror", "ranges"),
+    [
+        (CONTENT, '"v1"', "", [None, "bytes=300000-"]),
+        (OTHER, '"v2"', "", [None, "bytes=300000-"]),
+        (OTHER, '"v1"', "/mirror", [None, None]),
+    ],
+    ids=["same file", "changed file", "another mirror"],
+)
+def test_a_later_call_resumes_the_same_file_only(
+    server: Behaviour, tmp_path: Path, first: bytes, etag: str, mirror: str, ranges: list[str | None]
+) -> None:
+    server.content, server.cuts = first, [300_000]
     with pytest.raises(TruncatedDownload, match=r"300000 bytes are kept in .*\.part"):
         fetch(server, tmp_path)
+    server.content, server.etag = CONTENT, etag
+    server.address += mirror
     assert fetch(server, tmp_path).read_bytes() == CONTENT
-    assert server.ranges_asked == [None, "bytes=300000-"]
+    assert server.ranges_asked == ranges
     assert left_behind(tmp_path) == {FILE}
-
-
-def test_resumes_by_date_where_there_is_no_strong_tag(server: Behaviour, tmp_path: Path) -> None:
-    server.etag, server.last_modified = 'W/"weak"', "Thu, 28 May 2020 12:00:00 GMT"
-    server.cuts = [300_000]
-    assert fetch(server, tmp_path, tries=2).read_bytes() == CONTENT
-    assert server.requests[1]["If-Range"] == server.last_modified
-
-
-def test_starts_again_where_versions_cannot_be_told_apart(server: Behaviour, tmp_path: Path) -> None:
-    server.etag = None
-    server.cuts = [300_000]
-    assert fetch(server, tmp_path, tries=2).read_bytes() == CONTENT
-    assert server.ranges_asked == [None, None]
-
-
-def test_starts_again_where_the_server_ignores_ranges(server: Behaviour, tmp_path: Path) -> None:
-    server.ranges = False
-    server.cuts = [300_000]
-    assert fetch(server, tmp_path, tries=2).read_bytes() == CONTENT
-    assert server.ranges_asked == [None, "bytes=300000-"]
-
-
-def test_starts_again_where_the_file_changed_meanwhile(server: Behaviour, tmp_path: Path) -> None:
-    server.content, server.cuts = bytes(len(CONTENT)), [300_000]
-    with pytest.raises(TruncatedDownload):
-        fetch(server, tmp_path)
-    server.content, server.etag = CONTENT, '"v2"'
-    assert fetch(server, tmp_path).read_bytes() == CONTENT
-
-
-def test_starts_again_where_another_part_comes_than_asked_for(server: Behaviour, tmp_path: Path) -> None:
-    server.cuts, server.wrong_start = [300_000], True
-    assert fetch(server, tmp_path, tries=3).read_bytes() == CONTENT
-    assert server.ranges_asked == [None, "bytes=300000-", None]
-
-
-def test_does_not_mix_two_mirrors(server: Behaviour, tmp_path: Path) -> None:
-    server.cuts = [300_000]
-    with pytest.raises(TruncatedDownload):
-        fetch(server, tmp_path)
-    server.address += "/mirror"
-    assert fetch(server, tmp_path).read_bytes() == CONTENT
-    assert server.ranges_asked == [None, None]
 
 
 def test_a_part_that_is_already_whole_is_checked_and_kept(server: Behaviour, tmp_path: Path) -> None:
@@ -267,20 +248,13 @@ def test_a_server_that_stalls_is_left_and_gone_back_to(
     assert server.ranges_asked == [None, "bytes=500000-"]
 
 
-def test_a_missing_file_is_an_error_at_once(server: Behaviour, tmp_path: Path) -> None:
-    server.statuses = [404]
-    with pytest.raises(DownloadFailed, match="answered 404"):
+@pytest.mark.parametrize(("statuses", "requests"), [([404], 1), ([503, 404], 2), ([503, 429, 500], 3)])
+def test_only_passing_errors_are_retried(server: Behaviour, tmp_path: Path, statuses: list[int], requests: int) -> None:
+    server.statuses = list(statuses)
+    with pytest.raises(DownloadFailed, match=f"answered {statuses[-1]}"):
         fetch(server, tmp_path, tries=3)
-    assert len(server.requests) == 1
-
-
-def test_a_passing_error_is_tried_again(server: Behaviour, tmp_path: Path) -> None:
-    server.statuses = [503, 429]
-    assert fetch(server, tmp_path, tries=3).read_bytes() == CONTENT
-    server.statuses = [503, 503]
-    (tmp_path / FILE).unlink()
-    with pytest.raises(DownloadFailed, match="answered 503"):
-        fetch(server, tmp_path, tries=2)
+    assert len(server.requests) == requests
+    assert fetch(server, tmp_path).read_bytes() == CONTENT
 
 
 def test_a_refused_connection_is_offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -289,13 +263,13 @@ def test_a_refused_connection_is_offline(monkeypatch: pytest.MonkeyPatch, tmp_pa
         unused.bind(("127.0.0.1", 0))  # bound and not listening: whoever connects is refused
         address = f"http://127.0.0.1:{unused.getsockname()[1]}"
         with pytest.raises(Offline, match=f"cannot be reached.*put the file at {tmp_path}"):
-            download("tiny", tmp_path, base_url=address, published=TABLE, retry_delays=NO_WAIT)
+            download("tiny", tmp_path, base_url=address, published=TABLE, retry_delays=(0.0,))
 
 
-def test_an_address_that_makes_no_sense_fails_at_once(tmp_path: Path) -> None:
-    for address in ("ftp://127.0.0.1", "nonsense"):
-        with pytest.raises(DownloadFailed, match="cannot be downloaded"):
-            download("tiny", tmp_path, base_url=address, published=TABLE, retry_delays=(60.0,))
+@pytest.mark.parametrize("address", ["ftp://127.0.0.1", "nonsense"])
+def test_an_invalid_address_fails_at_once(address: str, tmp_path: Path) -> None:
+    with pytest.raises(DownloadFailed, match="cannot be downloaded"):
+        download("tiny", tmp_path, base_url=address, published=TABLE, retry_delays=(60.0,))
 
 
 def test_an_unknown_name_is_refused(tmp_path: Path) -> None:
@@ -399,7 +373,7 @@ print(download("tiny", Path(cache), base_url=address, published={"tiny": Publish
 
 @pytest.mark.slow
 def test_of_two_processes_that_start_at_once_one_downloads_and_a_killed_one_leaves_no_lock(
-    server: Behaviour, tmp_path: Path
+    server: Behaviour, tmp_path: Path, wait_until: Callable[[Callable[[], bool]], None]
 ) -> None:
     server.stalls = [60.0]
     command = [sys.executable, "-c", PROGRAM, FILE, str(tmp_path), server.address]
@@ -430,10 +404,3 @@ def tell(process: subprocess.Popen[str]) -> None:
     assert process.stdin is not None
     process.stdin.write("go\n")
     process.stdin.flush()
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
