@@ -1,4 +1,4 @@
-"""The composition root: Settings → Detector → app → uvicorn. `python -m service` starts the server."""
+"""The server process: settings, log, model, app, uvicorn. `python -m service` starts it."""
 
 from __future__ import annotations
 
@@ -6,41 +6,69 @@ import logging
 import os
 import signal
 import sys
-from typing import Any
+import warnings
+from typing import TYPE_CHECKING, Any
 
-from service.settings import BadSettings, load_settings, unknown_variables
+from service.settings import BadSettings, Settings, load_settings, unknown_variables
+from service.telemetry.log_setup import configure_logging
+
+if TYPE_CHECKING:
+    from models.detector import Detector
+    from models.weights import Progress
 
 logger = logging.getLogger(__name__)
 
 
 def serve(**overrides: Any) -> int:
-    """Serve until told to stop; settings come from the environment, `overrides` (by field name) win.
+    """Serve until stopped. Settings come from the environment; `overrides` (by field name) win.
 
-    Returns the process's exit status: 0, 1 when the model cannot be loaded, 2 for bad settings.
+    Returns the exit status: 0, 1 if the model cannot be loaded, 2 for bad settings.
     """
     try:
         settings = load_settings(**overrides)
     except BadSettings as error:
         print(f"bad settings:\n{error}", file=sys.stderr)
         return 2
-    # The first process of a container ignores SIGTERM unless told otherwise; uvicorn takes over once it runs.
+    # The first process of a container ignores SIGTERM without a handler. Once uvicorn runs, it has its own.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    # After the settings, so that mistakes in them are told at once: torch takes seconds to import.
+    # Imported after the settings are checked, so that errors in them show at once: torch takes seconds to import.
     from service.app import create_app
-    from service.composition import configure_process, detector_of
     from service.server import build_server
 
     configure_process(settings)
     for name in unknown_variables(os.environ):
         logger.warning("%s is not a setting", name)
     try:
-        detector = detector_of(settings, _DownloadLog(settings.model))
+        detector = load_configured_detector(settings, _DownloadLog(settings.model))
     except Exception as error:
         logger.error("cannot load the model %s: %s", settings.model, error)
         logger.debug("the reason", exc_info=True)
         return 1
     build_server(create_app(settings, detector), settings).run()
     return 0
+
+
+def configure_process(settings: Settings) -> None:
+    """Configure what belongs to the whole process: the log, Pillow's warnings, torch's threads."""
+    import torch
+
+    configure_logging(settings.log_level, settings.log_format)
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # it warns of callers' broken files, and of sizes
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+
+
+def load_configured_detector(settings: Settings, progress: Progress | None = None) -> Detector:
+    """Load the model that the settings name. Raises what `load_detector` raises."""
+    from models.detector import load_detector
+
+    return load_detector(
+        settings.model,
+        device=settings.device,
+        precision=settings.precision,
+        cache_dir=settings.cache_dir,
+        progress=progress,
+    )
 
 
 class _DownloadLog:

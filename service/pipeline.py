@@ -1,9 +1,9 @@
-"""The way of one image: bytes → pixels → prepared → queue and device → the detections that were asked for."""
+"""The stages of a detection: decode, preprocess, choose the attention, predict, select the detections asked for."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -14,136 +14,120 @@ from numpy.typing import NDArray
 from models import auto_attention
 from models.config import AttentionConfig
 from models.detections import Detections, Prediction
-from models.detector import Detector
+from models.detector import Detector, DeviceOutOfMemory
 from models.preprocess import PreparedImage
-from service.errors import DeadlinePassed, UndecodableImage
+from service.detection_options import DetectionOptions
+from service.errors import DeadlinePassed, UndecodableImage, WorkerDead
 from service.images.drawing import draw_detections
 from service.images.image_decoding import decode_image
 from service.scheduling.inference_worker import InferenceWorker
-from service.telemetry.metrics import Metrics
-from service.telemetry.request_record import Stopwatch, now
+from service.settings import Settings
+from service.telemetry.request_record import DetectedImage, Stopwatch, now
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What a caller wants of its image. `attention` None: `large` or exact, by the image's tokens (auto).
-
-    `labels` None keeps all classes, `nms` None what overlaps. `deadline` is on the service's clock.
-    """
-
-    attention: AttentionConfig | None
-    large: AttentionConfig
-    threshold: float
-    max_detections: int
-    nms: float | None
-    labels: frozenset[str] | None
-    deadline: float
-
-
-@dataclass(frozen=True, slots=True)
 class Task:
-    """What the device is given: an image, and the least score of the boxes that are wanted of it."""
+    """What the device needs for one image: its pixels, how to attend, and the minimum score of its detections."""
 
     image: PreparedImage
+    attention: AttentionConfig
     threshold: float
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one image: `prediction` as the detector gave it, `detections` what was asked for."""
+def prepare(detector: Detector, image: NDArray[np.uint8], options: DetectionOptions) -> Task:
+    """Preprocess an RGB image [H, W, 3] and choose its attention. Raises UndecodableImage for an unusable shape."""
+    try:
+        prepared = detector.preprocess(image)
+    except ValueError as error:
+        raise UndecodableImage(f"The image's shape cannot be used: {error}") from error
+    attention = options.attention or auto_attention(detector.tokens(prepared), options.auto_attention_for_large)
+    return Task(prepared, attention, options.threshold)
 
-    prediction: Prediction
-    detections: Detections
-    width: int
-    height: int
-    batch_size: int
-    watch: Stopwatch
+
+def predict(detector: Detector, tasks: Sequence[Task], attention: AttentionConfig) -> Sequence[Prediction]:
+    """Run the detector on images of one attention. If it fails, ask the device whether it still works.
+
+    Raises DeviceOutOfMemory, WorkerDead if the device has failed, and otherwise what the detector raised.
+    """
+    try:
+        return detector.predict([task.image for task in tasks], attention, [task.threshold for task in tasks])
+    except DeviceOutOfMemory:
+        raise
+    except Exception:
+        try:
+            detector.check()
+        except RuntimeError as error:
+            raise WorkerDead from error
+        raise
+
+
+def detect(detector: Detector, image: NDArray[np.uint8], options: DetectionOptions) -> tuple[Prediction, Detections]:
+    """Run all stages after decoding for one image, in this thread. Returns the prediction and what was asked for."""
+    task = prepare(detector, image, options)
+    (prediction,) = predict(detector, [task], task.attention)
+    return prediction, options.select(prediction.detections)
 
 
 class Pipeline:
-    """Takes images through decoding, preprocessing and inference.
+    """Runs the stages for many requests: decoding and preprocessing on threads, prediction on the worker's.
 
-    Large pixels wait for nobody: `threads` images at most are decoded at a time, and what waits for the
-    device has been resized.
+    At most `settings.preprocess_threads` images are decoded at a time, and images that wait for the device have
+    been resized already.
     """
 
-    def __init__(
-        self,
-        detector: Detector,
-        worker: InferenceWorker[Task, Prediction],
-        metrics: Metrics,
-        *,
-        threads: int,
-        max_bytes: int,
-        max_pixels: int,
-    ) -> None:
+    def __init__(self, detector: Detector, worker: InferenceWorker[Task, Prediction], settings: Settings) -> None:
         self._detector = detector
         self._worker = worker
-        self._metrics = metrics
-        self._max_bytes = max_bytes
-        self._max_pixels = max_pixels
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self._settings = settings
+        self._pool = ThreadPoolExecutor(settings.preprocess_threads, thread_name_prefix="decode")
 
-    async def detect(self, data: bytes, wish: Wish) -> Outcome:
-        """Detect objects in one encoded image. Cancelling drops it before it costs device time.
+    async def detect(self, data: bytes, options: DetectionOptions) -> DetectedImage:
+        """Detect objects in one encoded image. If cancelled, it drops the image before it costs device time.
 
         Raises the errors of decoding (413, 415, 422) and of scheduling (429, 503, 504, 507).
         """
-        watch = Stopwatch()
+        stopwatch, arrived = Stopwatch(), now()
+
+        def decode_and_prepare() -> Task:
+            stopwatch.seconds["wait"] = now() - arrived
+            with stopwatch.stage("decode"):
+                image = self._decode(data)
+            with stopwatch.stage("preprocess"):
+                return prepare(self._detector, image, options)
+
         try:
-            async with asyncio.timeout(wish.deadline - now()):
-                prepared = await self._in_pool(watch, lambda: self._prepare(data, watch))
+            async with asyncio.timeout(options.deadline - now()):
+                task = await self._in_pool(decode_and_prepare)
         except TimeoutError:
             raise DeadlinePassed from None
-        config = wish.attention or auto_attention(self._detector.tokens(prepared), wish.large)
-        task = Task(prepared, wish.threshold)
+        image = task.image
         completed = await self._worker.submit(
-            task, key=config, height=prepared.height, width=prepared.width, deadline=wish.deadline
+            task, key=task.attention, height=image.height, width=image.width, deadline=options.deadline
         )
-        watch.seconds |= {"queue": completed.queue_seconds, "inference": completed.inference_seconds}
-        prediction = completed.result
-        with watch.stage("postprocess"):
-            detections = prediction.detections.select(wish.threshold, wish.max_detections, wish.labels, wish.nms)
-        self._metrics.observe_stages(watch.seconds, config.mode)
-        self._metrics.observe_prediction(prediction, detections.labels)
-        width, height = prepared.original_width, prepared.original_height
-        return Outcome(prediction, detections, width, height, completed.batch_size, watch)
+        stopwatch.seconds |= {"queue": completed.queue_seconds, "inference": completed.inference_seconds}
+        with stopwatch.stage("postprocess"):
+            detections = options.select(completed.result.detections)
+        return DetectedImage(
+            completed.result, detections, image.original_width, image.original_height, completed.batch_size, stopwatch
+        )
 
-    async def draw(self, data: bytes, outcome: Outcome) -> bytes:
-        """Return a PNG of the image with its detections. Decodes anew: pixels were too large to keep."""
+    async def draw(self, data: bytes, detected: DetectedImage) -> bytes:
+        """Return a PNG of the image with its detections. The image is decoded again: its pixels were not kept."""
 
-        def work() -> bytes:
-            with outcome.watch.stage("draw"):
-                return draw_detections(self._decode(data), outcome.detections, tuple(self._detector.labels))
+        def draw() -> bytes:
+            with detected.stopwatch.stage("draw"):
+                return draw_detections(self._decode(data), detected.detections, tuple(self._detector.labels))
 
-        png = await self._in_pool(Stopwatch(), work)
-        mode = outcome.prediction.attention.config.mode
-        self._metrics.observe_stages({"draw": outcome.watch.seconds["draw"]}, mode)
-        return png
+        return await self._in_pool(draw)
 
     def close(self) -> None:
-        """End the threads; images that wait for them are dropped."""
+        """End the threads; images that wait for one are dropped."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def _in_pool(self, watch: Stopwatch, work: Callable[[], T]) -> T:
-        asked = now()
-
-        def timed() -> T:
-            watch.seconds["wait"] = now() - asked
-            return work()
-
-        return await asyncio.get_running_loop().run_in_executor(self._pool, timed)
-
-    def _prepare(self, data: bytes, watch: Stopwatch) -> PreparedImage:
-        with watch.stage("decode"):
-            image = self._decode(data)
-        with watch.stage("preprocess"):
-            try:
-                return self._detector.preprocess(image)
-            except ValueError as error:
-                raise UndecodableImage(f"The image's shape cannot be used: {error}") from error
+    async def _in_pool(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def _decode(self, data: bytes) -> NDArray[np.uint8]:
-        return decode_image(data, max_bytes=self._max_bytes, max_pixels=self._max_pixels)
+        return decode_image(data, max_bytes=self._settings.max_bytes, max_pixels=self._settings.max_pixels)

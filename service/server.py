@@ -1,4 +1,4 @@
-"""uvicorn, with an end that answers everything accepted."""
+"""uvicorn with a graceful drain."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.http.http_protocol import ConnectionLimits, http_protocol
-from service.readiness import Admission, Readiness
+from service.http.service import Service
+from service.readiness import Readiness
+from service.scheduling.admission import Admission
 from service.settings import Settings
 from service.telemetry.request_record import now
 
 logger = logging.getLogger(__name__)
 
 _LAST_BYTES_SECONDS = 5
-"""After the drain: how long answers that have been made may take to be sent."""
+"""Time for finished responses to be sent after the drain."""
 _LAST_REFUSALS_SECONDS = 1.0
-"""After the last answer of the drain: how long requests that were on their way are still told 503."""
+"""Time for requests that were on their way to be answered 503 after the drain's last response."""
 _MAX_HEAD_BYTES = 64 * 1024
 
 
 class DrainingServer(uvicorn.Server):
     """Drains on the first SIGTERM or SIGINT, and stops at once on the second.
 
-    Draining, it keeps listening, refuses new work with 503, and answers what it has accepted; soon after that
-    it stops.
+    While it drains, it keeps listening, refuses new requests with 503, and answers the accepted ones. Then it stops.
     """
 
     def __init__(self, config: uvicorn.Config, readiness: Readiness, admission: Admission, seconds: float) -> None:
@@ -38,7 +39,7 @@ class DrainingServer(uvicorn.Server):
         self._idle_since: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to drain, or stop. A drained process ends with status 0, not by the signal."""
+        """Begin to drain, or stop. A drained process exits with status 0, not by the signal."""
         if self._drain_end is not None:
             super().handle_exit(sig, frame)
             return
@@ -46,14 +47,14 @@ class DrainingServer(uvicorn.Server):
         self._drain_end = now() + self._seconds
 
     async def on_tick(self, counter: int) -> bool:
-        """Tell whether to stop, ten times a second."""
+        """Return whether to stop; called ten times a second."""
         stop = await super().on_tick(counter)
         if self._drain_end is None:
             return stop
         return stop or now() >= self._drain_end or self._idle_for() >= _LAST_REFUSALS_SECONDS
 
     def _idle_for(self) -> float:
-        """Seconds since the last accepted request was answered, as far as ticks can tell."""
+        """Return the seconds since no accepted request was under way, to the precision of ticks."""
         if self._admission.inflight:
             self._idle_since = None
             return 0.0
@@ -61,7 +62,7 @@ class DrainingServer(uvicorn.Server):
         return now() - self._idle_since
 
     def _log_started_message(self, listeners: object) -> None:
-        """Say where the service listens: one line, ours."""
+        """Log where the service listens, in one line."""
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         logger.info("listening on http://%s:%d", shown, port)
@@ -84,4 +85,5 @@ def build_server(app: FastAPI, settings: Settings) -> DrainingServer:
         timeout_keep_alive=settings.keepalive_timeout_s,  # type: ignore[arg-type]  # seconds, whole or not
         timeout_graceful_shutdown=_LAST_BYTES_SECONDS,
     )
-    return DrainingServer(config, app.state.readiness, app.state.admission, settings.drain_seconds)
+    service: Service = app.state.service
+    return DrainingServer(config, service.readiness, service.admission, settings.drain_seconds)

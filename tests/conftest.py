@@ -67,12 +67,18 @@ def golden() -> Path:
     return Path(__file__).parent / "golden"
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     """Return as soon as the condition holds; fail when it does not come to hold."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "the condition did not come to hold"
         time.sleep(0.005)
+
+
+@pytest.fixture(scope="session", name="wait_until")
+def wait_until_fixture() -> Callable[..., None]:
+    """Return `wait_until(condition, seconds=30)`, for tests, which cannot import this file."""
+    return wait_until
 
 
 @dataclass
@@ -81,17 +87,17 @@ class Running:
 
     client: httpx.Client
     detector: Any
-    app: Any
+    service: Any
     server: Any
     port: int
 
     def metric(self, name: str, **labels: str) -> float:
         """Return the value of a series, 0 where there is none."""
-        return self.app.state.metrics.registry.get_sample_value(name, labels) or 0.0
+        return self.service.metrics.registry.get_sample_value(name, labels) or 0.0
 
     def total(self, name: str) -> float:
         """Return the sum of a series over all its labels."""
-        families = self.app.state.metrics.registry.collect()
+        families = self.service.metrics.registry.collect()
         return sum(row.value for family in families for row in family.samples if row.name == name)
 
     def eventually(self, condition: Callable[[], bool]) -> None:
@@ -122,7 +128,7 @@ def _running(detector: Any, warm: bool, values: dict[str, Any]) -> Iterator[Runn
 
     settings = Settings(**({"port": 0, "preprocess_threads": 2, "drain_seconds": 5.0} | values))
     app = create_app(settings, detector)
-    server = build_server(app, settings)
+    service, server = app.state.service, build_server(app, settings)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
     thread.start()
     wait_until(lambda: server.started or not thread.is_alive())
@@ -130,8 +136,8 @@ def _running(detector: Any, warm: bool, values: dict[str, Any]) -> Iterator[Runn
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
         try:
             if warm:
-                wait_until(lambda: app.state.readiness.refusal() is None, 60)
-            yield Running(client, detector, app, server, port)
+                wait_until(lambda: service.readiness.refusal() is None, 60)
+            yield Running(client, detector, service, server, port)
         finally:
             server.should_exit = True
             thread.join(30)

@@ -62,12 +62,12 @@ class Replica:
 
     def __init__(self, arguments: Arguments) -> None:
         """Load the model. Raises what is wrong with the settings or the model: the deployment fails with it."""
-        from service.composition import configure_process, detector_of
+        from service.__main__ import configure_process, load_configured_detector
 
         self._arguments = arguments
         self._settings = settings = load_settings()
         configure_process(settings)
-        self._detector = detector_of(settings)
+        self._detector = load_configured_detector(settings)
         self._metrics_port: MetricsPort | None = None
 
     def __serve_build_asgi_app__(self) -> FastAPI:
@@ -77,7 +77,7 @@ class Replica:
         app = create_app(self._settings, self._detector)
         ours = self._arguments
         self._metrics_port = MetricsPort(
-            app.state.metrics.registry, ours.metrics_host, ours.metrics_port, ours.metrics_targets
+            app.state.service.metrics.registry, ours.metrics_host, ours.metrics_port, ours.metrics_targets
         )
         return app
 
@@ -86,7 +86,7 @@ class Replica:
 
         Ray sends no request before the first check has returned, and replaces the replica after three that raise.
         """
-        readiness = self.app.state.readiness
+        readiness = self.app.state.service.readiness
         while isinstance(await readiness.ready(), NotReady):
             await asyncio.sleep(0.1)
         reason = await readiness.dead()

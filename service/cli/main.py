@@ -1,15 +1,13 @@
 """The command line: act-detr serve | detect FILE... | models | download NAME | evaluate | train | tune.
 
-The model is imported by the commands that need it alone: torch takes seconds to load.
+Only the commands that run a model import it: torch takes seconds to load.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 from rich.console import Console
@@ -24,15 +22,16 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from service.cli.console import err, error_text, exit_on_error, fail, load, reason
+from service.cli.console import err, error_text, exit_on_error, fail, load, progress_bar, reason
 from service.cli.evaluate import evaluate
 from service.cli.train import train
 from service.cli.tune import tune
+from service.settings import Settings
 
 if TYPE_CHECKING:
     from models.detections import Detections, Prediction
     from models.detector import Detector
-    from service.http.detection_options import Defaults
+    from service.detection_options import DetectionOptions
 
 app = typer.Typer(
     name="act-detr",
@@ -42,13 +41,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 _out = Console()
+_DEFAULTS: Final = Settings.model_construct()
+"""The settings' own defaults, whatever the environment says."""
 
-ModelOption = Annotated[
-    str, typer.Option("--model", "-m", envvar="ACT_DETR_MODEL", help="Name, file or folder of a model.")
-]
+ModelOption = Annotated[str, typer.Option("--model", "-m", envvar="ACT_DETR_MODEL", help="Model name, file or folder.")]
 DeviceOption = Annotated[str, typer.Option(envvar="ACT_DETR_DEVICE", help="auto, cpu, cuda or cuda:N.")]
 CacheOption = Annotated[
-    Path | None, typer.Option(envvar="ACT_DETR_CACHE_DIR", help="Folder of downloaded checkpoints.")
+    Path | None, typer.Option(envvar="ACT_DETR_CACHE_DIR", help="Folder for downloaded checkpoints.")
 ]
 
 
@@ -60,12 +59,12 @@ def main() -> None:
 @app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="TCP port; 0 takes a free one.")] = None,
-    model: Annotated[str | None, typer.Option("--model", "-m", help="Name, file or folder of a model.")] = None,
+    port: Annotated[int | None, typer.Option(help="TCP port; 0 uses a free one.")] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Model name, file or folder.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
     log_format: Annotated[str | None, typer.Option(help="json or text.")] = None,
 ) -> None:
-    """Start the HTTP service. Every other setting comes from ACT_DETR_* variables; options win."""
+    """Start the HTTP service. All other settings come from ACT_DETR_* variables; options override them."""
     from service.__main__ import serve as run
 
     raise typer.Exit(run(host=host, port=port, model=model, device=device, log_format=log_format))
@@ -73,64 +72,74 @@ def serve(
 
 @app.command()
 def detect(
-    files: Annotated[list[Path], typer.Argument(help="Images.", metavar="FILE...")],
+    files: Annotated[list[Path], typer.Argument(help="Image files.", metavar="FILE...")],
     model: ModelOption = "pages-small",
     attention: Annotated[
-        Literal["exact", "act", "tangent", "auto"], typer.Option(envvar="ACT_DETR_ATTENTION", help="Encoder attention.")
-    ] = "exact",
+        Literal["exact", "act", "tangent", "auto"],
+        typer.Option(envvar="ACT_DETR_ATTENTION", help="Attention mode."),
+    ] = _DEFAULTS.attention,
     rounds: Annotated[int | None, typer.Option("-L", min=1, max=64, help="ACT's hash rounds.")] = None,
-    width: Annotated[float | None, typer.Option("-r", help="ACT's bucket width, above 0.")] = None,
-    clusters: Annotated[int | None, typer.Option("-C", min=1, max=4096, help="Tangent attention's clusters.")] = None,
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="Least score.")] = 0.5,
-    max_detections: Annotated[int, typer.Option(min=1, help="Most detections of an image.")] = 100,
+    width: Annotated[float | None, typer.Option("-r", help="ACT's bucket width; greater than 0.")] = None,
+    clusters: Annotated[int | None, typer.Option("-C", min=1, max=4096, help="Tangent's clusters per head.")] = None,
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="Minimum score.")] = _DEFAULTS.threshold,
+    max_detections: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Maximum number of detections per image.")
+    ] = _DEFAULTS.max_detections,
     nms: Annotated[
         float | None,
         typer.Option(
             min=0.01,
             max=1,
             show_default="the model's own",
-            help="Drop what overlaps a better one of its class by a greater IoU; 1 drops none.",
+            help="Drop a detection whose IoU with a better one of its class is greater; 1 drops none.",
         ),
     ] = None,
     labels: Annotated[str | None, typer.Option(help="Classes to keep, comma-separated.")] = None,
-    save: Annotated[Path | None, typer.Option(help="Folder for images with their boxes drawn.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a file, a line each.")] = False,
+    save: Annotated[Path | None, typer.Option(help="Folder for copies of the images with boxes drawn.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON per file.")] = False,
     device: DeviceOption = "auto",
     cache_dir: CacheOption = None,
 ) -> None:
-    """Detect objects in image files. A bad file fails alone; the exit status is then 1."""
+    """Detect objects in image files. A bad file does not stop the others; the exit status is then 1."""
+    from service.detection_options import DetectionDefaults, DetectQuery, resolve_options
     from service.errors import ServiceError
-    from service.http.detection_options import wish
-    from service.http.schemas import DetectQuery
 
     with exit_on_error(1):
         detector = load(model, device, cache_dir)
     try:
-        options = {"L": rounds, "r": width, "C": clusters, "labels": [labels] if labels else []}
-        shown = {"threshold": threshold, "max_detections": max_detections, "nms": nms}
-        query = DetectQuery(attention=attention, **options).model_copy(update=shown)
-        wanted = wish(query, _defaults(detector), 0.0)
+        query = DetectQuery(
+            attention=attention,
+            L=rounds,
+            r=width,
+            C=clusters,
+            threshold=threshold,
+            max_detections=max_detections,
+            nms=nms,
+            labels=[labels] if labels else [],
+        )
+        options = resolve_options(query, DetectionDefaults.of(_DEFAULTS, detector), 0.0)
     except (ServiceError, ValueError) as error:
         fail(reason(error), 2)
     failed = 0
-    with _bar(len(files)) as progress:
+    columns = (TextColumn("detecting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with progress_bar(*columns) as progress:
+        bar = progress.add_task("files", total=len(files))
         for file in files:
             try:
-                prediction, detections = _detect_file(detector, file, wanted, save)
+                prediction, detections = _detect_file(detector, file, options, save)
             except (ServiceError, OSError) as error:
                 failed += 1
                 err.print(f"[red]{escape(str(file))}:[/red] {escape(error_text(error))}", soft_wrap=True)
             else:
                 _show(file, prediction, detections, as_json)
-            progress.advance(progress.task_ids[0])
+            progress.advance(bar)
     raise typer.Exit(1 if failed else 0)
 
 
 @app.command()
 def models(cache_dir: CacheOption = None) -> None:
-    """List the models that have a name."""
-    from models.weights import PUBLISHED, cached_path
-    from models.weights.resolve import EMBEDDED
+    """List the models that can be used by name."""
+    from models.weights import EMBEDDED, PUBLISHED, cached_path
 
     table = Table("name", "size", "where")
     for name in EMBEDDED:
@@ -146,7 +155,7 @@ def download(
     name: Annotated[str, typer.Argument(help="A published model; see `act-detr models`.")],
     cache_dir: CacheOption = None,
 ) -> None:
-    """Fetch a published checkpoint into the cache folder; resumes, and checks its sha256."""
+    """Download a published checkpoint into the cache folder. Resumes, and checks the SHA-256 digest."""
     from models.weights import WeightsError
     from models.weights import download as fetch
 
@@ -160,23 +169,15 @@ def download(
     print(path)
 
 
-def _defaults(detector: Detector) -> Defaults:
-    from service.http.detection_options import Defaults
-
-    own, labels = detector.config, tuple(detector.labels)
-    return Defaults("exact", own.act_L, own.act_r, own.tangent_C, 0.5, 100, own.nms, 1.0, labels)
-
-
-def _detect_file(detector: Detector, file: Path, wanted: Any, save: Path | None) -> tuple[Prediction, Detections]:
-    from models import auto_attention
+def _detect_file(
+    detector: Detector, file: Path, options: DetectionOptions, save: Path | None
+) -> tuple[Prediction, Detections]:
     from service.images.drawing import draw_detections
-    from service.images.image_decoding import decode_image
+    from service.images.image_decoding import decode_file
+    from service.pipeline import detect
 
-    image = decode_image(file.read_bytes(), max_bytes=2**31, max_pixels=89_478_485)
-    prepared = detector.preprocess(image)
-    config = wanted.attention or auto_attention(detector.tokens(prepared), wanted.large)
-    prediction = detector.predict([prepared], config, [wanted.threshold])[0]
-    detections = prediction.detections.select(wanted.threshold, wanted.max_detections, wanted.labels, wanted.nms)
+    image = decode_file(file)
+    prediction, detections = detect(detector, image, options)
     if save is not None:
         save.mkdir(parents=True, exist_ok=True)
         (save / f"{file.name}.png").write_bytes(draw_detections(image, detections, tuple(detector.labels)))
@@ -211,16 +212,6 @@ def _cost(attention: dict[str, Any]) -> str:
         f"{attention['mode']} attention over {attention['tokens']} tokens{clusters}; encoder "
         f"{attention['encoder_gflops']:.2f} of {attention['exact_encoder_gflops']:.2f} GFLOPs"
     )
-
-
-@contextmanager
-def _bar(files: int) -> Iterator[Progress]:
-    """Show a progress bar on standard error, where there are several files and somebody who looks."""
-    quiet = files < 2 or not err.is_terminal
-    columns = (TextColumn("detecting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True, disable=quiet) as progress:
-        progress.add_task("files", total=files)
-        yield progress
 
 
 for _command in (evaluate, train, tune):

@@ -1,4 +1,4 @@
-"""Who may call: API keys, where any are set."""
+"""API keys, if any are set."""
 
 from __future__ import annotations
 
@@ -6,28 +6,29 @@ import hmac
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
 from service.errors import Unauthorized
+from service.http.service import ServiceOfApp
 
-_bearer = HTTPBearer(auto_error=False, description="An API key, where the server asks for one.")
-_header = APIKeyHeader(name="x-api-key", auto_error=False, description="The same, as a header of its own.")
+_bearer = HTTPBearer(auto_error=False, description="An API key, if the server requires one.")
+_header = APIKeyHeader(name="x-api-key", auto_error=False, description="The same API key, as a header of its own.")
 
 
 async def require_key(
-    request: Request,
+    service: ServiceOfApp,
     bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     header: Annotated[str | None, Depends(_header)],
 ) -> None:
     """Refuse callers without one of the server's keys. Raises Unauthorized."""
-    keys: tuple[str, ...] = request.app.state.api_keys
+    keys = service.settings.api_keys
     offered = [key for key in (bearer.credentials if bearer else None, header) if key]
     if keys and not any(_matches(key, keys) for key in offered):
         raise Unauthorized("Send an API key as `Authorization: Bearer …` or `x-api-key`.")
 
 
 def _matches(offered: str, keys: Sequence[str]) -> bool:
-    """Compare with every key, in a time that does not tell how much of one was right."""
+    """Compare with every key, in a time that does not depend on how much of one matches."""
     matches = [hmac.compare_digest(offered.encode(), key.encode()) for key in keys]
     return any(matches)

@@ -1,4 +1,4 @@
-"""Work that ends when its caller leaves."""
+"""Work that is cancelled when its client disconnects."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ T = TypeVar("T")
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Await `work`, or cancel it as soon as the caller closes the connection. The body must have been read.
+    """Await `work`; cancel it if the client closes the connection. The body must have been read.
 
-    Raises ClientClosed when the caller left, and whatever `work` raises.
+    Raises ClientClosed if the client disconnected, and otherwise what `work` raises.
     """
     task = asyncio.ensure_future(work)
     watch = asyncio.ensure_future(_disconnected(request.receive))
     try:
         await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            raise ClientClosed("The caller left before the answer.")
+            raise ClientClosed("The client disconnected before the response.")
         return task.result()
     finally:
         task.cancel()

@@ -1,4 +1,4 @@
-"""HEAD: whatever answers GET answers HEAD too, with the same headers and without a body (RFC 9110, 9.3.2)."""
+"""HEAD requests: answered like GET, with the same headers and without a body (RFC 9110, 9.3.2)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 ASKED_METHOD: Final = "asked_method"
-"""Where the request's state keeps the method that the caller sent."""
+"""Key of the client's own method in the request's state."""
 
 
 class HeadAsGet:
-    """Runs a HEAD request as a GET whose body goes nowhere, and names HEAD among what an address allows."""
+    """Runs a HEAD request as a GET whose body is dropped, and adds HEAD to the header `Allow` beside GET."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""What surrounds every request. Pure ASGI: Starlette's BaseHTTPMiddleware would hide callers that leave."""
+"""Middleware around every request. Pure ASGI: Starlette's BaseHTTPMiddleware would hide disconnecting clients."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.errors import ClientClosed, InternalError
 from service.http.head_requests import ASKED_METHOD
 from service.http.problems import problem_response
-from service.telemetry.metrics import NO_ATTENTION, Metrics
+from service.telemetry.metrics import Metrics
 from service.telemetry.request_log import log_request
 from service.telemetry.request_record import RequestRecord, request_id
 
@@ -28,7 +28,7 @@ _SECURITY_HEADERS: Final = {
 
 
 class RequestObserver:
-    """Gives each request its record and id, and ends it: headers, metrics, log line; no exception gets out."""
+    """Gives each request a record and an id, and finishes it: headers, metrics, log line. Exceptions become a 500."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -45,7 +45,7 @@ class RequestObserver:
 
 
 class _Exchange:
-    """One request and its answer."""
+    """One request and its response."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, scope: Scope, record: RequestRecord, send: Send) -> None:
         self._app = app
@@ -63,7 +63,7 @@ class _Exchange:
             logger.exception("unexpected error", extra={"request_id": self._record.request_id})
             if self._status is None:
                 await problem_response(InternalError(), self._record)(self._scope, receive, self._on_send)
-            else:  # the answer had begun: only cutting it off tells the caller
+            else:  # the response has begun: all that is left is to cut it off
                 raise
         finally:
             self._finish(self._status or ClientClosed.status)
@@ -77,30 +77,24 @@ class _Exchange:
             for name, value in _SECURITY_HEADERS.items():
                 headers[name] = value
         elif not message.get("more_body", False) and self._status is not None:
-            self._finish(self._status)  # before the caller can see the end: what it reads next is counted
+            self._finish(self._status)  # before the client sees the end: if it reads the metrics next, it is counted
         await self._send(message)
 
     def _finish(self, status: int) -> None:
         if self._finished:
             return
         self._finished = True
-        record = self._record
         route = str(getattr(self._scope.get("route"), "path", _UNKNOWN_ROUTE))
-        self._metrics.request_duration.labels(route, record.attention, str(status)).observe(record.elapsed)
-        if status == ClientClosed.status:
-            self._metrics.cancelled.inc()
-        elif record.error is not None:
-            self._metrics.rejected.labels(record.error).inc()
-        quiet = record.attention == NO_ATTENTION and record.bytes_read == 0 and status < 400
+        self._metrics.observe_request(self._record, route, status)
         method = self._scope["state"].get(ASKED_METHOD, self._scope["method"])
-        log_request(record, method, route, status, quiet=quiet)
+        log_request(self._record, method, route, status)
 
 
-class UnreadBody:
-    """Lets a caller whose body was refused hear why.
+class LingeringClose:
+    """Closes a connection gently after a response that came before the whole body was read.
 
-    Closing a connection while the body still comes in makes the kernel drop the answer. So the answer goes
-    out, the rest of the body is read and dropped for a short while, and then the connection is closed.
+    If the connection were closed while the body still arrives, the client's kernel would discard the response. So the
+    response is sent, the rest of the body is read and dropped for up to LINGER_SECONDS, and then it is closed.
     """
 
     LINGER_SECONDS: Final = 1.0
@@ -115,14 +109,14 @@ class UnreadBody:
             return
         headers = Headers(scope=scope)
         unread = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
-        # To read the body of a caller that waits for leave to send it would be to give that leave.
-        untouched = "expect" in headers
+        # With `Expect: 100-continue`, reading the body would tell the client to send it.
+        never_asked_for = "expect" in headers
         lingering = False
 
         async def watched_receive() -> Message:
-            nonlocal unread, untouched
+            nonlocal unread, never_asked_for
             message = await receive()
-            untouched = False
+            never_asked_for = False
             unread = unread and message["type"] == "http.request" and message.get("more_body", False)
             return message
 
@@ -130,7 +124,7 @@ class UnreadBody:
             nonlocal lingering
             if message["type"] == "http.response.start" and unread:
                 MutableHeaders(scope=message)["Connection"] = "close"
-                lingering = not untouched
+                lingering = not never_asked_for
             if not lingering or message["type"] == "http.response.start" or message.get("more_body", False):
                 await send(message)
                 return

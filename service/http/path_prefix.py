@@ -1,4 +1,4 @@
-"""A path under which a proxy offers the service, beside others on one host."""
+"""The path prefix under which a proxy offers the service."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 class PathPrefix:
-    """Tells the app where it lies. The proxy may have stripped the prefix or left it: both are found."""
+    """Sets the app's root path. Requests are routed whether the proxy strips the prefix or leaves it."""
 
     def __init__(self, app: ASGIApp, prefix: str) -> None:
         self._app = app
         self._prefix = prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the app; the bare prefix is the page."""
+        """Run the app; the prefix without a slash is the web page."""
         if scope["type"] == "http":
             path = scope["path"]
             scope = {**scope, "root_path": self._prefix, "path": path + "/" if path == self._prefix else path}

@@ -1,4 +1,4 @@
-"""Errors as answers: whatever goes wrong becomes `application/problem+json` with the request's id."""
+"""Error responses: every error becomes `application/problem+json` with the request's id."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from starlette.responses import Response
 from service.errors import PROBLEM_MEDIA_TYPE, BadParameter, ServiceError, all_errors, framework_error
 from service.telemetry.request_record import RequestRecord
 
-_MOST_ERRORS: Final = 10
+_MAX_ERRORS: Final = 10
 
 
 def problem_body(error: ServiceError, record: RequestRecord) -> dict[str, Any]:
@@ -24,14 +24,14 @@ def problem_body(error: ServiceError, record: RequestRecord) -> dict[str, Any]:
 
 
 def problem_response(error: ServiceError, record: RequestRecord) -> Response:
-    """Return the answer for an error, and note its cause in the record."""
+    """Return the response for an error, and set its type in the record."""
     record.error = error.type
     body = json.dumps(problem_body(error, record), ensure_ascii=False, allow_nan=False).encode()
     return Response(body, error.status, error.headers, PROBLEM_MEDIA_TYPE)
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Make the app answer its own errors and the framework's as problems; middleware sees to the rest."""
+    """Make the app answer its own errors and the framework's as problems; middleware handles all others."""
 
     async def on_error(request: Request, error: Exception) -> Response:
         return problem_response(_translate(error), request.state.record)
@@ -45,12 +45,12 @@ def _translate(error: Exception) -> ServiceError:
         return _bad_parameters(error)
     if isinstance(error, HTTPException):
         return framework_error(error.status_code, error.headers)
-    assert isinstance(error, ServiceError)  # noqa: S101  (no other kind is registered)
+    assert isinstance(error, ServiceError)  # noqa: S101  (no other type is registered)
     return error
 
 
 def _bad_parameters(error: RequestValidationError) -> BadParameter:
-    rows = [_explain(row) for row in error.errors()[:_MOST_ERRORS]]
+    rows = [_explain(row) for row in error.errors()[:_MAX_ERRORS]]
     return BadParameter("; ".join(f"{row['parameter']}: {row['message']}" for row in rows), errors=rows)
 
 
@@ -62,7 +62,7 @@ def _explain(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def documented(*causes: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
-    """Return OpenAPI's `responses` for these causes, with an example each."""
+    """Return OpenAPI's `responses` for these errors, with an example of each."""
     responses: dict[int | str, dict[str, Any]] = {}
     for cause in all_errors():
         if cause not in causes:

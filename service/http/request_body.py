@@ -1,11 +1,10 @@
-"""The images in a request's body: raw, multipart or JSON; counted against the limits while they arrive."""
+"""Reading images from a request's body, raw, multipart or JSON; limits are checked while it arrives."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from python_multipart.exceptions import FormParserError
@@ -22,31 +21,22 @@ from service.errors import (
     UnsupportedImageType,
 )
 from service.http.base64_text import decode_base64, longest_text
+from service.settings import Settings
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
 FIELD: Final = "image"
-# curl's --data-binary calls anything a form, unless told otherwise.
+# curl's --data-binary declares any body a form by default.
 _RAW_TYPES: Final = ("", "application/octet-stream", "application/x-www-form-urlencoded")
 _ENVELOPE: Final = 64 * 1024
 """Bytes allowed for part headers and boundaries, or for JSON around the base64 text."""
-_MOST_JSON_VALUES: Final = 100
-"""Base64 has neither commas nor brackets, a data URL has one; elsewhere each may become an object of many times its
-bytes."""
+_MAX_JSON_VALUES: Final = 100
+"""Limit on commas and brackets, checked before parsing: each may become an object many times its size in memory.
+Base64 contains none of them, and a data URL one comma."""
 
 
-@dataclass(frozen=True, slots=True)
-class BodyLimits:
-    """Bytes of one image, bytes of a whole batch body, images in a batch, seconds for a body to arrive."""
-
-    image_bytes: int
-    batch_bytes: int
-    parts: int
-    seconds: float
-
-
-async def read_image(request: Request, limits: BodyLimits) -> bytes:
+async def read_image(request: Request, limits: Settings) -> bytes:
     """Return the one image of the body.
 
     Raises TooManyBytes, MalformedRequest, BadParameter (not one image), UnsupportedImageType (of the body),
@@ -54,42 +44,42 @@ async def read_image(request: Request, limits: BodyLimits) -> bytes:
     """
     _refuse_encodings(request)
     media_type, options = _content_type(request)
-    most = limits.image_bytes
+    max_bytes = limits.max_bytes
     if media_type == "multipart/form-data":
-        images = await _read_parts(request, options, most + _ENVELOPE, 1, limits.seconds)
+        images = await _read_parts(request, options, max_bytes + _ENVELOPE, 1, limits.body_timeout_s)
         if len(images) != 1:
             raise BadParameter(f"The form has no field `{FIELD}`.", parameter=FIELD)
         return images[0]
     if media_type == "application/json":
-        body = await _read_all(request, longest_text(most) + _ENVELOPE, limits.seconds)
-        return await asyncio.to_thread(_from_json, body, most)  # the longest takes a fifth of a second
+        body = await _read_all(request, longest_text(max_bytes) + _ENVELOPE, limits.body_timeout_s)
+        return await asyncio.to_thread(_from_json, body, max_bytes)  # takes up to a fifth of a second
     if media_type in _RAW_TYPES or media_type.startswith("image/"):
-        return await _read_all(request, most, limits.seconds)
+        return await _read_all(request, max_bytes, limits.body_timeout_s)
     raise UnsupportedImageType(
-        f"A body of type {media_type[:100]!r} is not read: send the image itself (image/*), a multipart form "
+        f"A body of type {media_type[:100]!r} is not supported: send the image itself (image/*), a multipart form "
         f'with the field `{FIELD}`, or JSON {{"{FIELD}": base64}}.'
     )
 
 
-async def read_images(request: Request, limits: BodyLimits) -> list[bytes]:
+async def read_images(request: Request, limits: Settings) -> list[bytes]:
     """Return the images of a multipart body, in order, at least one. Raises what `read_image` raises."""
     _refuse_encodings(request)
     media_type, options = _content_type(request)
     if media_type != "multipart/form-data":
-        raise UnsupportedImageType(f"A batch is a multipart form with fields named `{FIELD}`.")
-    images = await _read_parts(request, options, limits.batch_bytes, limits.parts, limits.seconds)
+        raise UnsupportedImageType(f"A batch must be a multipart form with fields named `{FIELD}`.")
+    images = await _read_parts(request, options, limits.max_batch_bytes, limits.max_batch_parts, limits.body_timeout_s)
     if not images:
         raise BadParameter(f"The form has no field `{FIELD}`.", parameter=FIELD)
     return images
 
 
 def _refuse_encodings(request: Request) -> None:
-    """Refuse compressed bodies: images are compressed as they are, and what unpacks itself has to be bounded."""
+    """Refuse compressed bodies: images are compressed already, and unpacking would have to be bounded."""
     named = ",".join(request.headers.getlist("content-encoding")).lower().split(",")
     encodings = [name for name in map(str.strip, named) if name not in ("", "identity")]
     if encodings:
         raise UnsupportedEncoding(
-            f"A body with Content-Encoding {', '.join(encodings)[:100]!r} is not read: send the image as it is."
+            f"A body with Content-Encoding {', '.join(encodings)[:100]!r} is not supported: send the image as it is."
         )
 
 
@@ -99,7 +89,7 @@ def _content_type(request: Request) -> tuple[str, dict[bytes, bytes]]:
 
 
 async def _chunks(request: Request, limit: int, seconds: float) -> AsyncIterator[bytes]:
-    """Yield the body as it arrives, and stop it at `limit` bytes or after so many seconds."""
+    """Yield the body as it arrives. Raises TooManyBytes above `limit` bytes, RequestTimeout after `seconds`."""
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limit:
         raise _too_long(limit)
@@ -115,11 +105,11 @@ async def _chunks(request: Request, limit: int, seconds: float) -> AsyncIterator
     except TimeoutError:
         raise RequestTimeout(f"The body did not arrive within {seconds:g} seconds.") from None
     except ClientDisconnect:
-        raise ClientClosed("The caller left while sending the body.") from None
+        raise ClientClosed("The client disconnected while sending the body.") from None
 
 
 def _too_long(limit: int) -> TooManyBytes:
-    return TooManyBytes(f"The body may have {limit} bytes at most.", limit=limit)
+    return TooManyBytes(f"The body may have at most {limit} bytes.", limit=limit)
 
 
 async def _read_all(request: Request, limit: int, seconds: float) -> bytes:
@@ -129,8 +119,8 @@ async def _read_all(request: Request, limit: int, seconds: float) -> bytes:
     return bytes(body)
 
 
-def _from_json(body: bytes, most: int) -> bytes:
-    if sum(body.count(sign) for sign in (b",", b"[", b"{")) > _MOST_JSON_VALUES:
+def _from_json(body: bytes, max_bytes: int) -> bytes:
+    if sum(body.count(sign) for sign in (b",", b"[", b"{")) > _MAX_JSON_VALUES:
         raise MalformedRequest(f'JSON must be {{"{FIELD}": "<base64>"}}: this has too many values.')
     try:
         document = json.loads(body)
@@ -139,16 +129,16 @@ def _from_json(body: bytes, most: int) -> bytes:
     encoded = document.get(FIELD) if isinstance(document, dict) else None
     if not isinstance(encoded, str) or len(document) != 1:
         raise BadParameter(f'JSON must be {{"{FIELD}": "<base64>"}} and nothing else.', parameter=FIELD)
-    return decode_base64(encoded, name=FIELD, most=most)
+    return decode_base64(encoded, name=FIELD, max_bytes=max_bytes)
 
 
 async def _read_parts(
-    request: Request, options: dict[bytes, bytes], limit: int, most: int, seconds: float
+    request: Request, options: dict[bytes, bytes], limit: int, max_images: int, seconds: float
 ) -> list[bytes]:
     boundary = options.get(b"boundary")
     if not boundary:
-        raise MalformedRequest("The multipart form names no boundary.")
-    form = _Form(most)
+        raise MalformedRequest("The Content-Type of the multipart form has no boundary.")
+    form = _Form(max_images)
     try:
         parser = MultipartParser(boundary, form.callbacks())
         async for chunk in _chunks(request, limit, seconds):
@@ -156,17 +146,17 @@ async def _read_parts(
     except FormParserError as error:
         raise MalformedRequest("The multipart form is broken.") from error
     if not form.ended:
-        raise MalformedRequest("The multipart form is cut off: its last boundary is missing.")
+        raise MalformedRequest("The multipart form is truncated: its final boundary is missing.")
     return [bytes(image) for image in form.images]
 
 
 class _Form:
     """Collects the images of a multipart form from the parser's callbacks; any other field is refused."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, max_images: int) -> None:
         self.images: list[bytearray] = []
         self.ended = False
-        self._most = most
+        self._max_images = max_images
         self._name = bytearray()
         self._value = bytearray()
         self._disposition = b""
@@ -195,9 +185,11 @@ class _Form:
         _, options = parse_options_header(self._disposition.decode("latin-1"))
         name = options.get(b"name", b"").decode("utf-8", "replace")
         if name != FIELD:
-            raise BadParameter(f"The form has an unknown field {name[:100]!r}: there is `{FIELD}` alone.")
-        if len(self.images) >= self._most:
-            raise BadParameter(f"The form may have {self._most} image(s) at most; see /detect/batch.", limit=self._most)
+            raise BadParameter(f"The form has an unknown field {name[:100]!r}: the only field is `{FIELD}`.")
+        if len(self.images) >= self._max_images:
+            raise BadParameter(
+                f"The form may have at most {self._max_images} image(s); see /detect/batch.", limit=self._max_images
+            )
         self.images.append(bytearray())
 
     def _end(self) -> None:

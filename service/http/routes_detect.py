@@ -1,74 +1,36 @@
-"""The routes that detect: thin, the work is done by the pipeline."""
+"""The routes that detect objects."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
-from service.errors import (
-    BadParameter,
-    DeadlinePassed,
-    Draining,
-    InternalError,
-    MalformedRequest,
-    NotReady,
-    OutOfMemory,
-    QueueFull,
-    RequestTimeout,
-    ServiceError,
-    TooManyBytes,
-    TooManyPixels,
-    Unauthorized,
-    UndecodableImage,
-    UnsupportedEncoding,
-    UnsupportedImageType,
-    WorkerDead,
-)
+from service.detection_options import DetectionOptions, DetectQuery, resolve_options
+from service.errors import BadParameter, ClientClosed, MethodNotAllowed, NotFound, ServiceError, all_errors
 from service.http.access import require_key
-from service.http.detection_options import Defaults, refuse_repeats, wish
 from service.http.disconnect import while_connected
 from service.http.problems import documented, problem_body
-from service.http.request_body import FIELD, BodyLimits, read_image, read_images
+from service.http.request_body import FIELD, read_image, read_images
 from service.http.schemas import (
     RESULT_EXAMPLE,
     Attention,
     BatchResult,
     DetectionResult,
-    DetectQuery,
     FailedImage,
     ImageSize,
     Problem,
     Timing,
     detection_rows,
 )
+from service.http.service import RecordOfRequest, ServiceOfApp
 from service.images.image_formats import MEDIA_TYPES
-from service.pipeline import Outcome, Pipeline, Wish
-from service.readiness import Admission
-from service.telemetry.request_record import RequestRecord
+from service.telemetry.request_record import NO_ATTENTION, DetectedImage, RequestRecord
 
-router = APIRouter(dependencies=[Depends(require_key), Depends(refuse_repeats)], tags=["detection"])
-
-_ERRORS: Final = documented(
-    MalformedRequest,
-    Unauthorized,
-    RequestTimeout,
-    TooManyBytes,
-    TooManyPixels,
-    UnsupportedImageType,
-    UnsupportedEncoding,
-    UndecodableImage,
-    BadParameter,
-    QueueFull,
-    InternalError,
-    NotReady,
-    Draining,
-    WorkerDead,
-    DeadlinePassed,
-    OutOfMemory,
-)
+_ERRORS: Final = documented(*(set(all_errors()) - {NotFound, MethodNotAllowed, ClientClosed}))
 _BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
 
 
@@ -79,8 +41,8 @@ def _form(schema: dict[str, Any]) -> dict[str, Any]:
 _ONE_IMAGE: Final = {
     "requestBody": {
         "required": True,
-        "description": "One image: the body itself, a form field, or base64 (a `data:` URL, too) in JSON. "
-        "Without Content-Encoding.",
+        "description": "One image: the body itself, a form field, or base64 (also a `data:` URL) in JSON. "
+        "Content-Encoding is not supported.",
         "content": {
             **dict.fromkeys(MEDIA_TYPES, _BINARY),
             "application/octet-stream": _BINARY,
@@ -102,12 +64,24 @@ _SEVERAL_IMAGES: Final = {
 }
 
 
-async def _wish(request: Request, query: Annotated[DetectQuery, Query()]) -> Wish:
-    defaults: Defaults = request.app.state.defaults
-    return wish(query, defaults, request.state.record.started)
+async def _refuse_repeats(request: Request) -> None:
+    """Refuse a parameter that is given more than once. Raises BadParameter."""
+    counts = Counter(name for name, _ in request.query_params.multi_items() if name != "labels")
+    repeated = sorted(name for name, count in counts.items() if count > 1)
+    if repeated:
+        raise BadParameter(f"{repeated[0][:100]}: given more than once", parameter=repeated[0][:100])
 
 
-WishOfQuery = Annotated[Wish, Depends(_wish)]
+async def _options(
+    service: ServiceOfApp, record: RecordOfRequest, query: Annotated[DetectQuery, Query()]
+) -> DetectionOptions:
+    options = resolve_options(query, service.defaults, record.started)
+    record.requested_attention = options.attention.mode if options.attention else NO_ATTENTION
+    return options
+
+
+OptionsOfQuery = Annotated[DetectionOptions, Depends(_options)]
+router = APIRouter(dependencies=[Depends(require_key), Depends(_refuse_repeats)], tags=["detection"])
 
 
 @router.post(
@@ -116,112 +90,68 @@ WishOfQuery = Annotated[Wish, Depends(_wish)]
     response_model=DetectionResult,
     responses={
         200: {
-            "description": "What was found; with `Accept: image/png`, the image with its boxes drawn.",
+            "description": "The detections; with `Accept: image/png`, the image with its boxes drawn.",
             "content": {"application/json": {"example": RESULT_EXAMPLE}, "image/png": _BINARY},
         },
         **_ERRORS,
     },
     openapi_extra=_ONE_IMAGE,
 )
-async def detect(request: Request, wish: WishOfQuery) -> Response:
-    """Send one image; get its objects, how the encoder attended, and where the time went."""
-    state, record = request.app.state, _record(request)
-    admission: Admission = state.admission
-    pipeline: Pipeline = state.pipeline
-    _note_attention(record, wish)
-    with admission.admit(wish.deadline):
-        with admission.reading():
-            data = await _timed_read(request, state.body_limits)
-        outcome = await while_connected(request, pipeline.detect(data, wish))
-        _note_outcome(record, outcome)
+async def detect(request: Request, service: ServiceOfApp, record: RecordOfRequest, options: OptionsOfQuery) -> Response:
+    """Return the objects in one image, how the encoder attended, and how long each stage took."""
+    with service.admission.admit(options.deadline):
+        with service.admission.reading(), record.stage("read"):
+            data = await read_image(request, service.settings)
+        image = await while_connected(request, service.pipeline.detect(data, options))
+        record.images.append(image)
         if not _wants_png(request):
-            return _json(_result(outcome, record, state.model_name))
-        png = await while_connected(request, pipeline.draw(data, outcome))
-        record.add_stages(outcome.watch.seconds)
-        return Response(png, media_type="image/png", headers=_summary(outcome))
+            return _json(_result(image, record, service.detector.name))
+        png = await while_connected(request, service.pipeline.draw(data, image))
+        return Response(png, media_type="image/png", headers=_summary(image))
 
 
 @router.post(
     "/detect/batch",
     summary="Detect objects in several images",
     response_model=BatchResult,
-    responses={200: {"description": "One result an image, in order; a bad image fails alone."}, **_ERRORS},
+    responses={200: {"description": "One result per image, in order; a bad image fails by itself."}, **_ERRORS},
     openapi_extra=_SEVERAL_IMAGES,
 )
-async def detect_batch(request: Request, wish: WishOfQuery) -> Response:
-    """Send several images as fields `image` of one form; they may run together, also with others' images."""
-    state, record = request.app.state, _record(request)
-    admission: Admission = state.admission
-    _note_attention(record, wish)
-    with admission.admit(wish.deadline):
-        with admission.reading():
-            images = await _timed_read_batch(request, state.body_limits)
-        record.images = len(images)
+async def detect_batch(
+    request: Request, service: ServiceOfApp, record: RecordOfRequest, options: OptionsOfQuery
+) -> Response:
+    """Return the objects in several images, sent as fields `image` of one form.
 
-        async def one(data: bytes) -> DetectionResult | FailedImage:
-            try:
-                outcome = await state.pipeline.detect(data, wish)
-            except ServiceError as error:
-                state.metrics.rejected.labels(error.type).inc()
-                return FailedImage(error=Problem(**problem_body(error, record)))
-            _note_outcome(record, outcome)
-            return _result(outcome, record, state.model_name)
+    Images of one request, and of different requests, may run together.
+    """
 
-        async def everything() -> list[DetectionResult | FailedImage]:
-            return await asyncio.gather(*(one(data) for data in images))
+    async def one(data: bytes) -> DetectionResult | FailedImage:
+        try:
+            image = await service.pipeline.detect(data, options)
+        except ServiceError as error:
+            record.image_errors.append(error.type)
+            return FailedImage(error=Problem(**problem_body(error, record)))
+        record.images.append(image)
+        return _result(image, record, service.detector.name)
 
-        return _json(BatchResult(results=await while_connected(request, everything())))
+    async def every(images: list[bytes]) -> list[DetectionResult | FailedImage]:
+        return await asyncio.gather(*map(one, images))
 
-
-def _record(request: Request) -> RequestRecord:
-    record: RequestRecord = request.state.record
-    return record
+    with service.admission.admit(options.deadline):
+        with service.admission.reading(), record.stage("read"):
+            images = await read_images(request, service.settings)
+        record.batch_images = len(images)
+        return _json(BatchResult(results=await while_connected(request, every(images))))
 
 
-async def _timed_read(request: Request, limits: BodyLimits) -> bytes:
-    record = _record(request)
-    before = record.elapsed
-    data = await read_image(request, limits)
-    _note_read(request, before)
-    return data
-
-
-async def _timed_read_batch(request: Request, limits: BodyLimits) -> list[bytes]:
-    record = _record(request)
-    before = record.elapsed
-    images = await read_images(request, limits)
-    _note_read(request, before)
-    return images
-
-
-def _note_read(request: Request, before: float) -> None:
-    record = _record(request)
-    record.stages["read"] = record.elapsed - before
-    request.app.state.metrics.observe_stages({"read": record.stages["read"]}, record.attention)
-
-
-def _note_attention(record: RequestRecord, wish: Wish) -> None:
-    if wish.attention is not None:
-        record.attention = wish.attention.mode
-
-
-def _note_outcome(record: RequestRecord, outcome: Outcome) -> None:
-    record.attention = outcome.prediction.attention.config.mode
-    record.add_stages(outcome.watch.seconds)
-    record.image = (outcome.width, outcome.height)
-    record.batch_size = max(outcome.batch_size, record.batch_size or 0)
-    record.detections = len(outcome.detections) + (record.detections or 0)
-
-
-def _result(outcome: Outcome, record: RequestRecord, model: str) -> DetectionResult:
-    milliseconds = {name: round(seconds * 1e3, 3) for name, seconds in outcome.watch.seconds.items()}
-    milliseconds["total"] = round(record.elapsed * 1e3, 3)
+def _result(image: DetectedImage, record: RequestRecord, model: str) -> DetectionResult:
+    seconds = image.stopwatch.seconds | {"total": record.elapsed}
     return DetectionResult(
-        detections=detection_rows(outcome.detections),
-        image=ImageSize(width=outcome.width, height=outcome.height),
-        attention=Attention.of(outcome.prediction.attention),
-        timing_ms=Timing(**{name: milliseconds[name] for name in Timing.model_fields}),
-        batch_size=outcome.batch_size,
+        detections=detection_rows(image.detections),
+        image=ImageSize(width=image.width, height=image.height),
+        attention=Attention.of(image.prediction.attention),
+        timing_ms=Timing(**{name: round(seconds[name] * 1e3, 3) for name in Timing.model_fields}),
+        batch_size=image.batch_size,
         model=model,
     )
 
@@ -231,21 +161,21 @@ def _json(answer: DetectionResult | BatchResult) -> Response:
 
 
 def _wants_png(request: Request) -> bool:
-    """Whether PNG is asked for by name: browsers and curl accept anything and get JSON."""
+    """Return whether PNG is asked for by name: browsers and curl accept anything, and get JSON."""
     return any(
         choice.split(";")[0].strip().lower() == "image/png" for choice in request.headers.get("accept", "").split(",")
     )
 
 
-def _summary(outcome: Outcome) -> dict[str, str]:
-    """Return what a PNG cannot say, as a few headers."""
-    attention = outcome.prediction.attention
+def _summary(image: DetectedImage) -> dict[str, str]:
+    """Return the headers of a PNG response, for what the picture cannot show."""
+    report = image.prediction.attention
     headers = {
-        "x-act-detr-detections": str(len(outcome.detections)),
-        "x-act-detr-attention": attention.config.mode,
-        "x-act-detr-tokens": str(attention.tokens),
-        "x-act-detr-batch-size": str(outcome.batch_size),
+        "x-act-detr-detections": str(len(image.detections)),
+        "x-act-detr-attention": report.config.mode,
+        "x-act-detr-tokens": str(report.tokens),
+        "x-act-detr-batch-size": str(image.batch_size),
     }
-    if attention.clusters:
-        headers["x-act-detr-clusters"] = ",".join(f"{layer.mean:.1f}" for layer in attention.clusters)
+    if report.clusters:
+        headers["x-act-detr-clusters"] = ",".join(f"{layer.mean:.1f}" for layer in report.clusters)
     return headers

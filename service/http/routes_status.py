@@ -1,4 +1,4 @@
-"""The routes that tell of the service: probes, metrics, the model's card, the pages."""
+"""The routes of probes, metrics, the model card and the web pages."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from service.errors import Draining, NotFound, NotReady, ServiceError, Unauthori
 from service.http.access import require_key
 from service.http.problems import documented
 from service.http.schemas import AttentionDefaults, Health, InputSize, Limits, ModelCard
+from service.http.service import ServiceOfApp
 from service.images.image_formats import MEDIA_TYPES
 
 router = APIRouter()
@@ -29,25 +30,25 @@ STATIC_TYPES: Final = {
 @router.get(
     "/livez",
     tags=["health"],
-    summary="Is the process worth keeping?",
+    summary="Liveness probe",
     response_model=Health,
     responses=documented(WorkerDead),
 )
-async def livez(request: Request) -> Health:
-    """Answer 503 when only a restart helps: the device or the thread that owns it has died."""
-    return _health(await request.app.state.readiness.dead())
+async def livez(service: ServiceOfApp) -> Health:
+    """Return 503 if only a restart helps: the device or its thread has failed."""
+    return _health(await service.readiness.dead())
 
 
 @router.get(
     "/readyz",
     tags=["health"],
-    summary="Can it take requests now?",
+    summary="Readiness probe",
     response_model=Health,
     responses=documented(NotReady, Draining, WorkerDead),
 )
-async def readyz(request: Request) -> Health:
-    """Answer 503 until the model is warm, while the service drains, and when the device is dead."""
-    return _health(await request.app.state.readiness.ready())
+async def readyz(service: ServiceOfApp) -> Health:
+    """Return 503 until the model is warmed up, while the service drains, and if the device has failed."""
+    return _health(await service.readiness.ready())
 
 
 def _health(refusal: ServiceError | None) -> Health:
@@ -56,26 +57,25 @@ def _health(refusal: ServiceError | None) -> Health:
     return Health(status="ok")
 
 
-@router.get("/metrics", tags=["health"], summary="Metrics for Prometheus", response_class=Response)
-async def metrics(request: Request) -> Response:
-    """Every metric of the service, as text or OpenMetrics, gzipped where `Accept-Encoding` allows it."""
-    wishes = (", ".join(request.headers.getlist(name)) for name in ("accept", "accept-encoding"))
-    body, headers = request.app.state.metrics.render(*wishes)
+@router.get("/metrics", tags=["health"], summary="Prometheus metrics", response_class=Response)
+async def metrics(request: Request, service: ServiceOfApp) -> Response:
+    """Return all metrics of the service as text or OpenMetrics, gzipped if `Accept-Encoding` allows it."""
+    accepted = (", ".join(request.headers.getlist(name)) for name in ("accept", "accept-encoding"))
+    body, headers = service.metrics.render(*accepted)
     return Response(body, headers=headers)
 
 
 @router.get(
     "/model",
     tags=["model"],
-    summary="The model, its classes, defaults and limits",
+    summary="Model card",
     response_model=ModelCard,
     dependencies=[Depends(require_key)],
     responses=documented(Unauthorized),
 )
-async def model(request: Request) -> ModelCard:
-    """Tell what is served, and what a request gets that does not choose."""
-    state = request.app.state
-    settings, detector, defaults = state.settings, state.detector, state.defaults
+async def model(service: ServiceOfApp) -> ModelCard:
+    """Return the model's name, classes, default options and limits."""
+    settings, detector, defaults = service.settings, service.detector, service.defaults
     return ModelCard(
         name=detector.name,
         version=service_version(),
@@ -86,10 +86,10 @@ async def model(request: Request) -> ModelCard:
         box_refinement=detector.config.box_refinement is not None,
         attention_modes=["exact", "act", "tangent", "auto"],
         default_attention=AttentionDefaults(mode=defaults.attention, L=defaults.L, r=defaults.r, C=defaults.C),
-        default_threshold=settings.threshold,
-        default_max_detections=settings.max_detections,
+        default_threshold=defaults.threshold,
+        default_max_detections=defaults.max_detections,
         default_nms=defaults.nms,
-        default_deadline_ms=settings.deadline_ms,
+        default_deadline_ms=defaults.deadline_ms,
         input_size=InputSize(shortest_side=detector.config.shortest_side, longest_side=detector.config.longest_side),
         limits=Limits(**{name: getattr(settings, name) for name in Limits.model_fields}),
         image_types=list(MEDIA_TYPES),
@@ -104,7 +104,7 @@ async def page(request: Request) -> Response:
 
 @router.get("/docs", include_in_schema=False)
 async def docs(request: Request) -> Response:
-    """Return the API's documentation: a page of ours draws it from openapi.json, without a network."""
+    """Return the page that renders openapi.json, without loading anything from other hosts."""
     return _page(request, "docs.html")
 
 
@@ -117,7 +117,7 @@ async def static(name: str) -> Response:
 
 
 def _page(request: Request, name: str) -> Response:
-    """Return a page. Its addresses are relative; where the prefix is known, they are so to that."""
+    """Return a page. Its links are relative: to the prefix if one is set, else to the page."""
     content, prefix = _content(name), request.scope.get("root_path", "")
     if prefix:
         content = content.replace(b"<head>", f'<head>\n<base href="{escape(prefix.rstrip("/"))}/">'.encode(), 1)
@@ -133,7 +133,7 @@ def _response(content: bytes, media_type: str) -> Response:
 
 
 def service_version() -> str:
-    """Return the installed version, or `unknown` where the sources run uninstalled."""
+    """Return the installed version, or `unknown` if the sources run without being installed."""
     try:
         return version("act-detr")
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""What callers may ask and what they are told: the request's query and the answers' JSON."""
+"""The JSON of the responses."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.detections import AttentionReport, Detections
-
-AttentionChoice = Literal["exact", "act", "tangent", "auto"]
+from service.detection_options import AttentionChoice
 
 _DETECTION: Final = {
     "label": "figure",
@@ -24,7 +23,6 @@ RESULT_EXAMPLE: Final[dict[str, Any]] = {
         "r": 8.0,
         "seed": 0,
         "C": None,
-        "centres": None,
         "tokens": 1900,
         "clusters": [{"layer": 0, "mean": 612.5, "min": 410, "max": 803}],
         "encoder_gflops": 31.2,
@@ -41,46 +39,6 @@ RESULT_EXAMPLE: Final[dict[str, Any]] = {
     "batch_size": 4,
     "model": "pages-small",
 }
-
-
-class DetectQuery(BaseModel):
-    """The query parameters of a detection. A parameter that is not here is refused: it is a typing error."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    attention: AttentionChoice | None = Field(
-        None, description="Encoder attention; `auto` takes tangent attention for large images. Default: see /model."
-    )
-    L: int | None = Field(None, ge=1, le=64, description="Hash rounds; with `attention=act` alone.")
-    r: float | None = Field(None, gt=0, allow_inf_nan=False, description="Bucket width; with `attention=act` alone.")
-    C: int | None = Field(None, ge=1, le=4096, description="Clusters a head; with `attention=tangent` alone.")
-    centres: int | None = Field(
-        None,
-        ge=0,
-        le=4096,
-        description="Points, at most C, at which tangents are taken; with `attention=tangent` alone. Default: all C.",
-    )
-    threshold: float | None = Field(None, ge=0, le=1, allow_inf_nan=False, description="Least score of a detection.")
-    max_detections: int | None = Field(None, ge=1, le=1_000_000, description="Most detections, best first.")
-    nms: float | None = Field(
-        None,
-        gt=0,
-        le=1,
-        allow_inf_nan=False,
-        description="Drop a detection whose IoU with a better one of its class is greater; 1 drops none.",
-    )
-    labels: list[str] = Field(
-        [],
-        description="Names of the classes to keep, comma-separated or repeated; one that has a comma itself is "
-        "written as it is. Default: all.",
-    )
-    deadline_ms: float | None = Field(
-        None,
-        gt=0,
-        le=3_600_000,
-        allow_inf_nan=False,
-        description="Answer 504 instead of starting later than this after the request's arrival.",
-    )
 
 
 class Box(BaseModel):
@@ -108,7 +66,7 @@ class ImageSize(BaseModel):
 
 
 class Clusters(BaseModel):
-    """Clusters C of one encoder layer, those with a member, over its heads."""
+    """Number of non-empty clusters in one encoder layer, over its heads."""
 
     layer: int
     mean: float
@@ -117,14 +75,13 @@ class Clusters(BaseModel):
 
 
 class Attention(BaseModel):
-    """How the encoder attended, and giga multiply-adds of the encoder: as run, and had it been exact."""
+    """How the encoder attended; giga multiply-adds of the encoder as run, and with exact attention."""
 
     mode: Literal["exact", "act", "tangent"]
-    L: int | None = Field(description="Hash rounds; null except for act.")
-    r: float | None = Field(description="Bucket width; null except for act.")
-    seed: int | None = Field(description="Seed of the hash planes; null except for act.")
-    C: int | None = Field(description="Clusters a head; null except for tangent.")
-    centres: int | None = Field(description="Points at which tangents are taken; null except for tangent.")
+    L: int | None = Field(description="Hash rounds; null except with act.")
+    r: float | None = Field(description="Bucket width; null except with act.")
+    seed: int | None = Field(description="Seed of the hash planes; null except with act.")
+    C: int | None = Field(description="Clusters per head; null except with tangent.")
     tokens: int
     clusters: list[Clusters]
     encoder_gflops: float
@@ -132,12 +89,10 @@ class Attention(BaseModel):
 
     @classmethod
     def of(cls, report: AttentionReport) -> Self:
-        """Take over the model's report."""
+        """Convert the model's report."""
         config = report.config
-        options = dict.fromkeys(("L", "r", "seed", "C", "centres"))
+        options = dict.fromkeys(("L", "r", "seed", "C"))
         options |= {name: value for name, value in config.options.items() if name in options}
-        if config.mode == "tangent" and config.centres is None:
-            options["centres"] = config.C
         return cls(
             mode=config.mode,
             **options,
@@ -151,7 +106,7 @@ class Attention(BaseModel):
 
 
 class Timing(BaseModel):
-    """Milliseconds by stage; total is from the request's headers to the answer."""
+    """Milliseconds by stage; `total` counts from the request's headers to the response."""
 
     decode: float
     preprocess: float
@@ -162,7 +117,7 @@ class Timing(BaseModel):
 
 
 class DetectionResult(BaseModel):
-    """The answer for one image."""
+    """The result for one image."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [RESULT_EXAMPLE]})
 
@@ -175,7 +130,7 @@ class DetectionResult(BaseModel):
 
 
 class Problem(BaseModel):
-    """An error (RFC 9457). `type` names the cause and never changes; more members may follow."""
+    """An error (RFC 9457). `type` identifies it and never changes; there may be further members."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -187,19 +142,19 @@ class Problem(BaseModel):
 
 
 class FailedImage(BaseModel):
-    """An image of a batch that failed, alone."""
+    """A failed image of a batch."""
 
     error: Problem
 
 
 class BatchResult(BaseModel):
-    """The answers for several images, in their order."""
+    """The results for several images, in their order."""
 
     results: list[DetectionResult | FailedImage]
 
 
 class AttentionDefaults(BaseModel):
-    """What a request gets that does not choose."""
+    """The attention of requests that do not set it."""
 
     mode: AttentionChoice
     L: int
@@ -215,7 +170,7 @@ class InputSize(BaseModel):
 
 
 class Limits(BaseModel):
-    """What is refused."""
+    """Maximum values; requests above them are refused."""
 
     max_bytes: int
     max_pixels: int
@@ -226,9 +181,9 @@ class Limits(BaseModel):
 
 
 class ModelCard(BaseModel):
-    """The model that is served, its classes, and what requests get by default.
+    """The model that is served, its classes, defaults and limits.
 
-    `box_refinement`: whether it looks again, at fine features, for the sides of the boxes that its DETR found.
+    `box_refinement`: whether the model refines the boxes of its DETR with features of a higher resolution.
     """
 
     name: str
@@ -250,13 +205,13 @@ class ModelCard(BaseModel):
 
 
 class Health(BaseModel):
-    """`status` is ok, or the reason why not."""
+    """`status` is ok."""
 
     status: str
 
 
 def detection_rows(detections: Detections) -> list[Detection]:
-    """Boxes to a hundredth of a pixel, scores to four decimals."""
+    """Return JSON rows, with boxes rounded to a hundredth of a pixel and scores to four decimals."""
     return [
         Detection(
             label=label,

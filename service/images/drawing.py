@@ -32,9 +32,9 @@ PALETTE: Final[tuple[Rgb, ...]] = (
 
 
 def class_color(label: str, labels: tuple[str, ...] = ()) -> Rgb:
-    """Return a class's RGB: by its place in the model's `labels`, so that neighbours differ; else by name."""
-    place = labels.index(label) if label in labels else zlib.crc32(label.encode())
-    return PALETTE[place % len(PALETTE)]
+    """Return a class's RGB: by its index in the model's `labels`, so that neighbours differ; else by name."""
+    index = labels.index(label) if label in labels else zlib.crc32(label.encode())
+    return PALETTE[index % len(PALETTE)]
 
 
 def draw_detections(
@@ -44,21 +44,21 @@ def draw_detections(
 ) -> bytes:
     """Return a PNG of the RGB image [H, W, 3] with a box and a tag (class, score) for each detection.
 
-    A detection is (label, score, (xmin, ymin, xmax, ymax) in pixels); best first: the best lies on top, and the others'
-    tags make room for its tag.
+    A detection is (label, score, (xmin, ymin, xmax, ymax) in pixels). The first one is drawn on top, and tags of later
+    ones avoid those of earlier ones.
     """
     canvas = Image.fromarray(image)
     pen = ImageDraw.Draw(canvas)
     side = min(canvas.size)
     line = max(1, min(8, round(side / 250)))
     font = ImageFont.load_default(size=max(10, min(32, round(side / 48))))
-    found = list(detections)
-    for label, _, (xmin, ymin, xmax, ymax) in reversed(found):
+    rows = list(detections)
+    for label, _, (xmin, ymin, xmax, ymax) in reversed(rows):
         pen.rectangle((xmin, ymin, max(xmin, xmax), max(ymin, ymax)), outline=class_color(label, labels), width=line)
     tags: list[_Tag] = []
-    for label, score, box in found:
+    for label, score, box in rows:
         tags.append(_tag(f"{label} {score:.2f}", font, box, tags, canvas.size))
-    for (label, _, _), tag in reversed(list(zip(found, tags, strict=True))):
+    for (label, _, _), tag in reversed(list(zip(rows, tags, strict=True))):
         color = class_color(label, labels)
         pen.rectangle(tag.box, fill=color)
         pen.text(tag.origin, tag.text, font=font, fill=_ink(color))
@@ -69,7 +69,7 @@ def draw_detections(
 
 @dataclass(frozen=True, slots=True)
 class _Tag:
-    """A text in a filled box; `origin` is where the text is drawn from."""
+    """A text in a filled box; `origin` is the position of the text."""
 
     text: str
     box: Box
@@ -77,9 +77,9 @@ class _Tag:
 
 
 def _tag(text: str, font: Font, box: Box, taken: Iterable[_Tag], canvas: tuple[int, int]) -> _Tag:
-    """A tag at the place around its box that hides least of the tags before it.
+    """Return a tag at the position around its box that hides least of the tags before it.
 
-    Above the box before below it, outside before inside, left before right.
+    In case of a tie: above the box rather than below it, outside rather than inside, left rather than right.
     """
     left, top, right, bottom = font.getbbox(text)
     pad = max(1, round((bottom - top) / 5))
@@ -87,20 +87,20 @@ def _tag(text: str, font: Font, box: Box, taken: Iterable[_Tag], canvas: tuple[i
     xmin, ymin, xmax, ymax = box
     rows = [y for y in (ymin - height, ymax, ymin) if 0 <= y <= canvas[1] - height] or [ymin]
     columns = [max(0.0, min(x, canvas[0] - width)) for x in (xmin, xmax - width)]
-    places = [(x, y, x + width, y + height) for y in rows for x in columns]
+    candidates = [(x, y, x + width, y + height) for y in rows for x in columns]
     others = [tag.box for tag in taken]
-    place = min(places, key=lambda place: sum(_overlap(place, other) for other in others))
-    return _Tag(text, place, (place[0] + pad - left, place[1] + pad - top))
+    best = min(candidates, key=lambda candidate: sum(_overlap(candidate, other) for other in others))
+    return _Tag(text, best, (best[0] + pad - left, best[1] + pad - top))
 
 
 def _overlap(a: Box, b: Box) -> float:
-    """Area in square pixels that two boxes share."""
+    """Return the area in square pixels that two boxes share."""
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
     return max(0.0, width) * max(0.0, height)
 
 
 def _ink(color: Rgb) -> Rgb:
-    """Black or white, whichever stands out from the colour (Rec. 709 luma)."""
+    """Return black or white, whichever contrasts more with the colour (Rec. 709 luma)."""
     luma = 0.2126 * color[0] + 0.7152 * color[1] + 0.0722 * color[2]
     return (0, 0, 0) if luma > 140 else (255, 255, 255)

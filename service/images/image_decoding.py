@@ -1,8 +1,9 @@
-"""Encoded bytes → RGB pixels, with the limits checked before anything is decoded."""
+"""Decoding of images into RGB pixels; limits are checked before anything is decoded."""
 
 from __future__ import annotations
 
 from io import BytesIO
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -13,7 +14,8 @@ from models.rgb import Samples, UnknownSamples, read_samples, to_rgb
 from service.errors import TooManyBytes, TooManyPixels, UndecodableImage, UnsupportedImageType
 from service.images.decoding_apart import decode_apart
 from service.images.image_formats import FORMATS, decoded_apart, looks_readable, refusal
-from service.images.jpeg_scans import MOST_SCANS, count_scans
+from service.images.jpeg_scans import MAX_SCANS, count_scans
+from service.settings import PILLOW_PIXEL_GUARD
 
 _ORIENTATION: Final = 0x0112
 _UPRIGHT: Final = {
@@ -30,17 +32,17 @@ _UPRIGHT: Final = {
 def decode_image(data: bytes, *, max_bytes: int, max_pixels: int) -> NDArray[np.uint8]:
     """Decode an image into RGB [H, W, 3], upright as its EXIF orientation says.
 
-    Greyscale and palettes become RGB, transparency lies on white, more than 8 bits are scaled to 8 (TIFF's tags say
-    what is white), CMYK is converted; of animations and documents the first frame counts. Thread-safe; other threads
-    run meanwhile.
+    Greyscale, palettes and CMYK are converted, transparent pixels are put on white, and more than 8 bits are scaled to
+    8 (TIFF's tags say what is white). Of animations and documents, the first frame is decoded. Thread-safe; other
+    threads run meanwhile.
 
-    Raises TooManyBytes, TooManyPixels (before decoding), UnsupportedImageType, UndecodableImage (also for
-    truncated files, and for JPEGs of more than MOST_SCANS scans).
+    Raises TooManyBytes, TooManyPixels (before decoding), UnsupportedImageType, UndecodableImage (also for truncated
+    files and for JPEGs of more than MAX_SCANS scans).
     """
     if len(data) > max_bytes:
-        raise TooManyBytes(f"An image may have {max_bytes} bytes at most.", limit=max_bytes)
+        raise TooManyBytes(f"An image may have at most {max_bytes} bytes.", limit=max_bytes)
     if not data:
-        raise UndecodableImage("The image is empty: it has no bytes.")
+        raise UndecodableImage("The image is empty.")
     if kind := decoded_apart(data):
         decoded = decode_apart(data, kind, max_pixels=max_pixels)
         return np.asarray(_rgb(_turned(decoded.image, decoded.orientation), Samples()))
@@ -50,23 +52,27 @@ def decode_image(data: bytes, *, max_bytes: int, max_pixels: int) -> NDArray[np.
             raise TooManyPixels(
                 f"The image is {width} x {height} pixels; {max_pixels} pixels are allowed.", limit=max_pixels
             )
-        if count_scans(data) > MOST_SCANS:
-            raise UndecodableImage(f"The JPEG has more than {MOST_SCANS} scans.")
+        if count_scans(data) > MAX_SCANS:
+            raise UndecodableImage(f"The JPEG has more than {MAX_SCANS} scans.")
         samples = _samples(image)
         return np.asarray(_rgb(_upright(_loaded(image)), samples))
 
 
+def decode_file(path: Path) -> NDArray[np.uint8]:
+    """Decode a file of the user's own, bounded only by Pillow's limit on pixels. Raises as `decode_image`, OSError."""
+    data = path.read_bytes()
+    return decode_image(data, max_bytes=len(data), max_pixels=PILLOW_PIXEL_GUARD)
+
+
 def _open(data: bytes) -> Image.Image:
-    """Read the header alone. Pillow's own guard against bombs sits above every limit that can be set."""
+    """Read only the header. Pillow's own limit on pixels is above every limit that can be set."""
     try:
         return Image.open(BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError:
-        raise TooManyPixels("The image says that it has more pixels than are allowed.") from None
+        raise TooManyPixels("The image has more pixels than are allowed.") from None
     except Exception as error:
         if looks_readable(data):
-            raise UndecodableImage(
-                "The image's header is truncated or corrupt, or of a variant that is not read."
-            ) from error
+            raise UndecodableImage("The image's header is truncated, corrupt or of an unsupported variant.") from error
         raise UnsupportedImageType(refusal(data)) from error
 
 
@@ -78,7 +84,7 @@ def _samples(image: Image.Image) -> Samples:
 
 
 def _loaded(image: Image.Image) -> Image.Image:
-    """Decode the pixels. Broken files make Pillow's plugins raise anything: all of it means the same."""
+    """Decode the pixels. For broken files, Pillow's plugins may raise any exception."""
     try:
         image.load()
     except Exception as error:
@@ -107,4 +113,4 @@ def _rgb(image: Image.Image, samples: Samples) -> Image.Image:
     except UnknownSamples as error:
         raise UndecodableImage(str(error)) from None
     except Exception as error:
-        raise UndecodableImage(f"Pixels of kind {image.mode} cannot be converted to RGB.") from error
+        raise UndecodableImage(f"Pixels of mode {image.mode} cannot be converted to RGB.") from error

@@ -1,15 +1,15 @@
-"""Which requests run together, and when: pure functions of the waiting jobs and the time.
+"""The batcher: pure functions that choose which waiting jobs run together, and when.
 
 The rules, in the order in which they bind:
 
 1. The oldest waiting job is in the next batch. So none starves: a job with k older ones is in one of the
    next k + 1 batches.
 2. A batch has one key (its attention config), at most `max_images` images, and at most `max_pixels` pixels
-   once every image is padded to the tallest and the widest. An image larger than that still runs, alone.
+   once every image is padded to the tallest and the widest. An image larger than that runs by itself.
 3. Of the jobs that may join the oldest, those that need the least padding beside it join first, older before
    newer: jobs of one key and size run in the order of their arrival.
-4. The batch runs at once, unless waiting could fill it further and holds up nobody outside it; and no longer
-   than `max_delay` after the oldest job's arrival.
+4. The batch runs at once, unless waiting could fill it further and delays no job outside it. It waits at most
+   until `max_delay` after the oldest job's arrival.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """How large a batch may become, and how long the oldest job may wait for it to.
+    """The maximum size of a batch, and how long the oldest job may wait for it to fill.
 
     `max_pixels` bounds height · width · images of the padded batch; `max_delay` is in seconds, 0 for none.
     Raises ValueError for values out of range.
@@ -46,7 +46,7 @@ class BatchLimits:
 
 @dataclass(eq=False, slots=True)
 class Job(Generic[Item, Answer]):
-    """One image that waits, and the callback that takes its answer. Two jobs are never equal.
+    """One waiting image, and the callback that takes its answer. Two jobs are never equal.
 
     `height` and `width` are pixels, at least 1. `arrival` and `deadline` are seconds on the worker's clock.
     `done` may be called from any thread, and more than once: the first call counts.
@@ -62,33 +62,33 @@ class Job(Generic[Item, Answer]):
     cancelled: bool = False
 
     def expired(self, now: float) -> bool:
-        """Tell whether the deadline has passed."""
+        """Return whether the deadline has passed."""
         return self.deadline is not None and self.deadline <= now
 
 
 class MemoryCaps:
-    """How many images the device's memory has proved too small for, by key and by size.
+    """The number of images that have proved to fit into the device's memory, by key and size.
 
     Sizes are bucketed by pixels, four buckets to a doubling. What does not fit at one size does not fit at a
     larger one, so a cap holds for its own bucket and for all larger ones. Caps only ever go down. Not locked:
     one thread uses it.
     """
 
-    MAX_KEYS: Final = 256  # keys hold numbers that callers choose: remember the latest alone
+    MAX_KEYS: Final = 256  # keys contain numbers that callers choose: only the latest are remembered
 
     def __init__(self) -> None:
         self._caps: dict[Hashable, dict[int, int]] = {}
 
     def lower(self, jobs: Sequence[Job[Item, Answer]]) -> None:
-        """Remember that these jobs did not fit as one batch: allow half as many, and at least one."""
+        """Remember that these jobs did not fit as one batch: allow half as many, at least one."""
         key, bucket, half = jobs[0].key, _bucket(*padded_size(jobs)), max(1, len(jobs) // 2)
-        caps = self._caps.pop(key, {})  # to come back last, and so to be forgotten last
+        caps = self._caps.pop(key, {})  # inserted last again, and so forgotten last
         self._caps[key] = caps | {bucket: min(half, caps.get(bucket, half))}
         if len(self._caps) > self.MAX_KEYS:
             del self._caps[next(iter(self._caps))]
 
     def cap(self, key: Hashable, height: int, width: int) -> float:
-        """Return the most images of this padded size that may run together; infinite where none failed."""
+        """Return how many images of this padded size may run together; infinite if no batch failed."""
         caps = self._caps.get(key)
         if not caps:
             return math.inf
@@ -102,7 +102,7 @@ def _bucket(height: int, width: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to run yet: ask again after so many seconds, or when another job has arrived."""
+    """Nothing to run yet: ask again after this time, or when another job has arrived."""
 
     seconds: float
 
@@ -121,7 +121,7 @@ def padding_ratio(jobs: Sequence[Job[Item, Answer]]) -> float:
 def next_batch(
     jobs: Sequence[Job[Item, Answer]], now: float, limits: BatchLimits, caps: MemoryCaps
 ) -> list[Job[Item, Answer]] | Wait:
-    """Choose what a free device runs now, oldest first, or how long it may wait for more.
+    """Return the jobs that a free device runs now, oldest first, or how long it may wait for more.
 
     `jobs` are those waiting, at least one, in order of arrival, none of them expired.
     """
@@ -130,8 +130,8 @@ def next_batch(
     others_wait = len(batch) < len(jobs)
     full = not _room(len(batch) + 1, *padded_size(batch), jobs[0].key, limits, caps)
     # A deadline inside the window would pass while the device idles.
-    hurried = any(job.expired(window_end) for job in batch)
-    if now >= window_end or others_wait or full or hurried:
+    urgent = any(job.expired(window_end) for job in batch)
+    if now >= window_end or others_wait or full or urgent:
         return batch
     return Wait(window_end - now)
 
@@ -149,6 +149,6 @@ def _fill(jobs: Sequence[Job[Item, Answer]], limits: BatchLimits, caps: MemoryCa
 
 
 def _room(images: int, height: int, width: int, key: Hashable, limits: BatchLimits, caps: MemoryCaps) -> bool:
-    """Tell whether so many images of this padded size may run together; if not, no more may, nor larger."""
-    most = min(limits.max_images, caps.cap(key, height, width))
-    return images <= most and images * height * width <= limits.max_pixels
+    """Return whether this many images of this padded size may run together; if not, no more and no larger ones may."""
+    max_images = min(limits.max_images, caps.cap(key, height, width))
+    return images <= max_images and images * height * width <= limits.max_pixels

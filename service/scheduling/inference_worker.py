@@ -1,11 +1,11 @@
-"""One thread owns the device: it takes batches off the queue, runs them, and hands each caller its answer.
+"""The inference worker: one thread owns the device, runs batches from the queue, and answers each caller.
 
 Nothing here blocks the event loop: `submit` holds a lock for microseconds and then awaits a future; answers
 come back through `loop.call_soon_threadsafe`.
 
-A batch that fails costs as few callers as possible. Out of memory: its halves run in turn, and later batches
-of that key and size stay smaller. Any other exception: its images run one by one, so that the one at fault
-fails alone. `run` raises WorkerDead to say that the device itself has failed: that ends the thread, as does
+A batch that fails costs as few callers as possible. If it runs out of memory, its halves run in turn, and later
+batches of that key and size stay smaller. After any other exception its images run one by one, so that only the
+one at fault fails. `run` raises WorkerDead if the device itself has failed. That ends the thread, as does
 anything that is not an Exception, and every caller, waiting or running, is answered WorkerDead.
 """
 
@@ -42,28 +42,21 @@ class Completed(Generic[Result]):
 
 
 class WorkerObserver(QueueObserver, Protocol):
-    """Told, besides, what the worker runs: from its thread. Quick, and must not raise."""
+    """Also called for what the worker runs, from its thread: must be quick and never raise."""
 
-    def on_batch(
-        self,
-        key: Any,
-        size: int,
-        padding_ratio: float,
-        queue_seconds: Sequence[float],
-        inference_seconds: float,
-    ) -> None:
-        """Count a batch that has run: its padding (0 to 1), the wait of each image, the time that it took."""
+    def on_batch(self, key: Any, size: int, padding_ratio: float) -> None:
+        """Count a batch that has run, of `size` images; the padding ratio is 0 to 1."""
 
-    def on_out_of_memory(self, key: Any, size: int) -> None:
-        """Count a batch of `size` images that did not fit into the device's memory."""
+    def on_out_of_memory(self) -> None:
+        """Count a batch that did not fit into the device's memory."""
 
 
 class InferenceWorker(Generic[Item, Result]):
-    """Batches what callers submit, and runs it on one thread.
+    """Batches submitted images and runs them on one thread.
 
-    `run(items, key)` returns one result an item, in order; only the worker's thread calls it, and it may take
-    minutes. `is_out_of_memory` tells whether an exception of `run` means that fewer images may fit. `clock`
-    returns seconds that never go back. Images may be submitted before `start`: they wait.
+    `run(items, key)` returns one result per item, in order; only the worker's thread calls it, and it may take
+    minutes. `is_out_of_memory` says whether an exception of `run` means that fewer images may fit. `clock`
+    returns seconds that never go back. Images submitted before `start` wait for it.
     """
 
     def __init__(
@@ -85,37 +78,26 @@ class InferenceWorker(Generic[Item, Result]):
         self._ended: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._ended.set_running_or_notify_cancel()  # so that cancelling `drain` cannot cancel it
         self._dead = False
-        self._draining = False
-
-    @property
-    def depth(self) -> int:
-        """How many images wait; those that run do not count."""
-        return self._queue.depth
 
     @property
     def full(self) -> bool:
-        """Whether one image more would be refused."""
+        """Whether one more image would be refused."""
         return self._queue.full
 
     @property
     def wait(self) -> float:
-        """Seconds, about, until all images that wait or run are done."""
+        """Estimated seconds until all images that wait or run are done."""
         return self._queue.wait
 
     @property
     def seconds_per_image(self) -> float:
-        """Device time of one image, measured; 0 before anything has run."""
+        """Measured device time of one image; 0 before the first batch."""
         return self._queue.seconds_per_image
 
     @property
     def alive(self) -> bool:
         """Whether the thread runs: False before `start`, after it died, and once drained."""
         return self._thread.is_alive() and not self._dead and not self._ended.done()
-
-    @property
-    def draining(self) -> bool:
-        """Whether `drain` has been called."""
-        return self._draining
 
     def start(self) -> None:
         """Start the thread. Raises RuntimeError when called twice."""
@@ -126,9 +108,9 @@ class InferenceWorker(Generic[Item, Result]):
     ) -> Completed[Result]:
         """Wait for the result of one image of `height` x `width` pixels.
 
-        Images with equal keys may run together. `deadline` is a time on the worker's clock. If it passes
-        while the image waits, the answer is DeadlinePassed, at once; if it passes while the image's batch
-        runs, the result is returned all the same. Cancelling the awaiting task drops the image if it waits.
+        Images with equal keys may run together. `deadline` is a time on the worker's clock. If it passes while the
+        image waits, the answer is DeadlinePassed at once; if it passes while the image's batch runs, the result is
+        returned all the same. Cancelling the awaiting task drops the image if it still waits.
 
         Raises QueueFull, DeadlinePassed, Draining, WorkerDead, OutOfMemory or InternalError.
         """
@@ -150,14 +132,13 @@ class InferenceWorker(Generic[Item, Result]):
                 timer.cancel()
 
     async def drain(self, timeout: float | None = None) -> None:
-        """Refuse new work, answer everything accepted, and end the thread.
+        """Refuse new images, answer the accepted ones, and end the thread.
 
-        Raises TimeoutError after `timeout` seconds, when all that is left has been answered Draining. A batch
-        that runs cannot be stopped: its thread dies with the process.
+        After `timeout` seconds, answers the rest Draining and raises TimeoutError. A running batch cannot be stopped:
+        its thread dies with the process.
         """
-        self._draining = True
         self._queue.close(Draining)
-        if not self._thread.is_alive() and not self._ended.done():  # never started: nobody would take the rest
+        if not self._thread.is_alive() and not self._ended.done():  # never started: no thread takes the rest
             self._queue.abandon(Draining)
             return
         try:
@@ -188,7 +169,7 @@ class InferenceWorker(Generic[Item, Result]):
         return True
 
     def _run_batch(self, jobs: Sequence[Job[Item, Completed[Result]]]) -> None:
-        """Answer every job, from one run or, where that fails, from several smaller ones."""
+        """Answer every job, from one run or, if that fails, from several smaller ones."""
         jobs = [job for job in jobs if not job.cancelled]  # callers may leave between the smaller ones
         if not jobs:
             return
@@ -202,7 +183,7 @@ class InferenceWorker(Generic[Item, Result]):
         else:
             self._answer(jobs, results, started)
             return
-        # Outside the except clause: the exception is gone, and with it the memory that its traceback held.
+        # Outside the except clause, so that the exception's traceback no longer holds the batch's memory.
         self._run_smaller(jobs, failure)
 
     def _explain(self, error: Exception, jobs: Sequence[Job[Item, Completed[Result]]]) -> ServiceError:
@@ -212,7 +193,7 @@ class InferenceWorker(Generic[Item, Result]):
         reason = str(error)  # a log record that held the error would hold the memory too
         logger.warning("a batch of %d did not fit into the device's memory: %s", len(jobs), reason)
         self._queue.caps.lower(jobs)
-        self._observer.on_out_of_memory(jobs[0].key, len(jobs))
+        self._observer.on_out_of_memory()
         return OutOfMemory()
 
     def _run_smaller(self, jobs: Sequence[Job[Item, Completed[Result]]], failure: ServiceError) -> None:
@@ -230,11 +211,10 @@ class InferenceWorker(Generic[Item, Result]):
             for job in jobs:
                 job.done(InternalError())
             return
-        waits = [started - job.arrival for job in jobs]
-        # Counted before it is told: who has an answer finds it in the metrics.
-        self._observer.on_batch(jobs[0].key, len(jobs), padding_ratio(jobs), waits, seconds)
-        for job, result, wait in zip(jobs, results, waits, strict=True):
-            job.done(Completed(result, len(jobs), wait, seconds))
+        # Counted first, so that a caller with an answer finds it in the metrics.
+        self._observer.on_batch(jobs[0].key, len(jobs), padding_ratio(jobs))
+        for job, result in zip(jobs, results, strict=True):
+            job.done(Completed(result, len(jobs), started - job.arrival, seconds))
 
 
 def _deliver(
@@ -242,7 +222,7 @@ def _deliver(
     answer: asyncio.Future[Completed[Result]],
     outcome: Completed[Result] | ServiceError,
 ) -> None:
-    """Resolve a caller's future on its own loop, from any thread; a resolved or cancelled one stays so."""
+    """Resolve a caller's future on its own loop, from any thread; one that is done stays as it is."""
 
     def resolve() -> None:
         if answer.done():
@@ -252,5 +232,5 @@ def _deliver(
         else:
             answer.set_result(outcome)
 
-    with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits any more
+    with contextlib.suppress(RuntimeError):  # the loop has closed: no caller waits any more
         loop.call_soon_threadsafe(resolve)

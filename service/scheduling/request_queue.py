@@ -1,10 +1,9 @@
-"""The bounded line of waiting jobs, between the event loop that adds them and the thread that takes them.
+"""The bounded queue of waiting jobs, between the event loop that adds them and the thread that takes them.
 
 One condition guards everything. Its invariants:
 
-- A job is in `_waiting` from `put` until exactly one of `take`, `cancel`, `expire` and `abandon` removes it,
-  and whoever removes it sees to its answer (`cancel` gives none: nobody listens). So no job is lost, and none
-  runs twice.
+- A job is in `_waiting` from `put` until exactly one of `take`, `cancel`, `expire` and `abandon` removes it.
+  The one that removes it answers it, except `cancel`, whose caller has left. So no job is lost, and none runs twice.
 - `_waiting` is in order of arrival, and never longer than `max_queue`.
 - `_running` is what `take` last handed out.
 - Once `_refusal` is set, `put` raises it; it is set once and never cleared.
@@ -24,24 +23,18 @@ from service.scheduling.batcher import Answer, BatchLimits, Item, Job, MemoryCap
 
 
 class QueueObserver(Protocol):
-    """Told what happens to waiting jobs, from any thread, with the queue locked: quick, and never raises."""
+    """Called from any thread, with the queue locked: must be quick and never raise."""
 
     def on_queue_depth(self, n: int) -> None:
         """Note that `n` jobs wait now."""
 
-    def on_cancelled(self) -> None:
-        """Count a waiting job that was dropped because its caller left."""
 
-    def on_deadline(self) -> None:
-        """Count a job that was refused or dropped because its deadline had passed."""
+WAIT_SAFETY_FACTOR: Final = 1.25
+"""Safety factor on the estimated wait: the next images may be slower than the recent ones it is based on."""
 
 
-CAUTION: Final = 1.25
-"""What is accepted shall be answered: the next images may be slower than the last few, that the wait is judged by."""
-
-
-class Pace:
-    """How long an image takes: recent batches, the latest weighing most, time over images."""
+class ServiceTimeEstimate:
+    """The device time of one image: that of recent batches, the latest weighted most, over their images."""
 
     WEIGHT: Final = 0.2
 
@@ -50,7 +43,7 @@ class Pace:
         self._images = 0.0
 
     def record(self, images: int, seconds: float) -> None:
-        """Count a batch that took `seconds` in all."""
+        """Add a batch that took `seconds` in total."""
         self._seconds += self.WEIGHT * (seconds - self._seconds)
         self._images += self.WEIGHT * (images - self._images)
 
@@ -73,72 +66,64 @@ class RequestQueue(Generic[Item, Answer]):
         self._max_queue = max_queue
         self._observer = observer
         self._clock = clock
-        self._pace = Pace()
+        self._estimate = ServiceTimeEstimate()
         self._changed = threading.Condition()
         self._waiting: dict[Job[Item, Answer], None] = {}
         self._running: list[Job[Item, Answer]] = []
         self._refusal: Callable[[], ServiceError] | None = None
 
     @property
-    def depth(self) -> int:
-        """How many jobs wait; those that run do not count."""
-        return len(self._waiting)
-
-    @property
     def full(self) -> bool:
-        """Whether the line is as long as it may be."""
+        """Whether as many jobs wait as may."""
         return len(self._waiting) >= self._max_queue
 
     @property
     def seconds_per_image(self) -> float:
-        """Device time of one image, measured; 0 before anything has run."""
-        return self._pace.seconds_per_image
+        """Measured device time of one image; 0 before the first batch."""
+        return self._estimate.seconds_per_image
 
     @property
     def wait(self) -> float:
-        """Seconds, about, until the device has done all that waits or runs."""
-        return (len(self._waiting) + len(self._running)) * self._pace.seconds_per_image
+        """Estimated seconds until the device has finished all jobs that wait or run."""
+        return (len(self._waiting) + len(self._running)) * self._estimate.seconds_per_image
 
     def put(self, job: Job[Item, Answer]) -> None:
-        """Add a job at the end of the line. Never blocks for long.
+        """Add a job at the end of the queue. Never blocks for long.
 
-        Raises QueueFull where the line is full, or too long for the job's deadline to be met; DeadlinePassed if it
-        already has; and what `close` or `abandon` said.
+        Raises QueueFull if the queue is full or too long for the job's deadline, DeadlinePassed if that has passed,
+        and the refusal of `close` or `abandon`.
         """
         with self._changed:
             if self._refusal is not None:
                 raise self._refusal()
             now = self._clock()
             if job.expired(now):
-                self._observer.on_deadline()
                 raise DeadlinePassed
             if self.full:
                 raise QueueFull(self.wait)
-            begins = now + CAUTION * self.wait
+            begins = now + WAIT_SAFETY_FACTOR * self.wait
             if job.deadline is not None and self._waiting and begins > job.deadline:
-                raise QueueFull(begins - job.deadline, "More waits for the device than the deadline allows.")
+                raise QueueFull(begins - job.deadline, "More images wait for the device than the deadline allows.")
             self._waiting[job] = None
             self._observer.on_queue_depth(len(self._waiting))
             self._changed.notify()
 
     def cancel(self, job: Job[Item, Answer]) -> None:
-        """Drop a job that nobody listens to any more; one that runs already is only marked."""
+        """Drop a job whose caller has left; one that runs already is only marked."""
         with self._changed:
             job.cancelled = True
-            if self._remove(job):
-                self._observer.on_cancelled()
+            self._remove(job)
 
     def expire(self, job: Job[Item, Answer]) -> None:
-        """Answer a job DeadlinePassed if it still waits; one that runs already is let finish."""
+        """Answer a job DeadlinePassed if it still waits; one that runs already may finish."""
         with self._changed:
             if self._remove(job):
-                self._observer.on_deadline()
                 job.done(DeadlinePassed())
 
     def take(self) -> list[Job[Item, Answer]] | None:
-        """Block until there is a batch to run; None once closed and empty. For one thread alone.
+        """Block until there is a batch to run; return None once closed and empty. For one thread only.
 
-        To ask for the next batch is to say that the last one has been answered.
+        Calling it means that the last batch has been answered.
         """
         with self._changed:
             self._running = []
@@ -157,19 +142,19 @@ class RequestQueue(Generic[Item, Answer]):
                     return None
 
     def record(self, images: int, seconds: float) -> None:
-        """Count a batch that has run: `retry_after` is computed from it."""
+        """Add a batch that has run to the service time estimate."""
         with self._changed:
-            self._pace.record(images, seconds)
+            self._estimate.record(images, seconds)
 
     def close(self, refusal: Callable[[], ServiceError]) -> None:
-        """Refuse all that comes from now on. What waits is still handed out, with no delay."""
+        """Refuse jobs from now on. Those that wait are still handed out, without delay."""
         with self._changed:
             self._refusal = self._refusal or refusal
             self._limits = replace(self._limits, max_delay=0)  # no more will join
             self._changed.notify()
 
     def abandon(self, refusal: Callable[[], ServiceError]) -> None:
-        """Close, and answer all that waits or runs with the refusal, at once."""
+        """Close, and answer all jobs that wait or run with the refusal at once."""
         self.close(refusal)
         with self._changed:
             jobs = [*self._running, *self._waiting]

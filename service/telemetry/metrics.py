@@ -1,13 +1,14 @@
-"""Every metric of the service: its name, labels, unit and buckets, declared once, present from the start.
+"""The metrics of the service: names, labels, units and buckets, declared once and present from the start.
 
-A histogram is what somebody looks at by bucket (the dashboard, the rules); where means do, a summary has two series.
+Metrics that the dashboard or the rules read by bucket are histograms; where a mean is enough, a summary has two series.
 """
 
 from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 
 from prometheus_client import (
@@ -24,41 +25,22 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import choose_encoder
 
-from models.detections import Prediction
+from models.detector import Detector
 from service.errors import ClientClosed, all_errors
+from service.telemetry.request_record import NO_ATTENTION, DetectedImage, RequestRecord, Stopwatch
 
-NO_ATTENTION: Final = "none"
-"""Label of requests that ended before it was clear how the encoder should attend."""
 ATTENTIONS: Final = ("exact", "act", "tangent")
 CLUSTERING: Final = ("act", "tangent")
 STAGES: Final = ("read", "wait", "decode", "preprocess", "queue", "inference", "postprocess", "draw")
-"""read: the body arrives; wait: for a thread that decodes; queue: for the device."""
+"""read: the body arrives; wait: for a decoding thread; queue: for the device."""
 
-_REQUEST_SECONDS: Final = (
-    0.005,
-    0.01,
-    0.02,
-    0.035,
-    0.05,
-    0.075,
-    0.1,
-    0.15,
-    0.25,
-    0.5,
-    1,
-    2,
-    4,
-    8,
-    15,
-    30,
-    60,
-)
+_REQUEST_SECONDS: Final = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60)
 _STAGE_SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _IMAGES: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _RATIO: Final = (0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1)
+_TOKENS: Final = (1, 4, 16, 32, 64, 128, 256, 512, 768, 1024, 1536, 2048, 3072, 4096, 8192, 16384)
 _GZIP_LEVEL: Final = 6
-_NEVER: Final = re.compile(r"q\s*=\s*0(\.0*)?")
-_POSITIONS: Final = (1, 4, 16, 32, 64, 128, 256, 512, 768, 1024, 1536, 2048, 3072, 4096, 8192, 16384)
+_REFUSED: Final = re.compile(r"q\s*=\s*0(\.0*)?")
 
 
 class Metrics:
@@ -66,103 +48,70 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = _Registry()
-        self.request_duration = Histogram(
+        gauge = partial(Gauge, registry=registry)
+        counter = partial(Counter, registry=registry)
+        summary = partial(Summary, registry=registry)
+        histogram = partial(Histogram, registry=registry)
+
+        self.request_duration = histogram(
             "act_detr_request_duration_seconds",
-            "Time from a request's headers to the end of its answer.",
+            "Time from a request's headers to the end of its response.",
             ("route", "attention", "status"),
             buckets=_REQUEST_SECONDS,
-            registry=registry,
         )
-        self.stage_duration = Histogram(
+        self.stage_duration = histogram(
             "act_detr_stage_duration_seconds",
-            "Time that an image spends in each stage on its way.",
+            "Time that an image spends in each stage.",
             ("stage", "attention"),
             buckets=_STAGE_SECONDS,
-            registry=registry,
         )
-        self.batch_size = Histogram(
-            "act_detr_batch_size",
-            "Images that ran together.",
-            ("attention",),
-            buckets=_IMAGES,
-            registry=registry,
-        )
-        self.padding_ratio = Summary(
+        self.batch_size = histogram("act_detr_batch_size", "Images that ran together.", ("attention",), buckets=_IMAGES)
+        self.padding_ratio = summary(
             "act_detr_padding_ratio",
-            "Share of a batch that padding to one size would add; the model itself pads nothing.",
-            registry=registry,
+            "Share of a batch's pixels that padding to one size would add; the model itself pads nothing.",
         )
-        self.ready = Gauge(
-            "act_detr_ready",
-            "1 while requests are taken: warmed up, not draining, the worker alive.",
-            registry=registry,
+        self.ready = gauge(
+            "act_detr_ready", "1 while requests are taken: warmed up, not draining, and the worker alive."
         )
-        self.queue_depth = Gauge("act_detr_queue_depth", "Images that wait for the device.", registry=registry)
-        self.queue_limit = Gauge(
-            "act_detr_queue_limit", "Most images that may wait for the device; more get a 429.", registry=registry
+        self.queue_depth = gauge("act_detr_queue_depth", "Images that wait for the device.")
+        self.queue_limit = gauge(
+            "act_detr_queue_limit", "Maximum number of images that wait for the device; further ones get a 429."
         )
-        self.inflight = Gauge("act_detr_inflight_requests", "Detection requests that are under way.", registry=registry)
-        self.rejected = Counter(
-            "act_detr_rejected_total",
-            "Requests answered with an error, by cause.",
-            ("reason",),
-            registry=registry,
+        self.inflight = gauge("act_detr_inflight_requests", "Detection requests under way.")
+        self.rejected = counter("act_detr_rejected_total", "Requests answered with an error, by type.", ("reason",))
+        self.cancelled = counter("act_detr_cancelled_total", "Requests whose client disconnected before the response.")
+        self.out_of_memory = counter(
+            "act_detr_out_of_memory_total", "Batches that did not fit into the device's memory."
         )
-        self.cancelled = Counter(
-            "act_detr_cancelled_total", "Requests whose caller left before the answer.", registry=registry
+        self.encoder_tokens = histogram(
+            "act_detr_encoder_tokens", "Tokens N that the encoder attends over, per image.", buckets=_TOKENS
         )
-        self.out_of_memory = Counter(
-            "act_detr_out_of_memory_total", "Batches that the device had no memory for.", registry=registry
-        )
-        self.encoder_tokens = Histogram(
-            "act_detr_encoder_tokens",
-            "Positions N that the encoder attends over, per image.",
-            buckets=_POSITIONS,
-            registry=registry,
-        )
-        self.clusters = Summary(
+        self.clusters = summary(
             "act_detr_clusters",
-            "Clusters C of an encoder layer that clusters, per image: the mean over its heads.",
+            "Clusters C of a clustering encoder layer, per image: the mean over its heads.",
             ("attention", "layer"),
-            registry=registry,
         )
-        self.cluster_ratio = Histogram(
+        self.cluster_ratio = histogram(
             "act_detr_cluster_ratio",
-            "C / N of an encoder layer that clusters, per image.",
+            "C / N of a clustering encoder layer, per image.",
             ("attention", "layer"),
             buckets=_RATIO,
-            registry=registry,
         )
-        self.tangent_centres = Summary(
-            "act_detr_tangent_centres",
-            "Points of a head at which tangent attention takes tangents, per image.",
-            registry=registry,
-        )
-        self.detections = Counter(
-            "act_detr_detections_total", "Detections returned, by class.", ("label",), registry=registry
-        )
-        self.images = Counter(
-            "act_detr_images_total",
-            "Images answered, by encoder attention.",
-            ("attention",),
-            registry=registry,
-        )
+        self.detections = counter("act_detr_detections_total", "Detections returned, by class.", ("label",))
+        self.images = counter("act_detr_images_total", "Images answered, by attention mode.", ("attention",))
         self.model = Info("act_detr_model", "The model that is served.", registry=registry)
-        self.device_memory = Gauge(
-            "act_detr_device_memory_bytes", "Memory that the model's device has allocated.", registry=registry
-        )
-        self.device_memory_limit = Gauge(
+        self.device_memory = gauge("act_detr_device_memory_bytes", "Memory allocated on the model's device.")
+        self.device_memory_limit = gauge(
             "act_detr_device_memory_limit_bytes",
-            "Memory that the model's device has in all; 0 on a CPU, which has none of its own.",
-            registry=registry,
+            "Total memory of the model's device; 0 on a CPU, which has none of its own.",
         )
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
-        self._show_bounded_labels()
+        self._create_bounded_series()
 
-    def _show_bounded_labels(self) -> None:
-        """Make the series appear whose labels are known already, so that no panel starts out empty."""
+    def _create_bounded_series(self) -> None:
+        """Create the series whose labels are known already, so that no panel starts out empty."""
         for attention in ATTENTIONS:
             self.batch_size.labels(attention)
             self.images.labels(attention)
@@ -174,53 +123,73 @@ class Metrics:
             if cause is not ClientClosed:
                 self.rejected.labels(cause.type)
 
-    def describe_model(self, facts: dict[str, str], labels: Iterable[str], encoder_layers: int) -> None:
-        """Publish the model's facts, and the series of its classes and encoder layers."""
-        self.model.info(facts)
-        for label in labels:
+    def describe(self, detector: Detector, version: str, max_queue: int, ready: Callable[[], bool]) -> None:
+        """Publish the model, the series of its classes and layers, the limits, and what is read on each scrape."""
+        self.model.info(
+            {
+                "name": detector.name,
+                "device": detector.device,
+                "precision": detector.precision,
+                "version": version,
+            }
+        )
+        for label in detector.labels:
             self.detections.labels(label)
         for attention in CLUSTERING:
-            for layer in range(encoder_layers):
+            for layer in range(detector.config.encoder_layers):
                 self.clusters.labels(attention, str(layer))
                 self.cluster_ratio.labels(attention, str(layer))
-
-    def describe_limits(self, queue: int, device_memory_bytes: int) -> None:
-        """Publish how many images may wait, and the device's memory in all, in bytes; 0 for one without its own."""
-        self.queue_limit.set(queue)
-        self.device_memory_limit.set(device_memory_bytes)
-
-    def watch_device(self, memory_bytes: Callable[[], int]) -> None:
-        """Ask for the device's memory, in bytes, whenever the metrics are read."""
-        self.device_memory.set_function(memory_bytes)
-
-    def watch_readiness(self, ready: Callable[[], bool]) -> None:
-        """Ask whether requests are taken whenever the metrics are read."""
+        self.queue_limit.set(max_queue)
+        self.device_memory_limit.set(detector.memory_limit_bytes())
+        self.device_memory.set_function(detector.memory_bytes)
         self.ready.set_function(lambda: float(ready()))
 
-    def observe_stages(self, seconds: Mapping[str, float], attention: str) -> None:
-        """Count the stages of one answered image, in seconds."""
-        for stage, value in seconds.items():
-            self.stage_duration.labels(stage, attention).observe(value)
+    def observe_request(self, record: RequestRecord, route: str, status: int) -> None:
+        """Count a finished request: its time and error, and the stages and results of its images."""
+        self.request_duration.labels(route, record.attention, str(status)).observe(record.elapsed)
+        if status == ClientClosed.status:
+            self.cancelled.inc()
+        elif record.error is not None:
+            self.rejected.labels(record.error).inc()
+        for error in record.image_errors:
+            self.rejected.labels(error).inc()
+        self._observe_stages(record.stopwatch, record.attention)
+        for image in record.images:
+            self._observe_image(image)
 
-    def observe_prediction(self, prediction: Prediction, labels: Iterable[str]) -> None:
-        """Count one answered image: its tokens, its clusters, and the classes of the detections returned."""
-        report = prediction.attention
-        self.images.labels(report.config.mode).inc()
+    def _observe_image(self, image: DetectedImage) -> None:
+        report = image.prediction.attention
+        self._observe_stages(image.stopwatch, image.attention)
+        self.images.labels(image.attention).inc()
         self.encoder_tokens.observe(report.tokens)
         for layer in report.clusters:
-            labelled = (report.config.mode, str(layer.layer))
-            self.clusters.labels(*labelled).observe(layer.mean)
-            self.cluster_ratio.labels(*labelled).observe(layer.mean / max(1, report.tokens))
-        if report.config.mode == "tangent":
-            centres = report.config.C if report.config.centres is None else report.config.centres
-            self.tangent_centres.observe(min(centres, report.tokens))
-        for label in labels:
+            labels = (image.attention, str(layer.layer))
+            self.clusters.labels(*labels).observe(layer.mean)
+            self.cluster_ratio.labels(*labels).observe(layer.mean / max(1, report.tokens))
+        for label in image.detections.labels:
             self.detections.labels(label).inc()
 
-    def render(self, accept: str, accept_encoding: str = "") -> tuple[bytes, dict[str, str]]:
-        """Return the exposition and its headers: OpenMetrics where `accept` asks for it, else text.
+    def _observe_stages(self, stopwatch: Stopwatch, attention: str) -> None:
+        for stage, seconds in stopwatch.seconds.items():
+            self.stage_duration.labels(stage, attention).observe(seconds)
 
-        Gzipped where `accept_encoding`, the request's header, allows gzip by name.
+    def on_queue_depth(self, n: int) -> None:
+        """`n` images wait. This and the following make it the inference worker's observer."""
+        self.queue_depth.set(n)
+
+    def on_batch(self, key: object, size: int, padding_ratio: float) -> None:
+        """One batch of `size` images ran; `key` is its attention config."""
+        self.batch_size.labels(getattr(key, "mode", NO_ATTENTION)).observe(size)
+        self.padding_ratio.observe(padding_ratio)
+
+    def on_out_of_memory(self) -> None:
+        """A batch did not fit into the device's memory."""
+        self.out_of_memory.inc()
+
+    def render(self, accept: str, accept_encoding: str = "") -> tuple[bytes, dict[str, str]]:
+        """Return the exposition and its headers, as OpenMetrics if the header `accept` asks for it, else as text.
+
+        It is gzipped if the header `accept_encoding` names gzip.
         """
         encode, media_type = choose_encoder(accept)
         headers = {"Content-Type": media_type, "Vary": "Accept, Accept-Encoding"}
@@ -231,7 +200,7 @@ class Metrics:
 
 
 class _Registry(CollectorRegistry):
-    """Leaves out when each series was made: Prometheus does not ask, and it is a series more for every series."""
+    """Omits the `_created` series: nothing reads them, and they would double the number of series."""
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families."""
@@ -244,39 +213,5 @@ def _allows_gzip(accept_encoding: str) -> bool:
     for choice in accept_encoding.lower().split(","):
         name, *options = (part.strip() for part in choice.split(";"))
         if name == "gzip":
-            return not any(_NEVER.fullmatch(option) for option in options)
+            return not any(_REFUSED.fullmatch(option) for option in options)
     return False
-
-
-class WorkerMetrics:
-    """What the inference worker reports (its WorkerObserver), as metrics. Keys are attention configs."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-
-    def on_queue_depth(self, n: int) -> None:
-        """`n` images wait."""
-        self._metrics.queue_depth.set(n)
-
-    def on_batch(
-        self,
-        key: object,
-        size: int,
-        padding_ratio: float,
-        queue_seconds: Sequence[float],
-        inference_seconds: float,
-    ) -> None:
-        """One batch ran."""
-        attention = str(getattr(key, "mode", NO_ATTENTION))
-        self._metrics.batch_size.labels(attention).observe(size)
-        self._metrics.padding_ratio.observe(padding_ratio)
-
-    def on_cancelled(self) -> None:
-        """A waiting image was dropped because its caller left: counted where the request ends."""
-
-    def on_deadline(self) -> None:
-        """A waiting image was dropped because its deadline passed: counted where the request is answered."""
-
-    def on_out_of_memory(self, key: object, size: int) -> None:
-        """A batch of `size` images did not fit into the device's memory."""
-        self._metrics.out_of_memory.inc()

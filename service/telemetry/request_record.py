@@ -1,61 +1,99 @@
-"""What is known of one request: filled on its way, read by the log, the metrics and the answer's headers."""
+"""The record of one request: filled while it is served, read by the log, the metrics and the response's headers."""
 
 from __future__ import annotations
 
 import re
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from service.telemetry.metrics import NO_ATTENTION
+from models.detections import Detections, Prediction
 
-_SANE_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+NO_ATTENTION: Final = "none"
+"""Attention mode of requests that end before their mode is known."""
+_PLAIN_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
 now = time.monotonic
-"""The one clock of the service, in seconds: arrivals, deadlines, stages and totals all come from it."""
+"""The service's one clock, in seconds: arrivals, deadlines, stages and totals are all measured with it."""
 
 
 class Stopwatch:
-    """How long one image spent in each stage, in seconds."""
+    """Seconds by stage."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time what runs inside, unless it fails."""
+        """Time the block, unless it fails."""
         started = now()
         yield
         self.seconds[name] = now() - started
 
 
+@dataclass(frozen=True, slots=True)
+class DetectedImage:
+    """One image's result: the detector's `prediction`, and of it the `detections` that the request asked for.
+
+    `width` and `height` are pixels of the upright original image.
+    """
+
+    prediction: Prediction
+    detections: Detections
+    width: int
+    height: int
+    batch_size: int
+    stopwatch: Stopwatch
+
+    @property
+    def attention(self) -> str:
+        """The attention mode that ran."""
+        return self.prediction.attention.config.mode
+
+
 @dataclass(slots=True)
 class RequestRecord:
-    """One request. `started` is on the service's clock; `stages` are seconds."""
+    """One request. `started` is on the service's clock.
+
+    `images` are its results in the order of their completion, `image_errors` the error types of a batch's failed
+    images, and `error` that of the whole request. `batch_images` counts the images of a batch request.
+    """
 
     request_id: str
     started: float = field(default_factory=now)
-    attention: str = NO_ATTENTION
-    stages: dict[str, float] = field(default_factory=dict)
+    requested_attention: str = NO_ATTENTION
     bytes_read: int = 0
-    image: tuple[int, int] | None = None
-    images: int = 0
-    batch_size: int | None = None
-    detections: int | None = None
+    batch_images: int | None = None
+    images: list[DetectedImage] = field(default_factory=list)
+    image_errors: list[str] = field(default_factory=list)
     error: str | None = None
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
+
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """Time the block as a stage of the request itself, unless it fails."""
+        return self.stopwatch.stage(name)
 
     @property
     def elapsed(self) -> float:
         """Seconds since the request's headers were read."""
         return now() - self.started
 
-    def add_stages(self, seconds: Mapping[str, float]) -> None:
-        """Take over an image's stages; of several images the slowest counts."""
-        for name, value in seconds.items():
-            self.stages[name] = max(value, self.stages.get(name, 0.0))
+    @property
+    def attention(self) -> str:
+        """The attention mode that ran last; before that, the one asked for."""
+        return self.images[-1].attention if self.images else self.requested_attention
+
+    @property
+    def stages(self) -> dict[str, float]:
+        """Seconds by stage; of several images, the slowest counts."""
+        stages = dict(self.stopwatch.seconds)
+        for image in self.images:
+            for name, seconds in image.stopwatch.seconds.items():
+                stages[name] = max(seconds, stages.get(name, 0.0))
+        return stages
 
     def server_timing(self) -> str:
         """Return the value of the `Server-Timing` header, in milliseconds."""
@@ -63,6 +101,6 @@ class RequestRecord:
         return ", ".join(f"{name};dur={seconds * 1e3:.3f}" for name, seconds in stages)
 
 
-def request_id(wished: str | None) -> str:
-    """Return the caller's own id where it is short and plain, else a new one."""
-    return wished if wished is not None and _SANE_ID.fullmatch(wished) else uuid.uuid4().hex
+def request_id(requested: str | None) -> str:
+    """Return the caller's own id if it is short and plain, else a new one."""
+    return requested if requested is not None and _PLAIN_ID.fullmatch(requested) else uuid.uuid4().hex

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from service.telemetry.request_log import JsonFormatter
+from service.telemetry.log_setup import JsonFormatter
 
 ORIGIN = "https://shop.example"
 MARK = "e7il"
@@ -193,7 +193,7 @@ class TestWhatIsSentStaysData:
 
     @staticmethod
     def series(server: Any) -> set[tuple[str, ...]]:
-        families = server.app.state.metrics.registry.collect()
+        families = server.service.metrics.registry.collect()
         return {
             (row.name, *sorted(f"{name}={value}" for name, value in row.labels.items()))
             for family in families

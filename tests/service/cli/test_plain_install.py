@@ -72,7 +72,9 @@ def test_commands_that_need_more_say_what_to_install(
 ) -> None:
     result = act_detr(tmp_path, *arguments)
     assert result.returncode == 1
-    assert result.stderr == f"{arguments[0]} needs {missing}: run pip install '.[train]' in a checkout of the repository\n"
+    assert (
+        result.stderr == f"{arguments[0]} needs {missing}: run pip install '.[train]' in a checkout of the repository\n"
+    )
     assert not (tmp_path / "out").exists()
 
 

@@ -14,8 +14,8 @@ from service.http.base64_text import decode_base64, longest_text
 DATA = random.Random(3).randbytes(1000) + b"\xfb\xff\xbf"  # has both digits in which the alphabets differ
 
 
-def decode(text: str, most: int = 10_000) -> bytes:
-    return decode_base64(text, name="image", most=most)
+def decode(text: str, max_bytes: int = 10_000) -> bytes:
+    return decode_base64(text, name="image", max_bytes=max_bytes)
 
 
 def lines(width: int, end: str) -> Callable[[bytes], str]:
@@ -55,23 +55,23 @@ def test_every_way_of_writing_gives_the_bytes(way: str, length: int) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("!!!!", "has a '!'"),
-        ("AAAA*AAA", r"has a '\*'"),
-        ("AA=A", "has a '='"),
-        ("A", "cut off"),
-        ("AAAAA", "cut off"),
-        ("AAA===", "cut off"),
-        ("====", "cut off"),
-        ("AAAä", r"has a '\\xe4'"),
-        ("A\x00AA", r"has a '\\x00'"),
-        ("AAAA\u2028", r"has a '\\u2028'"),
+        ("!!!!", "contains '!'"),
+        ("AAAA*AAA", r"contains '\*'"),
+        ("AA=A", "contains '='"),
+        ("A", "truncated"),
+        ("AAAAA", "truncated"),
+        ("AAA===", "truncated"),
+        ("====", "truncated"),
+        ("AAAä", r"contains '\\xe4'"),
+        ("A\x00AA", r"contains '\\x00'"),
+        ("AAAA\u2028", r"contains '\\u2028'"),
         ("data:image/png,AAAA", "data URL"),
         ("data:image/svg+xml;utf8,<svg/>", "data URL"),
-        ("data:image/png;base64AAAA", "is an address"),
-        ("data:" + "x" * 300 + ";base64,AAAA", "is an address"),
-        ("https://example.org/a.png", "is an address"),
-        ("blob:https://example.org/1", "is an address"),
-        ("data:image/png;base64,data:image/png;base64,AAAA", "has a ':'"),
+        ("data:image/png;base64AAAA", "is a URL"),
+        ("data:" + "x" * 300 + ";base64,AAAA", "is a URL"),
+        ("https://example.org/a.png", "is a URL"),
+        ("blob:https://example.org/1", "is a URL"),
+        ("data:image/png;base64,data:image/png;base64,AAAA", "contains ':'"),
     ],
 )
 def test_what_is_not_base64_is_refused_with_the_reason(text: str, complaint: str) -> None:
@@ -81,9 +81,9 @@ def test_what_is_not_base64_is_refused_with_the_reason(text: str, complaint: str
 
 @pytest.mark.parametrize("way", WAYS)
 def test_bytes_are_counted_as_they_will_be(way: str) -> None:
-    assert decode(WAYS[way](DATA), most=len(DATA)) == DATA
+    assert decode(WAYS[way](DATA), max_bytes=len(DATA)) == DATA
     with pytest.raises(TooManyBytes):
-        decode(WAYS[way](DATA), most=len(DATA) - 1)
+        decode(WAYS[way](DATA), max_bytes=len(DATA) - 1)
 
 
 @pytest.mark.parametrize("escape", [("/", "\\/"), ("+", "\\u002B"), ("\r\n", "\\r\\n")])
@@ -99,7 +99,7 @@ def test_the_longest_text_holds_what_programs_write(escape: tuple[str, str]) -> 
 def test_memory_stays_a_few_times_the_text(text: str) -> None:
     tracemalloc.start()
     try:
-        decode(text, most=4_000_000)
+        decode(text, max_bytes=4_000_000)
     except MalformedRequest:
         pass
     finally:

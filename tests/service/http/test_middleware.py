@@ -38,7 +38,7 @@ def test_one_line_a_request(service: Any, png: bytes, caplog: pytest.LogCaptureF
 
 def test_an_unexpected_error_is_a_500_problem(start: Any, png: bytes, caplog: pytest.LogCaptureFixture) -> None:
     with start() as server:
-        server.app.state.pipeline.detect = None  # calling it raises TypeError
+        server.service.pipeline.detect = None  # calling it raises TypeError
         response = server.client.post("/detect", content=png)
         assert (response.status_code, response.json()["type"]) == (500, "internal-error")
         assert response.headers["content-type"] == "application/problem+json"

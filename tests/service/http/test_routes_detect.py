@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import json
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -49,7 +49,6 @@ def test_answer_is_as_documented(service: Any, png: bytes) -> None:
         "r": 8.0,
         "seed": 0,
         "C": None,
-        "centres": None,
         "tokens": 2400,
         "encoder_gflops": 1.5,
         "exact_encoder_gflops": 3.0,
@@ -66,15 +65,6 @@ def test_exact_attention_has_neither_rounds_nor_clusters(service: Any, png: byte
 def test_auto_chooses_by_tokens(service: Any, encoded: Callable[..., bytes], size: Any, mode: str) -> None:
     response = service.client.post("/detect?attention=auto", content=encoded(size=size))
     assert response.json()["attention"]["mode"] == mode
-
-
-@pytest.mark.parametrize(
-    "content_type",
-    ["image/png", "image/jpeg", "application/octet-stream", "application/x-www-form-urlencoded", "IMAGE/PNG; q=1"],
-)
-def test_raw_bodies(service: Any, png: bytes, content_type: str) -> None:
-    response = service.client.post("/detect", content=png, headers={"content-type": content_type})
-    assert response.status_code == 200
 
 
 def test_every_form_of_body_gets_the_same_answer(service: Any, png: bytes) -> None:
@@ -96,7 +86,7 @@ def test_every_form_of_body_gets_the_same_answer(service: Any, png: bytes) -> No
     assert all(other == first for other in others)
 
 
-def test_threshold_labels_and_most_detections(service: Any, png: bytes) -> None:
+def test_threshold_labels_and_max_detections(service: Any, png: bytes) -> None:
     def labels(query: str) -> list[str]:
         answer = service.client.post("/detect?" + query, content=png).json()
         return [row["label"] for row in answer["detections"]]
@@ -110,67 +100,30 @@ def test_threshold_labels_and_most_detections(service: Any, png: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "said"),
+    ("query", "detail"),
     [
-        ("attention=kmeans", "attention"),
-        ("attention=", "attention"),
-        ("attention=act&L=0", "L"),
-        ("attention=act&L=65", "L"),
-        ("attention=act&L=1.5", "L"),
-        ("attention=act&L=", "L"),
-        ("attention=act&r=0", "r"),
-        ("attention=act&r=-1", "r"),
-        ("attention=act&r=nan", "r"),
-        ("attention=act&r=inf", "r"),
-        ("attention=act&r=1e999", "r"),
-        ("threshold=-0.1", "threshold"),
-        ("threshold=1.1", "threshold"),
-        ("threshold=NaN", "threshold"),
-        ("max_detections=0", "max_detections"),
-        ("max_detections=99999999999999999999", "max_detections"),
-        ("nms=0", "nms"),
-        ("nms=1.01", "nms"),
-        ("nms=nan", "nms"),
-        ("deadline_ms=0", "deadline_ms"),
-        ("deadline_ms=-5", "deadline_ms"),
-        ("deadline_ms=Infinity", "deadline_ms"),
-        ("labels=", "labels"),
-        ("labels=text,,title", "labels"),
+        ("attention=act&L=65", "L: Input should be less than or equal to 64"),
+        ("attention=act&L=", "L: Input should be a valid integer"),
+        ("threshold=NaN", "threshold: Input should be"),
         ("labels=cat", "text, title, list, table, figure"),
-        ("treshold=0.5", "treshold"),
-        ("c=16", "c"),
-        ("attention=tangent&C=0", "C"),
-        ("attention=tangent&C=4097", "C"),
-        ("attention=tangent&C=8&centres=9", "centres must be between 0 and C = 8"),
-        ("attention=tangent&L=8", "L: for attention=act alone"),
-        ("attention=act&C=16&centres=4", "C and centres: for attention=tangent alone"),
-        ("attention=exact&L=8&C=16", "L: for attention=act alone"),
-        ("threshold=0.5&threshold=0.6", "more than once"),
-        ("attention=exact&L=16", "L: for attention=act alone"),
-        ("attention=exact&r=8", "r: for attention=act alone"),
-        ("attention=auto&L=16&r=8", "L and r: for attention=act alone"),
-        ("L=16", "this request's attention is exact"),
+        ("treshold=0.5", "treshold: There is no such parameter"),
+        ("centres=4", "centres: There is no such parameter"),
+        ("threshold=0.5&threshold=0.6", "threshold: given more than once"),
+        ("attention=exact&L=16", "`L` is only valid with attention=act; this request uses exact"),
     ],
 )
-def test_bad_parameters_are_named(service: Any, png: bytes, query: str, said: str) -> None:
-    assert said in problem(service.client.post("/detect?" + query, content=png), 422, "bad-parameter")["detail"]
+def test_bad_parameters_are_named(service: Any, png: bytes, query: str, detail: str) -> None:
+    assert detail in problem(service.client.post("/detect?" + query, content=png), 422, "bad-parameter")["detail"]
 
 
-def test_rounds_go_with_an_act_default(start: Any, png: bytes) -> None:
-    with start(attention="act", l=20, r=4.0) as server:
-        assert server.client.post("/detect", content=png).json()["attention"]["L"] == 20
-        answer = server.client.post("/detect?L=8", content=png).json()["attention"]
-        assert (answer["L"], answer["r"]) == (8, 4.0)
-
-
-def test_tangent_attention_tells_its_clusters_and_centres(start: Any, png: bytes) -> None:
-    with start(c=24) as server:
+def test_settings_change_the_default_attention(start: Any, png: bytes) -> None:
+    with start(attention="act", l=20, r=4.0, c=24) as server:
         post = server.client.post
-        chosen = post("/detect?attention=tangent&C=16&centres=4", content=png).json()["attention"]
-        assert (chosen["mode"], chosen["C"], chosen["centres"], chosen["L"]) == ("tangent", 16, 4, None)
-        default = post("/detect?attention=tangent", content=png).json()["attention"]
-        assert (default["C"], default["centres"]) == (24, 24)
-        assert server.metric("act_detr_tangent_centres_sum") == 28
+        assert post("/detect", content=png).json()["attention"]["L"] == 20
+        act = post("/detect?L=8", content=png).json()["attention"]
+        assert (act["L"], act["r"], act["C"]) == (8, 4.0, None)
+        tangent = post("/detect?attention=tangent", content=png).json()["attention"]
+        assert (tangent["mode"], tangent["C"], tangent["L"]) == ("tangent", 24, None)
 
 
 def test_bad_images(service: Any, png: bytes) -> None:
@@ -193,7 +146,6 @@ def test_limits(start: Any, encoded: Any) -> None:
         problem(post("/detect", files={"image": large}), 413, "too-many-bytes")
         problem(post("/detect", json={"image": base64.b64encode(large).decode()}), 413, "too-many-bytes")
         assert post("/detect", json={"image": base64.encodebytes(small).decode()}).status_code == 200
-        problem(post("/detect", json={"image": "\n" * 100_000}), 413, "too-many-bytes")
     with start(max_pixels=899) as server:
         problem(server.client.post("/detect", content=large), 413, "too-many-pixels")
 
@@ -204,77 +156,6 @@ def test_announced_length_is_refused_before_the_body_comes(start: Any) -> None:
         answer = server.raw(head)
         assert answer.startswith(b"HTTP/1.1 413")
         assert b"100 Continue" not in answer
-
-
-def test_bad_multipart(service: Any, png: bytes) -> None:
-    def post(body: bytes, boundary: str = "; boundary=b") -> Any:
-        headers = {"content-type": "multipart/form-data" + boundary}
-        return service.client.post("/detect", content=body, headers=headers)
-
-    part = b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\n' + png
-    assert post(part + b"\r\n--b--\r\n").status_code == 200
-    problem(post(part + b"\r\n--b--\r\n", ""), 400, "malformed-request")
-    problem(post(part), 400, "malformed-request")
-    problem(post(b"garbage"), 400, "malformed-request")
-    problem(post(b""), 400, "malformed-request")
-    problem(post(part + b"\r\n--b--\r\n", "; boundary=" + "x" * 5000), 400, "malformed-request")
-    problem(post(part + b"\r\n" + part + b"\r\n--b--\r\n"), 422, "bad-parameter")
-    unknown = problem(post(part.replace(b'"image"', b'"picture"') + b"\r\n--b--\r\n"), 422, "bad-parameter")
-    assert "picture" in unknown["detail"]
-
-
-@pytest.mark.parametrize(
-    ("body", "status"),
-    [
-        (b"{", 400),
-        (b"\xff\xfe", 400),
-        (b"[" * 100_000, 400),
-        (b"[" + b"{}," * 100_000 + b"{}]", 400),
-        (b"[]", 422),
-        (b"{}", 422),
-        (b'{"image": 5}', 422),
-        (b'{"image": "aaaa", "threshold": 1}', 422),
-        (b'{"image": "!!"}', 400),
-        (b'{"image": "a"}', 400),
-        ('{"image": "ä"}'.encode(), 400),
-    ],
-)
-def test_bad_json(service: Any, body: bytes, status: int) -> None:
-    response = service.client.post("/detect", content=body, headers={"content-type": "application/json"})
-    problem(response, status, "malformed-request" if status == 400 else "bad-parameter")
-
-
-@pytest.mark.parametrize("path", ["/detect", "/detect/batch"])
-@pytest.mark.parametrize(
-    ("named", "shown"),
-    [
-        ("gzip", "gzip"),
-        ("GZIP", "gzip"),
-        ("x-gzip", "x-gzip"),
-        ("deflate", "deflate"),
-        ("br", "br"),
-        ("zstd", "zstd"),
-        ("identity, gzip, br", "gzip, br"),
-        ("x" * 5000, "x" * 100),
-    ],
-)
-def test_a_compressed_body_is_refused_by_the_name_of_its_encoding(
-    service: Any, png: bytes, path: str, named: str, shown: str
-) -> None:
-    response = service.client.post(path, content=gzip.compress(png), headers={"content-encoding": named})
-    refused = problem(response, 415, "unsupported-encoding")
-    assert f"'{shown}'" in refused["detail"]
-    assert response.headers["accept-encoding"] == "identity"
-
-
-def test_an_encoding_of_a_second_header_is_seen(service: Any, png: bytes) -> None:
-    twice = [("content-encoding", "identity"), ("content-encoding", "gzip")]
-    problem(service.client.post("/detect", content=png, headers=twice), 415, "unsupported-encoding")
-
-
-@pytest.mark.parametrize("named", ["identity", "", "Identity, identity"])
-def test_the_encoding_that_changes_nothing_is_read(service: Any, png: bytes, named: str) -> None:
-    assert service.client.post("/detect", content=png, headers={"content-encoding": named}).status_code == 200
 
 
 def test_a_bomb_of_zeros_is_refused_unread(service: Any) -> None:
@@ -341,25 +222,18 @@ def test_batch_limits(start: Any, png: bytes) -> None:
 
 
 def test_deadline_counts_the_queue(start: Any, detector: Any, png: bytes) -> None:
-    with start() as server:
+    with start() as server, ThreadPoolExecutor(1) as pool:
         detector.gate.clear()
-        blocker = server.client.build_request("POST", "/detect", content=png)
-        import threading
-
-        first = threading.Thread(target=lambda: server.client.send(blocker))
-        first.start()
+        pool.submit(server.client.post, "/detect", content=png)
         server.eventually(lambda: detector.entered == 1)
         response = server.client.post("/detect?deadline_ms=80", content=png)
         detector.gate.set()
-        first.join()
         problem(response, 504, "deadline-passed")
         assert detector.entered == 1
         assert server.metric("act_detr_rejected_total", reason="deadline-passed") == 1
 
 
 def test_deadline_counts_the_wait_for_a_thread_that_decodes(start: Any, detector: Any, png: bytes) -> None:
-    import threading
-
     decode = threading.Event()
     real = detector.preprocess
     detector.preprocess = lambda image: real(image) if decode.wait(10) else None
@@ -372,24 +246,20 @@ def test_deadline_counts_the_wait_for_a_thread_that_decodes(start: Any, detector
 
 
 def test_full_queue_is_a_429_with_retry_after(start: Any, detector: Any, png: bytes) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
-    with start(max_queue=1, max_batch=1) as server, ThreadPoolExecutor(4) as pool:
+    with start(max_queue=1, max_batch=1) as server, ThreadPoolExecutor(2) as pool:
         detector.gate.clear()
-        running = pool.submit(server.client.post, "/detect", content=png)
+        accepted = [pool.submit(server.client.post, "/detect", content=png)]
         server.eventually(lambda: detector.entered == 1)
-        waiting = pool.submit(server.client.post, "/detect", content=png)
+        accepted.append(pool.submit(server.client.post, "/detect", content=png))
         server.eventually(lambda: server.metric("act_detr_queue_depth") == 1)
-        refused = server.client.post("/detect", content=png)
-        detector.gate.set()
-        assert [running.result().status_code, waiting.result().status_code] == [200, 200]
+        refused = server.client.post("/detect", content=b"not an image")  # refused before it is decoded
         assert int(refused.headers["retry-after"]) == problem(refused, 429, "queue-full")["retry_after"] >= 1
+        detector.gate.set()
+        assert [answer.result().status_code for answer in accepted] == [200, 200]
         server.eventually(server.idle)
 
 
 def test_more_requests_than_may_be_under_way_get_a_429(start: Any, detector: Any, png: bytes) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     with start(max_inflight=1) as server, ThreadPoolExecutor(1) as pool:
         detector.gate.clear()
         running = pool.submit(server.client.post, "/detect", content=png)
@@ -397,20 +267,6 @@ def test_more_requests_than_may_be_under_way_get_a_429(start: Any, detector: Any
         problem(server.client.post("/detect", content=png), 429, "queue-full")
         detector.gate.set()
         assert running.result().status_code == 200
-
-
-def test_a_full_line_refuses_before_anything_is_decoded(start: Any, detector: Any, png: bytes) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
-    with start(max_queue=1, max_batch=1) as server, ThreadPoolExecutor(2) as pool:
-        detector.gate.clear()
-        accepted = [pool.submit(server.client.post, "/detect", content=png)]
-        server.eventually(lambda: detector.entered == 1)
-        accepted.append(pool.submit(server.client.post, "/detect", content=png))
-        server.eventually(lambda: server.metric("act_detr_queue_depth") == 1)
-        problem(server.client.post("/detect", content=b"no image at all"), 429, "queue-full")
-        detector.gate.set()
-        assert [answer.result().status_code for answer in accepted] == [200, 200]
 
 
 def test_a_failure_of_the_model_is_a_500_without_its_words(start: Any, detector: Any, png: bytes) -> None:
@@ -448,5 +304,4 @@ def test_openapi_documents_bodies_and_errors(service: Any) -> None:
     assert "Problem" in document["components"]["schemas"]
     assert json.dumps(document).count("HTTPValidationError") == 0
     names = {parameter["name"] for parameter in detect["parameters"] if parameter["in"] == "query"}
-    options = {"L", "r", "C", "centres"}
-    assert names == {"attention", *options, "threshold", "max_detections", "nms", "labels", "deadline_ms"}
+    assert names == {"attention", "L", "r", "C", "threshold", "max_detections", "nms", "labels", "deadline_ms"}

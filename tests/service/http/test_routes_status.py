@@ -30,7 +30,7 @@ def test_a_failed_warm_up_is_dead(start: Any, detector: Any) -> None:
 
 def test_draining_is_not_ready_but_alive(start: Any, png: bytes) -> None:
     with start() as server:
-        server.app.state.readiness.drain()
+        server.service.readiness.drain()
         assert server.client.get("/readyz").json()["type"] == "draining"
         assert server.client.post("/detect", content=png).json()["type"] == "draining"
         assert server.client.get("/livez").status_code == 200

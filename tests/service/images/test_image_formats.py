@@ -40,8 +40,8 @@ def test_heic_is_told_what_to_become(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("data", "kind"),
     [
-        (media(b"isom", b"mp42"), "film"),
-        (media(b"qt  "), "film"),
+        (media(b"isom", b"mp42"), "video"),
+        (media(b"qt  "), "video"),
         (media(b"crx ", b"crx ", b"isom"), "raw photograph"),
         (media(b"jxl "), "JPEG XL"),
         (b"\x00\x00\x00\x0cJXL \r\n\x87\n" + media(b"jxl "), "JPEG XL"),

@@ -8,7 +8,7 @@ import pytest
 
 from models.config import AttentionConfig
 from service.errors import all_errors
-from service.telemetry.metrics import STAGES, Metrics, WorkerMetrics
+from service.telemetry.metrics import STAGES, Metrics
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 FAMILIES = {
@@ -17,7 +17,6 @@ FAMILIES = {
     "act_detr_batch_size",
     "act_detr_padding_ratio",
     "act_detr_ready",
-    "act_detr_tangent_centres",
     "act_detr_queue_depth",
     "act_detr_inflight_requests",
     "act_detr_rejected",
@@ -37,7 +36,7 @@ FAMILIES = {
 
 def test_every_series_is_there_before_the_first_request(start: Any) -> None:
     with start(max_queue=17) as server:
-        families = {family.name: family for family in server.app.state.metrics.registry.collect()}
+        families = {family.name: family for family in server.service.metrics.registry.collect()}
         assert set(families) >= FAMILIES
         assert all(families[name].samples for name in FAMILIES)
         reasons = {row.labels["reason"] for row in families["act_detr_rejected"].samples}
@@ -128,7 +127,7 @@ def test_no_series_is_there_that_nobody_reads(service: Any) -> None:
         file.read_text()
         for file in (DEPLOY / "grafana/dashboards/act-detr.json", DEPLOY / "prometheus/rules/recording.yml")
     )
-    families = list(service.app.state.metrics.registry.collect())
+    families = list(service.service.metrics.registry.collect())
     histograms = {family.name for family in families if family.type == "histogram"}
     assert histograms == {name for name in histograms if f"{name}_bucket" in asked}
     for accept in ("text/plain", "application/openmetrics-text"):
@@ -143,10 +142,10 @@ def test_apps_do_not_share_metrics() -> None:
 
 def test_worker_reports_become_metrics() -> None:
     metrics = Metrics()
-    observer, value = WorkerMetrics(metrics), metrics.registry.get_sample_value
-    observer.on_queue_depth(3)
-    observer.on_batch(AttentionConfig.act(), 4, 0.25, [0.1] * 4, 0.2)
-    observer.on_out_of_memory(AttentionConfig.act(), 4)
+    value = metrics.registry.get_sample_value
+    metrics.on_queue_depth(3)
+    metrics.on_batch(AttentionConfig.act(), 4, 0.25)
+    metrics.on_out_of_memory()
     assert value("act_detr_queue_depth") == 3
     assert value("act_detr_batch_size_sum", {"attention": "act"}) == 4
     assert value("act_detr_padding_ratio_sum") == 0.25

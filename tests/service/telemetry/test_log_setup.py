@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from service.telemetry.request_log import JsonFormatter, TextFormatter
+from service.telemetry.log_setup import JsonFormatter, TextFormatter
 
 ROOT = Path(__file__).parents[3]
 
@@ -42,7 +42,7 @@ def test_broken_tiff_files_write_nothing_past_the_log() -> None:
 import io, sys
 from PIL import Image
 if "quiet" in sys.argv:
-    from service.telemetry.request_log import configure_logging
+    from service.telemetry.log_setup import configure_logging
     configure_logging("debug", "json")
 buffer = io.BytesIO()
 Image.radial_gradient("L").convert("1").save(buffer, "TIFF", compression="group4")

@@ -1,0 +1,184 @@
+"""The options of a detection: what a caller may ask for, the defaults, and the two resolved."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.config import AttentionConfig
+from service.errors import BadParameter
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from models.detections import Detections
+    from models.detector import Detector
+
+AttentionChoice = Literal["exact", "act", "tangent", "auto"]
+MODE_OF_OPTION: Final[dict[str, AttentionChoice]] = {"L": "act", "r": "act", "C": "tangent"}
+
+
+class DetectQuery(BaseModel):
+    """The query parameters of a detection request. Unknown ones are refused: they are misspelt."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    attention: AttentionChoice | None = Field(
+        None,
+        description="Encoder attention mode; `auto` uses tangent attention for large images, exact attention for the "
+        "others. Default: see `/model`.",
+    )
+    L: int | None = Field(None, ge=1, le=64, description="Hash rounds; only with `attention=act`.")
+    r: float | None = Field(None, gt=0, allow_inf_nan=False, description="Bucket width; only with `attention=act`.")
+    C: int | None = Field(None, ge=1, le=4096, description="Clusters per head; only with `attention=tangent`.")
+    threshold: float | None = Field(None, ge=0, le=1, allow_inf_nan=False, description="Minimum score of a detection.")
+    max_detections: int | None = Field(
+        None, ge=1, le=1_000_000, description="Maximum number of detections; those with the highest scores are kept."
+    )
+    nms: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Non-maximum suppression: drop a detection whose IoU with a better one of its class is greater "
+        "than this. 1 drops none.",
+    )
+    labels: list[str] = Field(
+        [],
+        description="Classes to keep, comma-separated or repeated. A class name that contains a comma is written "
+        "as it is. Default: all.",
+    )
+    deadline_ms: float | None = Field(
+        None,
+        gt=0,
+        le=3_600_000,
+        allow_inf_nan=False,
+        description="Maximum time from the request's arrival until inference starts. After it, the answer is 504.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionDefaults:
+    """The options of requests that do not set them, and the class names that the model knows."""
+
+    attention: AttentionChoice
+    L: int
+    r: float
+    C: int
+    threshold: float
+    max_detections: int
+    nms: float | None
+    deadline_ms: float
+    labels: tuple[str, ...]
+
+    @classmethod
+    def of(cls, settings: Settings, detector: Detector) -> Self:
+        """Take what the settings say, and the model's own values where they say nothing."""
+        config = detector.config
+        return cls(
+            attention=settings.attention,
+            L=settings.l or config.act_L,
+            r=settings.r or config.act_r,
+            C=settings.c or config.tangent_C,
+            threshold=settings.threshold,
+            max_detections=settings.max_detections,
+            nms=config.nms if settings.nms is None else settings.nms,
+            deadline_ms=settings.deadline_ms,
+            labels=tuple(detector.labels),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionOptions:
+    """The resolved options of one request.
+
+    `attention` None is `auto`: `auto_attention_for_large` or exact attention, by the image's tokens. `labels` None
+    keeps all classes, `nms` None all overlapping boxes. `deadline` is on the service's clock.
+    """
+
+    attention: AttentionConfig | None
+    auto_attention_for_large: AttentionConfig
+    threshold: float
+    max_detections: int
+    nms: float | None
+    labels: frozenset[str] | None
+    deadline: float
+
+    def select(self, detections: Detections) -> Detections:
+        """Return those detections that the request asked for."""
+        return detections.select(self.threshold, self.max_detections, self.labels, self.nms)
+
+
+def resolve_options(query: DetectQuery, defaults: DetectionDefaults, arrival: float) -> DetectionOptions:
+    """Return the query's options, with defaults filled in; the deadline counts from `arrival`.
+
+    Raises BadParameter for combinations that have no meaning and for unknown classes.
+    """
+    deadline_ms = defaults.deadline_ms if query.deadline_ms is None else query.deadline_ms
+    return DetectionOptions(
+        attention=_attention(query, defaults),
+        auto_attention_for_large=AttentionConfig.tangent(defaults.C),
+        threshold=defaults.threshold if query.threshold is None else query.threshold,
+        max_detections=query.max_detections or defaults.max_detections,
+        nms=defaults.nms if query.nms is None else query.nms,
+        labels=_labels(query.labels, defaults.labels),
+        deadline=arrival + deadline_ms / 1e3,
+    )
+
+
+def _attention(query: DetectQuery, defaults: DetectionDefaults) -> AttentionConfig | None:
+    mode = query.attention or defaults.attention
+    given = {name: getattr(query, name) for name in MODE_OF_OPTION if getattr(query, name) is not None}
+    misplaced = [name for name in given if MODE_OF_OPTION[name] != mode]
+    if misplaced:
+        needed = MODE_OF_OPTION[misplaced[0]]
+        names = [f"`{name}`" for name in misplaced if MODE_OF_OPTION[name] == needed]
+        raise BadParameter(
+            f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} only valid with attention={needed}; "
+            f"this request uses {mode}",
+            parameter=misplaced[0],
+        )
+    try:
+        return _config(mode, given, defaults)
+    except ValueError as error:
+        raise BadParameter(str(error), parameter=next(iter(given), "attention")) from error
+
+
+def _config(mode: AttentionChoice, given: dict[str, Any], defaults: DetectionDefaults) -> AttentionConfig | None:
+    if mode == "auto":
+        return None
+    if mode == "act":
+        return AttentionConfig.act(**{"L": defaults.L, "r": defaults.r} | given)
+    if mode == "tangent":
+        return AttentionConfig.tangent(**{"C": defaults.C} | given)
+    return AttentionConfig.exact()
+
+
+def _labels(requested: list[str], known: tuple[str, ...]) -> frozenset[str] | None:
+    """Return the classes to keep, as the model spells them; accents may be composed or not. None: all."""
+    spelling = {unicodedata.normalize("NFC", name).strip(): name for name in known}
+    names = [name for value in requested for name in _split(unicodedata.normalize("NFC", value), spelling)]
+    if not all(names):
+        raise BadParameter("labels: a name is empty", parameter="labels")
+    unknown = [name for name in names if name not in spelling]
+    if unknown:
+        raise BadParameter(
+            f"labels: the model has no class {unknown[0][:100]!r}; its classes are {', '.join(known)}",
+            parameter="labels",
+        )
+    return frozenset(spelling[name] for name in names) if names else None
+
+
+def _split(value: str, known: Collection[str]) -> Iterator[str]:
+    """Yield comma-separated names; of known names that contain commas, the longest match counts."""
+    parts = value.split(",")
+    max_parts = max((name.count(",") for name in known), default=0) + 1
+    start = 0
+    while start < len(parts):
+        candidates = (",".join(parts[start : start + length]).strip() for length in range(max_parts, 1, -1))
+        name = next((candidate for candidate in candidates if candidate in known), parts[start].strip())
+        yield name
+        start += 1 + name.count(",")

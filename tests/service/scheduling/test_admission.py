@@ -1,0 +1,88 @@
+"""Admission: requests that are refused before their bodies are read."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import pytest
+
+from service.errors import Draining, QueueFull
+from service.scheduling.admission import Admission
+
+
+@dataclass
+class Backlog:
+    full: bool = False
+    wait: float = 0.0
+    seconds_per_image: float = 0.0
+
+
+@dataclass
+class Bench:
+    """An admission at time 0; `counts` are the numbers of requests under way that it reported."""
+
+    backlog: Backlog
+    limit: int = 100
+    refusal: Draining | None = None
+    counts: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.admission = Admission(lambda: self.refusal, self.backlog, self.limit, self.counts.append, lambda: 0.0)
+
+    def under_way(self, count: int) -> ExitStack:
+        stack = ExitStack()
+        for _ in range(count):
+            stack.enter_context(self.admission.admit(1000))
+        return stack
+
+    def refused(self, deadline: float = 1000) -> QueueFull:
+        with pytest.raises(QueueFull) as refused, self.admission.admit(deadline):
+            pass
+        return refused.value
+
+
+def test_a_request_is_refused_if_the_requests_under_way_take_too_long_for_its_deadline() -> None:
+    bench = Bench(Backlog(seconds_per_image=2.0))
+    with bench.under_way(4):
+        with bench.admission.admit(10.5):  # 8 s of work, and a safety factor of 1.25
+            pass
+        refused = bench.refused(9.5)
+        assert "deadline allows" in str(refused)
+        assert refused.retry_after == 8
+    with bench.admission.admit(0.1):
+        pass
+
+
+def test_the_backlog_of_the_device_counts_if_it_is_longer() -> None:
+    assert Bench(Backlog(wait=30.0, seconds_per_image=2.0)).refused(20).retry_after == 30
+
+
+def test_requests_whose_bodies_still_arrive_do_not_count_in_the_wait() -> None:
+    bench = Bench(Backlog(seconds_per_image=2.0))
+    reading = bench.admission.reading
+    with bench.under_way(4):
+        with reading(), reading(), reading(), bench.admission.admit(3):
+            pass
+        bench.refused(3)
+
+
+def test_a_deadline_that_has_passed_is_left_to_the_queue() -> None:
+    with Bench(Backlog()).admission.admit(-1):
+        pass
+
+
+def test_a_full_queue_and_a_service_that_is_not_ready_refuse() -> None:
+    assert Bench(Backlog(full=True, wait=7.0)).refused().retry_after == 7
+    with pytest.raises(Draining), Bench(Backlog(full=True), refusal=Draining()).admission.admit(1000):
+        pass
+
+
+def test_the_number_of_requests_under_way_is_bounded_and_reported() -> None:
+    bench = Bench(Backlog(seconds_per_image=0.5), limit=3)
+    with bench.under_way(3):
+        refused = bench.refused()
+        assert "Too many" in str(refused)
+        assert refused.retry_after == 2
+    assert bench.admission.inflight == 0
+    assert bench.counts == [1, 2, 3, 2, 1, 0]
