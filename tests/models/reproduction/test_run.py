@@ -10,6 +10,7 @@ from models.reproduction.__main__ import main
 from models.reproduction.claim import Plan, Resolution
 from models.reproduction.inputs import images_for
 from models.reproduction.run import claims, draw, json_text, measure, measured_claims, tables
+from models.training.plan.recipe_file import read_recipe
 
 RESULTS = Path(__file__).parents[3] / "docs" / "reproduction"
 
@@ -74,6 +75,11 @@ def test_a_size_that_is_none_is_refused(text):
 
 def test_committed_tables_are_those_of_the_results():
     assert tables(measured_claims(RESULTS)) == (RESULTS / "tables.md").read_text()
+
+
+def test_the_recipe_of_the_distilled_weights_is_one():
+    distillation = read_recipe(RESULTS / "distilled.toml").distillation
+    assert (distillation.attention, distillation.distance) == ("act:L=16,r=2", "overlap")
 
 
 def test_equal_results_make_equal_figures(tmp_path):
