@@ -1,4 +1,4 @@
-"""The kinds of panels that the dashboard is made of, in one look: units, legends, thresholds, a description each.
+"""The kinds of panels that the dashboard is made of: one look, units, legends, thresholds, a description each.
 
 Widths are in the 24 columns of Grafana's grid, heights in its rows.
 """
@@ -12,7 +12,6 @@ from typing import Any, Final
 from grafana_foundation_sdk.builders import (
     common,
     dashboard,
-    heatmap,
     prometheus,
     stat,
     statetimeline,
@@ -21,7 +20,6 @@ from grafana_foundation_sdk.builders import (
 )
 from grafana_foundation_sdk.models import common as looks
 from grafana_foundation_sdk.models import dashboard as shapes
-from grafana_foundation_sdk.models.heatmap import HeatmapColorMode, HeatmapColorScale
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 SOURCE: Final = shapes.DataSourceRef(type_val="prometheus", uid="${datasource}")
@@ -45,10 +43,10 @@ def graph(
     *,
     width: int = 8,
     stacking: looks.StackingMode = looks.StackingMode.NONE,
-    most: float | None = None,
+    maximum: float | None = None,
     steps: Steps = (),
 ) -> timeseries.Panel:
-    """Return lines over time, from 0 to `most`; with `steps`, dashed lines at their values."""
+    """Return lines over time, from 0 to `maximum`; with `steps`, dashed lines at their values."""
     stacked = stacking is not looks.StackingMode.NONE
     panel = (
         timeseries.Panel()
@@ -67,48 +65,19 @@ def graph(
         .tooltip(common.VizTooltipOptions().mode(looks.TooltipDisplayMode.MULTI).sort(looks.SortOrder.DESCENDING))
         .legend(_legend())
     )
-    if most is not None:
-        panel.max(most)
+    if maximum is not None:
+        panel.max(maximum)
     if steps:
         panel.thresholds(thresholds(steps)).thresholds_style(
             common.GraphThresholdsStyleConfig().mode(looks.GraphThresholdsStyleMode.DASHED)
         )
-    for place, query in enumerate(queries):
-        panel.with_target(_target(query, place))
+    for index, query in enumerate(queries):
+        panel.with_target(_target(query, index))
     return panel
 
 
-def density(title: str, description: str, expr: str, unit: str, *, width: int = 12) -> heatmap.Panel:
-    """Return the distribution over time of a histogram, whose increases by `le` `expr` gives."""
-    return (
-        heatmap.Panel()
-        .title(title)
-        .description(description)
-        .datasource(SOURCE)
-        .span(width)
-        .height(8)
-        .calculate(False)
-        .color(
-            heatmap.HeatmapColorOptions()
-            .mode(HeatmapColorMode.SCHEME)
-            .scheme("Spectral")
-            .fill("dark-orange")
-            .scale(HeatmapColorScale.EXPONENTIAL)
-            .exponent(0.5)
-            .steps(64)
-        )
-        .filter_values(heatmap.FilterValueRange().le(1e-9))
-        .y_axis(heatmap.YAxisConfig().unit(unit).axis_placement(looks.AxisPlacement.LEFT))
-        .cell_gap(1)
-        .show_value(looks.VisibilityMode.NEVER)
-        .mode(looks.TooltipDisplayMode.SINGLE)
-        .show_y_histogram()
-        .with_target(_target(Query(expr, "{{le}}"), 0).format(PromQueryFormat.HEATMAP))
-    )
-
-
 def number(
-    title: str, description: str, expr: str, unit: str, steps: Steps, *, width: int = 3, decimals: int | None = None
+    title: str, description: str, expr: str, unit: str, steps: Steps, *, width: int = 5, decimals: int | None = None
 ) -> stat.Panel:
     """Return the latest value of `expr`, in the colour of its step, over the line that it drew."""
     panel = (
@@ -134,8 +103,8 @@ def states(
 ) -> statetimeline.Panel:
     """Return a bar a series, coloured by its value; `names` are the text and colour of each value."""
     texts = {
-        str(value): shapes.ValueMappingResult(text=text, color=color, index=place)
-        for place, (value, (text, color)) in enumerate(names.items())
+        str(value): shapes.ValueMappingResult(text=text, color=color, index=index)
+        for index, (value, (text, color)) in enumerate(names.items())
     }
     return (
         statetimeline.Panel()
@@ -160,7 +129,7 @@ def states(
 def labels(title: str, description: str, expr: str, columns: Sequence[str], *, width: int = 12) -> table.Panel:
     """Return a row a series of `expr`, now, with these of its labels as columns."""
     hidden = dict.fromkeys(("Time", "Value", "__name__", "job"), True)
-    order = {name: place for place, name in enumerate(columns)}
+    order = {name: index for index, name in enumerate(columns)}
     arranged: dict[str, Any] = {"excludeByName": hidden, "indexByName": order, "renameByName": {}}
     return (
         table.Panel()
@@ -180,11 +149,11 @@ def thresholds(steps: Steps) -> dashboard.ThresholdsConfig:
     return dashboard.ThresholdsConfig().mode(shapes.ThresholdsMode.ABSOLUTE).steps(rows)
 
 
-def _target(query: Query, place: int) -> prometheus.Dataquery:
+def _target(query: Query, index: int) -> prometheus.Dataquery:
     return (
         prometheus.Dataquery()
         .datasource(SOURCE)
-        .ref_id(chr(ord("A") + place))
+        .ref_id(chr(ord("A") + index))
         .expr(query.expr)
         .legend_format(query.legend or "__auto")
         .range()

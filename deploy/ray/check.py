@@ -1,19 +1,19 @@
-"""Run the application on this machine with two CPU replicas, kill one under load, and see that nothing is lost.
+"""Run the application on this machine with two CPU replicas, kill one under load, and check that nothing is lost.
 
-    python -m deploy.ray.check [--seconds 20] [--no-second-try] [--one] [--output figures.json]
+    python -m deploy.ray.check [--seconds 20] [--no-second-try] [--one] [--output results.json]
 
-Some of Ray's ports bind every interface, so all runs in a network namespace of its own where that may be made (root
-on Linux), and the cluster has a token of its own. Prints what was seen; fails at the first thing that is not so.
-With --no-second-try the proxies are Ray's own, and what callers see of a replica's death is counted, not judged.
-With --one a single replica runs, and nothing is killed: its rate is the one to hold the two replicas' against.
+Some of Ray's ports bind every interface, so all runs in a network namespace of its own where one can be made (root on
+Linux), and the cluster has a token of its own. Prints what it observes; fails at the first thing that is wrong. With
+--no-second-try the proxies are Ray's own, and what callers lose when a replica dies is counted, but not checked. With
+--one a single replica runs, and none is killed: its rate is the one to compare the two replicas' with.
 """
 
-# ruff: noqa: S606, S607 - what is run is this program and the system's own
+# ruff: noqa: S606, S607 - it runs this program and the system's own
 
 from __future__ import annotations
 
 import argparse
-import json
+import asyncio
 import os
 import shutil
 import signal
@@ -21,101 +21,99 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from deploy.ray.callers import Load, detect
-from deploy.ray.cluster import INSIDE, PAGE, ROOT, cluster, environment, eventually, expect, images, replicas, start
+from deploy.expect import expect
+from deploy.loadtest.checks import write
+from deploy.loadtest.exchange import Target
+from deploy.loadtest.load import Mix, closed_loop
+from deploy.loadtest.program import machine
+from deploy.loadtest.summary import percentiles
+from deploy.local_server import ROOT, SAMPLE_PAGE, wait_until
+from deploy.ray.cluster import PATIENCE_SECONDS, URL, cluster, deploy, environment, images, replicas
+
+INSIDE: Final = "ACT_DETR_CHECK_INSIDE"
+"""Set in the environment of the program once it is in its namespace."""
 
 
-def circumstances() -> dict[str, Any]:
-    """What the figures mean nothing without: date, commit, command, processor and its load."""
-    import torch
+async def load(callers: int, seconds: float, midway: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    """Let callers send the sample page in a closed loop, and run `midway` in the middle; return the results.
 
-    from models.measurement.environment import run_environment
-
-    ours = {
-        name: value for name, value in run_environment(torch.device("cpu")).items() if name not in ("triton", "cuda")
+    `lost` are the requests that got neither a 200 nor a refusal that says when to come back (429).
+    """
+    mix = Mix((SAMPLE_PAGE.read_bytes(),), ("",), (1e3 * PATIENCE_SECONDS,))
+    stop, started = asyncio.Event(), time.monotonic()
+    calling = asyncio.create_task(closed_loop(Target.of(URL), mix, callers=callers, stop=stop))
+    await asyncio.sleep(seconds / 2)
+    await asyncio.to_thread(midway)
+    await asyncio.sleep(seconds / 2)
+    stop.set()
+    outcomes = await calling
+    by_status = Counter(outcome.result for outcome in outcomes)
+    took = percentiles([outcome.latency for outcome in outcomes if outcome.accepted])
+    results = {
+        "callers": callers,
+        "sent": len(outcomes),
+        "answered": dict(by_status),
+        "lost": len(outcomes) - by_status["200"] - by_status["429"],
+        "answered_per_s": round(by_status["200"] / (time.monotonic() - started), 2),
+        "p50_s": took["p50"],
+        "p99_s": took["p99"],
     }
-    return ours | {"cpus": len(os.sched_getaffinity(0))}
+    print(f"      {results}")
+    return results
 
 
-def detects() -> None:
-    """The sample page gets its detections."""
-    status, body = detect(PAGE.read_bytes())
-    expect(status == "200", f"POST /detect: {status} {body[:200]!r}" if status != "200" else "POST /detect: 200")
-    found = json.loads(body)["detections"]
-    expect(bool(found), f"detections: {[row['label'] for row in found]}")
-
-
-def counts_in_all(count: int, targets: Path) -> None:
-    """Each replica has a metrics port, and each has worked."""
-    counted = images(targets)
-    expect(len(counted) == count and all(counted.values()), f"images by replica, each from its own port: {counted}")
-
-
-def keeps_up(load: Load, seconds: float) -> dict[str, Any]:
-    """Nothing is lost under load; return the figures."""
-    with load.running():
-        time.sleep(seconds)
-    print(f"      {load.figures()}")
-    expect(load.lost == 0, f"under load of {load.callers} callers, lost: {load.lost}")
-    return load.figures()
-
-
-def survives_a_kill(load: Load, seconds: float, *, second_try: bool) -> dict[str, Any]:
-    """Kill -9 a replica in the middle of the load: no request is lost, and there are two again. Return the figures."""
+def kill_one() -> None:
+    """Kill -9 a replica, and wait until another process has replaced it."""
     before = replicas()
-    with load.running():
-        time.sleep(seconds / 2)
-        os.kill(before[0], signal.SIGKILL)
-        killed = time.monotonic()
-        replaced = eventually(lambda: len(set(replicas()) - {before[0]}) == len(before))
-        waited = time.monotonic() - killed
-        time.sleep(seconds / 2)
-    print(f"      {load.figures()}")
+    os.kill(before[0], signal.SIGKILL)
+    killed = time.monotonic()
+    replaced = wait_until(lambda: len(set(replicas()) - {before[0]}) == len(before), PATIENCE_SECONDS)
+    waited = time.monotonic() - killed
     expect(replaced, f"kill -9 of one replica under load: another process runs {waited:.1f} s later")
-    expect(load.lost == 0 or not second_try, f"lost, with no retry of the callers' own: {load.lost}")
-    return load.figures() | {"another_process_after_s": round(waited, 1)}
 
 
 def check(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Check the application, in the namespace; return the figures."""
+    """Check the application; return the results."""
     import ray
     from ray import serve
 
-    count = 1 if arguments.one else 2
-    found: dict[str, Any] = circumstances() | {"ray": ray.__version__, "replicas": count}
-    with tempfile.TemporaryDirectory() as folder, cluster(folder):
-        targets = Path(folder) / "targets"
-        start(count, folder, targets)
-        detects()
-        found["load"] = keeps_up(Load(arguments.callers), arguments.seconds)
-        counts_in_all(count, targets)
+    count, seconds, callers = 1 if arguments.one else 2, arguments.seconds, arguments.callers
+    results: dict[str, Any] = machine() | {"ray": ray.__version__, "replicas": count}
+    with tempfile.TemporaryDirectory() as name, cluster(Path(name)):
+        targets = Path(name) / "targets"
+        deploy(count, Path(name), targets)
+        results["load"] = asyncio.run(load(callers, seconds))
+        expect(results["load"]["lost"] == 0, "under load, lost: 0")
+        counts = images(targets)
+        expect(len(counts) == count and all(counts.values()), f"images by replica, each from its own port: {counts}")
         if not arguments.one:
-            found["kill"] = survives_a_kill(
-                Load(arguments.callers), arguments.seconds, second_try=not arguments.no_second_try
+            results["kill"] = asyncio.run(load(callers, seconds, kill_one))
+            lost = results["kill"]["lost"]
+            expect(
+                lost == 0 or arguments.no_second_try, f"with a replica killed, no retry of callers' own, lost: {lost}"
             )
-            expect(eventually(lambda: len(images(targets)) == count), f"metrics ports: {sorted(images(targets))}")
+            expect(wait_until(lambda: len(images(targets)) == count, PATIENCE_SECONDS), f"metrics: {images(targets)}")
         serve.shutdown()
-        expect(not list(targets.iterdir()), "stopped; no target is left")
-    return found
+        expect(not list(targets.iterdir()), "stopped; no target file is left")
+    return results
 
 
 def main() -> None:
-    """Go into a network namespace where that can be, with the environment that the cluster is to have; then check."""
+    """Start again in a network namespace where one can be made, with the environment of the cluster; then check."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=20, help="how long each load lasts")
-    parser.add_argument("--callers", type=int, default=4, help="how many send at a time")
+    parser.add_argument("--seconds", type=float, default=20, help="length of each load")
+    parser.add_argument("--callers", type=int, default=4, help="callers at a time")
     parser.add_argument("--no-second-try", action="store_true", help="with Ray's proxies as they are")
     parser.add_argument("--one", action="store_true", help="one replica, to compare with")
-    parser.add_argument("--output", type=Path, help="JSON file for the figures")
+    parser.add_argument("--output", type=Path, help="JSON file for the results")
     arguments = parser.parse_args()
     if INSIDE in os.environ:
-        found = check(arguments)
-        if arguments.output is not None:
-            arguments.output.parent.mkdir(parents=True, exist_ok=True)
-            arguments.output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        write(arguments.output, check(arguments))
         return
     command = [sys.executable, "-m", "deploy.ray.check", *sys.argv[1:]]
     if shutil.which("unshare") and subprocess.run(["unshare", "-n", "true"], capture_output=True).returncode == 0:
@@ -123,7 +121,7 @@ def main() -> None:
     else:
         print("      no network namespace can be made here: Ray's ports are open while this runs", flush=True)
     os.chdir(ROOT)
-    os.execvpe(command[0], command, environment(second_try=not arguments.no_second_try))
+    os.execvpe(command[0], command, environment(second_try=not arguments.no_second_try) | {INSIDE: "1"})
 
 
 if __name__ == "__main__":

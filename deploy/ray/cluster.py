@@ -1,6 +1,6 @@
-"""A Ray cluster of one node on this machine, and the application on it with replicas on CPUs."""
+"""A Ray cluster of one node on this machine, and the application on it with CPU replicas."""
 
-# ruff: noqa: S603, S607 - what is run is Ray's own
+# ruff: noqa: S603, S607 - it runs Ray's own programs
 
 from __future__ import annotations
 
@@ -10,26 +10,24 @@ import secrets
 import signal
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import httpx
 import yaml
 
-ROOT: Final = Path(__file__).parents[2]
-PAGE: Final = ROOT / "models" / "pretrained" / "sample-page.jpg"
-INSIDE: Final = "ACT_DETR_CHECK_INSIDE"
-"""Set in the environment that `environment` makes."""
-HTTP_PORT: Final = 8000
+from deploy.expect import expect
+from deploy.local_server import ROOT, wait_until, wait_until_ready
+
+URL: Final = "http://127.0.0.1:8000"
 PATIENCE_SECONDS: Final = 300
 """How long anything may take, so that a busy machine is not taken for a fault."""
 METRICS_PORT: Final = 9200
 FIRST_RAY_PORT: Final = 6379
 TRIES: Final = 3
+"""Starts of a node: one ends by itself on a very busy machine."""
 RAY_PORTS: Final = (
     "port",
     "object-manager-port",
@@ -42,28 +40,10 @@ RAY_PORTS: Final = (
 )
 
 
-def expect(holds: bool, what: str) -> None:
-    """Print what was seen; end the program when it is not as it must be."""
-    print(("ok    " if holds else "FAIL  ") + what, flush=True)
-    if not holds:
-        raise SystemExit(1)
-
-
-def eventually(holds: Callable[[], bool], seconds: float = 300) -> bool:
-    """Wait until it holds; return whether it came to."""
-    end = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.2)
-    return True
-
-
 def environment(*, second_try: bool) -> dict[str, str]:
-    """Return the environment for a cluster: no proxy between it and its own ports, this repository on the path."""
+    """Return the environment of a cluster: no proxy between it and its own ports, this repository on the path."""
     plain = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     ours = {
-        INSIDE: "1",
         "PYTHONPATH": str(ROOT),
         "PATH": f"{Path(sys.executable).parent}:{plain['PATH']}",
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -77,17 +57,16 @@ def environment(*, second_try: bool) -> dict[str, str]:
 
 
 @contextmanager
-def cluster(folder: str) -> Iterator[None]:
-    """Run a cluster of one node, this process's own, while the block lasts. Every port that Ray waits for is given."""
+def cluster(folder: Path) -> Iterator[None]:
+    """Run a cluster of one node while the block lasts. Every port that Ray waits for is given."""
     import ray
 
-    ports = {f"--{name}": str(FIRST_RAY_PORT + at) for at, name in enumerate(RAY_PORTS)}
+    ports = (f"--{name}={FIRST_RAY_PORT + index}" for index, name in enumerate(RAY_PORTS))
     command = [
         *("ray", "start", "--head", "--block", "--num-cpus=4", "--node-ip-address=127.0.0.1", f"--temp-dir={folder}"),
-        *("--include-dashboard=false", "--include-log-monitor=false", "--object-store-memory=100000000"),
-        *(f"{name}={port}" for name, port in ports.items()),
+        *("--include-dashboard=false", "--include-log-monitor=false", "--object-store-memory=100000000", *ports),
     ]
-    node = next((node for node in (_started(command, f"{folder}/start.log") for _ in range(TRIES)) if node), None)
+    node = next(filter(None, (_start_node(command, folder / "start.log") for _ in range(TRIES))), None)
     expect(node is not None, "the cluster runs")
     try:
         ray.init(address=f"127.0.0.1:{FIRST_RAY_PORT}", log_to_driver=False)
@@ -100,54 +79,34 @@ def cluster(folder: str) -> Iterator[None]:
             node.wait()
 
 
-def _started(command: list[str], file: str) -> subprocess.Popen[bytes] | None:
-    """Start a node, and return it once it runs; None if it ended, as on a very busy machine."""
-    log = Path(file)
+def _start_node(command: list[str], log: Path) -> subprocess.Popen[bytes] | None:
     with log.open("w") as output:
         node = subprocess.Popen(command, stdout=output, stderr=output)
-    up = eventually(lambda: node.poll() is not None or "will now block forever" in log.read_text())
-    if up and node.poll() is None:
+    wait_until(lambda: node.poll() is not None or "will now block forever" in log.read_text(), PATIENCE_SECONDS)
+    if node.poll() is None and "will now block forever" in log.read_text():
         return node
     node.terminate()
     node.wait()
     return None
 
 
-def _answers() -> bool:
-    """Whether a replica is ready, by what the proxy passes on."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{HTTP_PORT}/readyz", timeout=20) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
-
-
-def start(count: int, folder: str, targets: Path) -> None:
-    """Submit deploy/ray/serve.yaml, changed to so many replicas on CPUs, and wait until they run."""
+def deploy(count: int, folder: Path, targets: Path) -> None:
+    """Submit deploy/ray/serve.yaml, changed to `count` CPU replicas, and wait until they run."""
     configuration = yaml.safe_load((ROOT / "deploy" / "ray" / "serve.yaml").read_text())
-    configuration["http_options"] |= {"host": "127.0.0.1", "port": HTTP_PORT, "request_timeout_s": PATIENCE_SECONDS}
+    configuration["http_options"] |= {"host": "127.0.0.1", "port": 8000, "request_timeout_s": PATIENCE_SECONDS}
     (application,) = configuration["applications"]
-    application["args"] |= {
-        "min_replicas": count,
-        "max_replicas": count,
-        "gpus": 0,
-        "cpus": 1,
-        "metrics_host": "127.0.0.1",
-        "metrics_port": METRICS_PORT,
-        "metrics_targets": str(targets),
-    }
-    application["runtime_env"]["env_vars"] |= {
-        "ACT_DETR_DEVICE": "cpu",
-        "ACT_DETR_THREADS": "1",
-        "ACT_DETR_DEADLINE_MS": str(1000 * PATIENCE_SECONDS),
-    }
-    changed = Path(folder) / "serve.yaml"
+    application["args"] |= {"min_replicas": count, "max_replicas": count, "gpus": 0, "cpus": 1}
+    application["args"] |= {"metrics_host": "127.0.0.1", "metrics_port": METRICS_PORT, "metrics_targets": str(targets)}
+    deadline = str(1000 * PATIENCE_SECONDS)
+    variables = {"ACT_DETR_DEVICE": "cpu", "ACT_DETR_THREADS": "1", "ACT_DETR_DEADLINE_MS": deadline}
+    application["runtime_env"]["env_vars"] |= variables
+    changed = folder / "serve.yaml"
     changed.write_text(yaml.safe_dump(configuration))
     address = f"--address=127.0.0.1:{FIRST_RAY_PORT}"
     done = subprocess.run(["serve", "run", address, "--non-blocking", changed], capture_output=True, text=True)
     expect(done.returncode == 0, "serve run --non-blocking serve.yaml" + (done.stderr if done.returncode else ""))
-    expect(eventually(_answers), "the application answers")
-    expect(eventually(lambda: len(images(targets)) == count), f"replicas: {len(images(targets))}")
+    expect(wait_until_ready(URL, PATIENCE_SECONDS) is not None, "the application answers")
+    expect(wait_until(lambda: len(images(targets)) == count, PATIENCE_SECONDS), f"replicas: {len(images(targets))}")
 
 
 def replicas() -> list[int]:
@@ -161,24 +120,23 @@ def replicas() -> list[int]:
                 named.append(int(folder.name))
         except OSError:
             continue  # it has ended
-    return [pid for pid in named if _below(pid, os.getpid(), parents)]
+    return [pid for pid in named if _is_below(pid, os.getpid(), parents)]
 
 
-def _below(pid: int, ancestor: int, parents: dict[int, int]) -> bool:
+def _is_below(pid: int, ancestor: int, parents: dict[int, int]) -> bool:
     while pid > 1 and pid != ancestor:
         pid = parents.get(pid, 0)
     return pid == ancestor
 
 
 def images(targets: Path) -> dict[str, float]:
-    """Return how many images each replica says that it has answered, by the address that its file tells."""
+    """Return the number of images that each replica has answered, by the address in its target file."""
     counts = {}
     for file in sorted(targets.glob("*.json")):
         target = json.loads(file.read_text())[0]["targets"][0]
         try:
-            with urllib.request.urlopen(f"http://{target}/metrics", timeout=20) as answer:
-                rows = answer.read().decode().splitlines()
-        except (urllib.error.URLError, OSError):
-            continue  # it died, and the one in its place is not up yet
+            rows = httpx.get(f"http://{target}/metrics", timeout=20, trust_env=False).text.splitlines()
+        except httpx.TransportError:
+            continue  # it died, and its replacement is not up yet
         counts[target] = sum(float(row.split()[-1]) for row in rows if row.startswith("act_detr_images_total{"))
     return counts

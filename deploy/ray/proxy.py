@@ -1,4 +1,4 @@
-"""What stands in Ray's HTTP proxies: lost requests are sent again, and Ray's own refusals read like ours.
+"""The middleware of Ray's HTTP proxies: it sends lost requests again, and turns Ray's own refusals into the service's.
 
 Ray finds it by RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=deploy.ray.proxy.middlewares, in the environment that
 `ray start` runs in, with the repository on PYTHONPATH. Nothing here imports torch.
@@ -19,21 +19,21 @@ from service.errors import PROBLEM_MEDIA_TYPE, DeadlinePassed, NotReady, QueueFu
 
 _PAUSES: Final = (0.05, 0.5)
 """Seconds before each further try. Few: a request that kills the process that runs it must not kill them all."""
-_MOST_KEPT: Final = 64 * 2**20
+_MAX_KEPT_BYTES: Final = 64 * 2**20
 """Bytes of a body that are kept for a further try; a longer one has a single try."""
 _RETRY: Final = {"Retry-After": "1"}
 _GONE: Final = "The replica that had this request is gone. Send it again."
 
 
 def middlewares() -> list[Middleware]:
-    """Return what Ray wraps around its proxy."""
+    """Return the middleware that Ray wraps around its proxy."""
     return [Middleware(SecondTry)]
 
 
 class SecondTry:
     """Sends a request again when its replica died or refused it with a 503, before the caller saw anything.
 
-    To detect twice changes nothing, so that is safe. When no try succeeds, the caller gets the last refusal, or a
+    Detection changes nothing, so that is safe. When no try succeeds, the caller gets the last refusal, or a
     503 `device-failed`. Paths below `/-/` are Ray's own and pass as they are.
     """
 
@@ -71,19 +71,18 @@ class _Body:
     @property
     def complete_copy(self) -> bool:
         """Whether nothing of what came had to be thrown away."""
-        return self._bytes <= _MOST_KEPT
+        return self._bytes <= _MAX_KEPT_BYTES
 
     def replay(self) -> Receive:
         """Return a `receive` that begins at the first message."""
-        at = 0
+        index = 0
 
         async def receive() -> Message:
-            nonlocal at
-            if at < len(self._kept):
-                at += 1
-                return self._kept[at - 1]
+            nonlocal index
+            index += 1
+            if index <= len(self._kept):
+                return self._kept[index - 1]
             message = await self._receive()
-            at += 1
             self._keep(message)
             return message
 
@@ -120,7 +119,7 @@ class _Answer:
         """Send what is held; where that is no answer, say so."""
         self.begun = True
         held, send = self._held, self._send
-        error = WorkerDead(_GONE, headers=_RETRY) if len(held) < 2 else _rays_own(held[0])
+        error = WorkerDead(_GONE, headers=_RETRY) if len(held) < 2 else _translate(held[0])
         if error is not None:
             held, self._send = self._problem(error), _nowhere
         for message in held:
@@ -144,7 +143,7 @@ def _one_id(message: Message) -> Message:
     return {**message, "headers": headers.raw}
 
 
-def _rays_own(head: Message) -> ServiceError | None:
+def _translate(head: Message) -> ServiceError | None:
     """Return the error to answer in place of a plain text of Ray's; None for answers of the app."""
     if not Headers(raw=head["headers"]).get("content-type", "").startswith("text/plain"):
         return None
@@ -155,10 +154,10 @@ def _rays_own(head: Message) -> ServiceError | None:
     return DeadlinePassed() if head["status"] == 408 else None
 
 
-def _request_id(wished: str | None) -> str:
-    """Return the caller's own id where it is short and plain, else a new one: every try is to have the same."""
-    plain = wished and len(wished) <= 128 and wished.isascii() and wished.isprintable()
-    return wished if wished and plain else uuid.uuid4().hex
+def _request_id(given: str | None) -> str:
+    """Return the caller's own id where it is short and plain, else a new one, for every try."""
+    plain = given and len(given) <= 128 and given.isascii() and given.isprintable()
+    return given if given and plain else uuid.uuid4().hex
 
 
 async def _nowhere(_: Message) -> None:
