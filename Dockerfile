@@ -1,4 +1,4 @@
-# The service in an image, for GPUs or for CPUs alone.
+# The service in an image, for GPUs or for CPUs only.
 #
 #   docker build -t act-detr:cuda .
 #   docker build -t act-detr:cpu --build-arg TORCH_INDEX=ADDRESS .

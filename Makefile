@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-# make loadtest RESULTS=deploy/loadtest/results keeps the figures of a run; without it they are printed alone.
+# make loadtest RESULTS=deploy/loadtest/results keeps the results of a run; without it they are only printed.
 RESULTS ?=
 keep = $(if $(RESULTS),--output $(RESULTS)/$(1).json)
 SOAK_SECONDS ?= 1800
@@ -26,12 +26,12 @@ serve: install  ## start the service with the settings of the environment
 test: install  ## all tests
 	$(BIN)/python -m pytest
 
-# Whole runs, downloads and drawn pages take long and round nothing that the others do not.
+# Whole runs, downloads and drawn pages take long, and their arithmetic is in the other tests.
 NUMERIC := tests/models --ignore=tests/models/data --ignore=tests/models/weights/test_download.py \
-	--ignore=tests/models/training/test_pages.py --ignore=tests/models/training/test_train.py \
-	--ignore=tests/models/training/test_programme.py --ignore=tests/models/training/test_run_report.py -m 'not slow'
+	--ignore=tests/models/training/test_train.py --ignore=tests/models/training/test_programme.py \
+	--ignore=tests/models/training/test_run_report.py -m 'not slow'
 
-test-isa: install  ## the numeric tests with the instruction sets of other CPUs; `make test` runs them as this one is
+test-isa: install  ## the numeric tests with the instruction sets of other CPUs; `make test` has this one's
 	ATEN_CPU_CAPABILITY=avx2 $(BIN)/python -m pytest -q $(NUMERIC)
 	ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE $(BIN)/python -m pytest -q $(NUMERIC)
 	ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest -q $(NUMERIC)
@@ -43,18 +43,18 @@ check: install  ## style, types and layering
 	$(BIN)/lint-imports
 
 fuzz: install  ## longer than the tests: a hundred thousand broken images, five hundred calls of every operation
-	$(BIN)/python -m deploy.loadtest.fuzz_decoding --inputs 100000
+	ACT_DETR_FUZZ_IMAGES=100000 $(BIN)/python -m pytest -s tests/service/images/test_fuzz_decoding.py
 	ACT_DETR_FUZZ_EXAMPLES=500 $(BIN)/python -m pytest tests/end_to_end/test_openapi_fuzz.py
 
 soak: install  ## half an hour of mixed traffic: nothing lost, memory and latency flat
 	$(BIN)/python -m deploy.loadtest.soak --seconds $(SOAK_SECONDS) $(call keep,soak)
 
-loadtest: install  ## ten times the load that the service can take; SIGTERM under load; kill -9 under a supervisor
+loadtest: install  ## ten times the service's capacity; SIGTERM under load; kill -9 under a supervisor
 	$(BIN)/python -m deploy.loadtest.overload $(call keep,overload)
 	$(BIN)/python -m deploy.loadtest.sigterm $(call keep,sigterm)
 	$(BIN)/python -m deploy.loadtest.restart_after_kill $(call keep,restart_after_kill)
 
-deploy-check: install  ## the image, compose, Prometheus, Grafana and Kubernetes, as far as the tools that are here can tell
+deploy-check: install  ## the image, compose, Prometheus, Grafana and Kubernetes, each by its own tool where that is installed
 	$(BIN)/python -m pytest tests/deploy --ignore=tests/deploy/loadtest
 
 clean:

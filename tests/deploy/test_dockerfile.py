@@ -87,7 +87,7 @@ def test_health_is_what_readyz_says(
     assert (checked.returncode == 0) is healthy
 
 
-def test_who_does_not_answer_is_not_healthy(health_command: list[str], answering: Answering) -> None:
+def test_a_service_that_does_not_answer_is_not_healthy(health_command: list[str], answering: Answering) -> None:
     with answering(200) as port:
         pass
     checked = subprocess.run(
@@ -114,7 +114,7 @@ def test_the_settings_are_settings(environment: dict[str, str], monkeypatch: pyt
     assert settings.port == 8000
 
 
-def test_it_is_nobody_special_and_gets_signals_itself(runtime: str) -> None:
+def test_image_runs_without_root_and_receives_signals(runtime: str) -> None:
     assert re.findall(r"^USER (.*)$", runtime, re.MULTILINE) == ["10001:10001"]
     for instruction in ("ENTRYPOINT", "CMD"):
         (line,) = re.findall(rf"^{instruction} (.*)$", runtime, re.MULTILINE)
