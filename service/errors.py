@@ -1,9 +1,8 @@
-"""Everything that can go wrong with a request, and the HTTP status of each: one class a cause.
+"""The errors of requests: one class per cause, with its HTTP status.
 
-Every class carries its own row of the map: `status`, `type` (a slug that never changes, for programs) and
-`title` (for people; the same for every occurrence). `problem` renders an occurrence as the body of an
-`application/problem+json` answer (RFC 9457). Nothing here knows a web framework: the app turns a ServiceError
-into a response in one place.
+Every class has a `status`, a `type` (a slug for programs, which never changes) and a `title` (for people, the same for
+every occurrence). `problem` renders an occurrence as the body of an `application/problem+json` response (RFC 9457).
+This module knows no web framework: the app turns errors into responses in one place.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
 
 
 class ServiceError(Exception):
-    """A request that ends in an error answer. Raise a subclass.
+    """A request that ends in an error response. Raise a subclass.
 
-    `detail` explains this occurrence to the caller: no file names, no tracebacks. `headers` go out with the
-    answer. `members` are extra members of the problem (`limit=…`, `parameter=…`): values that JSON can hold.
+    `detail` explains this occurrence to the caller, without file names or tracebacks. `headers` are sent with the
+    response. `members` are extra members of the problem (`limit=…`, `parameter=…`): values that JSON can hold.
     """
 
     status: ClassVar[int]
@@ -41,34 +40,34 @@ class ServiceError(Exception):
 
 
 class MalformedRequest(ServiceError):
-    """The body or the headers do not follow their own format: broken multipart, JSON or base64."""
+    """The body or the headers are malformed: multipart, JSON, base64 or HTTP itself."""
 
     status, type, title = 400, "malformed-request", "The request is malformed"
 
 
 class Unauthorized(ServiceError):
-    """No API key, or one that is not ours."""
+    """The API key is missing or wrong."""
 
-    status, type, title = 401, "unauthorized", "A valid API key is needed"
+    status, type, title = 401, "unauthorized", "A valid API key is required"
 
     def __init__(self, detail: str | None = None, **members: Any) -> None:
         super().__init__(detail, headers={"WWW-Authenticate": "Bearer"}, **members)
 
 
 class NotFound(ServiceError):
-    """No such route."""
+    """The route does not exist."""
 
-    status, type, title = 404, "not-found", "There is nothing at this address"
+    status, type, title = 404, "not-found", "This address does not exist"
 
 
 class MethodNotAllowed(ServiceError):
-    """The route exists, with other methods: hand them in as the header `Allow`."""
+    """The route does not have this method; its methods are in the header `Allow`."""
 
-    status, type, title = 405, "method-not-allowed", "This address does not take this method"
+    status, type, title = 405, "method-not-allowed", "This address does not support this method"
 
 
 class RequestTimeout(ServiceError):
-    """The body did not arrive in time. The rest of it may still come, so the connection is closed."""
+    """The body did not arrive in time. The rest may still arrive, so the connection is closed."""
 
     status, type, title = 408, "request-timeout", "The body did not arrive in time"
 
@@ -77,46 +76,46 @@ class RequestTimeout(ServiceError):
 
 
 class TooManyBytes(ServiceError):
-    """The body is longer than the service takes."""
+    """The body or an image is too long."""
 
     status, type, title = 413, "too-many-bytes", "The body has too many bytes"
 
 
 class TooManyPixels(ServiceError):
-    """The image says that it has more pixels than the service decodes."""
+    """The image has too many pixels, by its header."""
 
     status, type, title = 413, "too-many-pixels", "The image has too many pixels"
 
 
 class UnsupportedImageType(ServiceError):
-    """Not an image, or of a format that the service does not read."""
+    """The body is not an image, or is of an unsupported format."""
 
-    status, type, title = 415, "unsupported-image-type", "This is not an image type that the service reads"
+    status, type, title = 415, "unsupported-image-type", "This image type is not supported"
 
 
 class UnsupportedEncoding(ServiceError):
-    """A body that is compressed once more, by `Content-Encoding`."""
+    """The body is compressed with `Content-Encoding`."""
 
-    status, type, title = 415, "unsupported-encoding", "This Content-Encoding is not read"
+    status, type, title = 415, "unsupported-encoding", "This Content-Encoding is not supported"
 
     def __init__(self, detail: str | None = None, **members: Any) -> None:
         super().__init__(detail, headers={"Accept-Encoding": "identity"}, **members)
 
 
 class UndecodableImage(ServiceError):
-    """Of a format that the service reads, but truncated or corrupt."""
+    """The image is of a supported format, but truncated or corrupt."""
 
     status, type, title = 422, "undecodable-image", "The image cannot be decoded"
 
 
 class BadParameter(ServiceError):
-    """A query parameter or field with a value that has no meaning, or none in this combination."""
+    """A query parameter or field is invalid, or invalid in this combination."""
 
-    status, type, title = 422, "bad-parameter", "A parameter has a value that is not allowed"
+    status, type, title = 422, "bad-parameter", "A parameter is invalid"
 
 
 class QueueFull(ServiceError):
-    """As many requests wait as the queue holds. `retry_after` is in seconds; sent whole, and at least 1."""
+    """Too many requests wait. `retry_after` is in seconds; it is rounded up, and at least 1."""
 
     status, type, title = 429, "queue-full", "Too many requests are waiting"
 
@@ -127,25 +126,25 @@ class QueueFull(ServiceError):
 
 
 class ClientClosed(ServiceError):
-    """The caller left before the answer. Nobody reads this one: it is for the log and the metrics."""
+    """The client disconnected before the response. This error is only for the log and the metrics."""
 
-    status, type, title = 499, "client-closed", "The caller closed the connection"
+    status, type, title = 499, "client-closed", "The client closed the connection"
 
 
 class InternalError(ServiceError):
-    """A fault of ours. The reason is for the log, never for the caller."""
+    """A fault of the service. The reason is logged, and hidden from the caller."""
 
-    status, type, title = 500, "internal-error", "Something went wrong in the service"
+    status, type, title = 500, "internal-error", "The service failed"
 
 
 class NotReady(ServiceError):
-    """The model is still being loaded or warmed up."""
+    """The model is still being warmed up."""
 
     status, type, title = 503, "not-ready", "The service is not ready yet"
 
 
 class Draining(ServiceError):
-    """The service is shutting down: it answers what it has accepted and takes no more, also on this connection."""
+    """The service is shutting down: it answers accepted requests and refuses others. The connection is closed."""
 
     status, type, title = 503, "draining", "The service is shutting down"
 
@@ -154,32 +153,32 @@ class Draining(ServiceError):
 
 
 class WorkerDead(ServiceError):
-    """The device failed, or the thread that owns it ended: nothing runs until the process is restarted."""
+    """The device or its thread has failed: nothing runs until the process is restarted."""
 
     status, type, title = 503, "device-failed", "The device that runs the model has failed"
 
 
 class DeadlinePassed(ServiceError):
-    """The request waited past its own deadline."""
+    """The request's deadline passed before its inference started."""
 
     status, type, title = 504, "deadline-passed", "The deadline passed before the image could be processed"
 
 
 class OutOfMemory(ServiceError):
-    """The image, alone, does not fit into the device's memory. 507, not 503: sent again, it fails again."""
+    """The image does not fit into the device's memory. The status is 507, not 503, as a retry would fail again."""
 
     status, type, title = 507, "out-of-memory", "The image is too large for the device's memory"
 
 
 def all_errors() -> Iterator[type[ServiceError]]:
-    """Every cause, in the order in which this module declares them."""
+    """Yield every error class, in the order of this module."""
     yield from ServiceError.__subclasses__()
 
 
 def framework_error(status: int, headers: Mapping[str, str] | None = None) -> ServiceError:
-    """Return the error for a status that the web framework itself decided on: 404, 405, or a broken body.
+    """Return the error for a status that the web framework raised itself: 404, 405, or a malformed body.
 
-    Any other status below 500 is a MalformedRequest; from 500 on it is an InternalError.
+    Other statuses below 500 become MalformedRequest, those from 500 on InternalError.
     """
     known: dict[int, type[ServiceError]] = {cause.status: cause for cause in (NotFound, MethodNotAllowed)}
     error = known.get(status, MalformedRequest if status < 500 else InternalError)()

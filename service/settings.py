@@ -1,6 +1,6 @@
-"""Everything that can be set from outside, from `ACT_DETR_*` environment variables, checked at start.
+"""The settings, read from `ACT_DETR_*` environment variables and checked at start.
 
-`python -m service.settings` prints the table of the settings that README.md shows.
+`python -m service.settings` prints the table in docs/configuration.md.
 """
 
 from __future__ import annotations
@@ -18,147 +18,142 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX: Final = "ACT_DETR_"
 PILLOW_PIXEL_GUARD: Final = 89_478_485
-"""Above this many pixels Pillow itself begins to refuse images."""
+"""Pillow's own limit on pixels: it warns of larger images, and refuses those of twice as many."""
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.\-]+(:\d+)?|https?://\[[0-9a-f:]+\](:\d+)?")
 
 _PATH: Final = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 
 
 class BadSettings(Exception):
-    """An environment variable has a value that is not allowed; the message names each, one a line."""
+    """Environment variables have invalid values; the message has a line for each."""
 
 
 class Settings(BaseSettings):
-    """The settings of one service process. Read once, by the composition root; immutable."""
+    """The settings of one service process, read once at start."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore")
 
-    host: str = Field("127.0.0.1", description="Address to listen on; `0.0.0.0` for every interface.")
-    port: int = Field(8000, ge=0, le=65535, description="TCP port; 0 takes a free one.")
+    host: str = Field("127.0.0.1", description="Address to listen on; `0.0.0.0` for all interfaces.")
+    port: int = Field(8000, ge=0, le=65535, description="TCP port; 0 uses a free one.")
     model: str = Field(
         "pages-small",
         min_length=1,
-        description="`pages-small`, a published name (`detr-r50`, …), a `.safetensors`, `.pth` or `.ckpt` file, "
-        "or a folder that transformers saved.",
+        description="`pages-small`, the name of a published model (`detr-r50`, …), a `.safetensors`, `.pth` or `.ckpt` "
+        "file, or a folder saved by transformers.",
     )
     device: str = Field(
         "auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
-        description="`auto`, `cpu`, `cuda` or `cuda:N`; `auto` takes a GPU where there is one.",
+        description="`auto`, `cpu`, `cuda` or `cuda:N`; `auto` uses a GPU if there is one.",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto",
-        description="Number format of the model; `auto` is `fp32`, whose answers are reproducible.",
+        description="Number format of the model; `auto` is `fp32`, whose results are reproducible.",
     )
     attention: Literal["exact", "act", "tangent", "auto"] = Field(
         "exact",
-        description="Encoder attention of requests that do not choose; "
-        "`auto` takes tangent attention for large images.",
+        description="Default attention mode; `auto` uses tangent attention for large images.",
     )
     l: int | None = Field(  # noqa: E741
         None,
         ge=1,
         le=64,
         json_schema_extra={"shown_default": "the model's"},
-        description="ACT's hash rounds, for requests that do not give `L`.",
+        description="ACT's hash rounds, the default of `L`.",
     )
     r: float | None = Field(
         None,
         gt=0,
         allow_inf_nan=False,
         json_schema_extra={"shown_default": "the model's"},
-        description="ACT's bucket width, for requests that do not give `r`.",
+        description="ACT's bucket width, the default of `r`.",
     )
     c: int | None = Field(
         None,
         ge=1,
         le=4096,
         json_schema_extra={"shown_default": "the model's"},
-        description="Tangent attention's clusters a head, for requests that do not give `C`.",
+        description="Tangent attention's clusters per head, the default of `C`.",
     )
-    threshold: float = Field(0.5, ge=0, le=1, description="Least score of a detection, for requests that do not say.")
-    max_detections: int = Field(100, ge=1, description="Most detections of an image, unless a request says.")
+    threshold: float = Field(0.5, ge=0, le=1, description="Default minimum score of a detection.")
+    max_detections: int = Field(100, ge=1, description="Default maximum number of detections per image.")
     nms: float | None = Field(
         None,
         gt=0,
         le=1,
         allow_inf_nan=False,
-        json_schema_extra={"shown_default": "the model's own"},
-        description="Drop a detection whose IoU with a better one of its class is greater, unless a request says; "
+        json_schema_extra={"shown_default": "the model's"},
+        description="Default of `nms`: a detection whose IoU with a better one of its class is greater is dropped; "
         "1 drops none.",
     )
     api_key: str = Field(
         "",
         repr=False,
-        description="Keys that callers must send one of, comma-separated; empty: no key is needed.",
+        description="API keys, comma-separated; a caller has to send one of them. Empty: no key is needed.",
     )
     cors_origins: str = Field(
         "",
-        description="Web origins (`https://example.org`) whose pages may call from a browser, comma-separated, or `*`; "
-        "empty: none.",
+        description="Web origins (`https://example.org`) whose pages may call the service, comma-separated, or `*`. "
+        "Empty: none.",
     )
     root_path: str = Field(
         "",
-        description="Path under which a proxy offers the service (`/vision`), whether or not it strips it; "
-        "empty: the root.",
+        description="Path under which a proxy offers the service (`/vision`), whether or not the proxy strips it. "
+        "Empty: the root.",
     )
     max_batch: int | None = Field(
         None,
         ge=1,
         le=1024,
         json_schema_extra={"shown_default": "8 on a GPU, 1 on a CPU"},
-        description="Most images that run together. A CPU gains nothing from more than one.",
+        description="Maximum images that run together. A CPU gains nothing from more than one.",
     )
     max_batch_pixels: int = Field(
         8_600_000,
         ge=1,
-        description="Most pixels that run together, after resizing: greatest height x greatest width x images.",
+        description="Maximum pixels that run together, after resizing: largest height x largest width x images.",
     )
     max_delay_ms: float | None = Field(
         None,
         ge=0,
         le=10_000,
         json_schema_extra={"shown_default": "5 on a GPU, 0 on a CPU"},
-        description="Longest time that the first request of a batch waits for company.",
+        description="Maximum time that the first image of a batch waits for others.",
     )
-    max_queue: int = Field(128, ge=1, description="Most images that wait for the device; more get a 429.")
+    max_queue: int = Field(128, ge=1, description="Maximum images that wait for the device; further ones get a 429.")
     max_inflight: int = Field(
         256,
         ge=1,
-        description="Most requests under way at once, from the first byte of the body to the answer; "
-        "more get a 429. Bounds memory: at most this x the greatest body.",
+        description="Maximum requests under way, from the first byte of the body to the response; further "
+        "ones get a 429. With the limits on bodies, this bounds memory.",
     )
-    deadline_ms: float = Field(
-        30_000, gt=0, le=3_600_000, description="Longest wait for the device, for requests that do not say."
-    )
-    max_bytes: int = Field(20 * 2**20, ge=1, description="Most bytes of one encoded image.")
-    max_batch_bytes: int = Field(64 * 2**20, ge=1, description="Most bytes of the body of `/detect/batch`.")
-    max_batch_parts: int = Field(32, ge=1, le=1024, description="Most images in one `/detect/batch`.")
+    deadline_ms: float = Field(30_000, gt=0, le=3_600_000, description="Default maximum time until inference starts.")
+    max_bytes: int = Field(20 * 2**20, ge=1, description="Maximum bytes of one encoded image.")
+    max_batch_bytes: int = Field(64 * 2**20, ge=1, description="Maximum bytes of a body of `/detect/batch`.")
+    max_batch_parts: int = Field(32, ge=1, le=1024, description="Maximum images in one request to `/detect/batch`.")
     max_pixels: int = Field(
         50_000_000,
         ge=1,
         le=PILLOW_PIXEL_GUARD,
-        description="Most pixels of one image, checked before decoding.",
+        description="Maximum pixels of one image, checked before decoding.",
     )
-    body_timeout_s: float = Field(30, gt=0, le=3600, description="Longest time that a body may take to arrive.")
-    header_timeout_s: float = Field(10, gt=0, le=3600, description="Longest time that headers may take to arrive.")
+    body_timeout_s: float = Field(30, gt=0, le=3600, description="Maximum time for a body to arrive.")
+    header_timeout_s: float = Field(10, gt=0, le=3600, description="Maximum time for headers to arrive.")
     keepalive_timeout_s: float = Field(
         75,
         gt=0,
         le=86_400,
-        description="Longest time that a connection may rest between two requests; "
-        "longer than the proxy in front keeps its own.",
+        description="Maximum time that a connection may be idle between two requests; should be longer than that of a "
+        "proxy in front.",
     )
-    answer_timeout_s: float = Field(
-        60, gt=0, le=3600, description="Longest time that callers may take to receive an answer."
-    )
+    answer_timeout_s: float = Field(60, gt=0, le=3600, description="Maximum time for a client to receive a response.")
     max_connections: int = Field(
         900,
         ge=1,
-        description="Most connections open at once; more are closed unanswered. Needs as many file descriptors.",
+        description="Maximum open connections; further ones are closed unanswered. Needs as many file descriptors.",
     )
     drain_seconds: float = Field(
-        30, ge=0, le=3600, description="After SIGTERM: longest time to answer what was accepted."
+        30, ge=0, le=3600, description="After SIGTERM: maximum time to answer accepted requests."
     )
     preprocess_threads: int = Field(
         min(4, os.cpu_count() or 1),
@@ -172,30 +167,32 @@ class Settings(BaseSettings):
         ge=1,
         le=1024,
         json_schema_extra={"shown_default": "cores"},
-        description="CPU threads that the model runs on.",
+        description="CPU threads of the model.",
     )
     cache_dir: Path | None = Field(
         None,
         json_schema_extra={"shown_default": "the user's cache folder"},
-        description="Folder of downloaded checkpoints.",
+        description="Folder for downloaded checkpoints.",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
-    log_format: Literal["json", "text"] = Field("json", description="`json`: one object a line; `text`: for people.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Minimum level of log messages."
+    )
+    log_format: Literal["json", "text"] = Field("json", description="`json`: one object per line; `text`: for people.")
 
     @field_validator("api_key")
     @classmethod
     def _keys_can_be_sent(cls, value: str) -> str:
         if any(not (key.isascii() and key.isprintable()) or " " in key for key in _split(value)):
-            raise ValueError("keys are printable ASCII without spaces")
+            raise ValueError("keys must be printable ASCII without spaces")
         if value and not _split(value):
-            raise ValueError("there is no key in it")
+            raise ValueError("it contains no key")
         return value
 
     @field_validator("cors_origins")
     @classmethod
     def _origins_are_origins(cls, value: str) -> str:
         if wrong := [origin for origin in _split(value) if origin != "*" and not _ORIGIN.fullmatch(origin)]:
-            raise ValueError(f"{wrong[0]} is no origin: scheme://host[:port], in lower case, no path")
+            raise ValueError(f"{wrong[0]} is not an origin: scheme://host[:port], in lower case, without a path")
         return value
 
     @field_validator("root_path")
@@ -203,7 +200,7 @@ class Settings(BaseSettings):
     def _root_is_a_path(cls, value: str) -> str:
         path = value.rstrip("/")
         if not _PATH.fullmatch(path) or {".", ".."} & set(path.split("/")):
-            raise ValueError("a path begins with /, has letters, digits, - . _ ~ and no empty, . or .. part")
+            raise ValueError("a path begins with /, contains letters, digits, - . _ ~ and has no empty, . or .. part")
         return path
 
     @field_validator("log_level", "log_format", "attention", "device", "precision", mode="before")
@@ -219,16 +216,16 @@ class Settings(BaseSettings):
 
     @property
     def api_keys(self) -> tuple[str, ...]:
-        """The keys that are accepted; none when everyone may call."""
+        """The keys that are accepted; empty if no key is needed."""
         return _split(self.api_key)
 
     @property
     def allowed_origins(self) -> tuple[str, ...]:
-        """The web origins whose pages may call; none unless configured."""
+        """The web origins whose pages may call; empty by default."""
         return _split(self.cors_origins)
 
     def batch_images(self, device: str) -> int:
-        """Return the most images of a batch on the given device (`cpu`, `cuda:0`, …)."""
+        """Return the maximum number of images in a batch on the given device (`cpu`, `cuda:0`, …)."""
         return self.max_batch or (1 if device.startswith("cpu") else 8)
 
     def delay_seconds(self, device: str) -> float:
@@ -244,7 +241,7 @@ def _split(values: str) -> tuple[str, ...]:
 def load_settings(**overrides: Any) -> Settings:
     """Read the settings from the environment; `overrides` (by field name; None: not given) win.
 
-    Raises BadSettings with one line for each bad value.
+    Raises BadSettings with a line for each invalid value.
     """
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})
@@ -265,14 +262,14 @@ def _explain(row: Mapping[str, Any]) -> str:
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
-    """Names in the environment that look like settings and are none: misspelt, most likely."""
+    """Return names in the environment that look like settings but are not: most likely, they are misspelt."""
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     return sorted(name for name in environment if name.startswith(PREFIX) and name.upper() not in known)
 
 
 def markdown_table() -> str:
-    """Render the table of all settings: name, default, range, meaning."""
-    rows = ["| variable | default | range | what |", "|---|---|---|---|"]
+    """Return a Markdown table of all settings: name, default, range, meaning."""
+    rows = ["| variable | default | range | meaning |", "|---|---|---|---|"]
     for name, field in Settings.model_fields.items():
         cells = (f"`{PREFIX}{name.upper()}`", _default(field), _range(field), field.description or "")
         rows.append("| " + " | ".join(cells) + " |")

@@ -1,10 +1,10 @@
-"""Decodes one image in a process of its own, whose memory and time end where the image's size says.
+"""Decodes one image in a separate process whose memory and time are bounded by the image's size.
 
-    python -I -S decoding_child.py FOLDER FORMAT MOST_PIXELS BASE_MEMORY BYTES_OF_A_PIXEL SECONDS < image > pixels
+    python -I -S decoding_child.py FOLDER FORMAT MAX_PIXELS BASE_MEMORY BYTES_PER_PIXEL SECONDS < image > pixels
 
-FOLDER is where Pillow lies. Writes a line (mode, width, height, EXIF orientation or 0), then the pixels; of an image
-of more than MOST_PIXELS the line alone, with the mode `-`. Run by `decoding_apart`; imports nothing of the service,
-because every import is paid for with every image.
+FOLDER contains Pillow. Writes a line (mode, width, height, EXIF orientation or 0), then the pixels; for an image of
+more than MAX_PIXELS only the line, with the mode `-`. `decoding_apart` runs it. It imports nothing of the service, as
+every import takes time for every image.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _SENT_AS_THEY_ARE: Final = ("L", "LA", "RGB", "RGBA", "CMYK", "I;16")
 
 
 def main() -> None:
-    """Decode standard input; any exception, or the kernel, ends the process with a status other than 0."""
+    """Decode standard input. After an exception, or if the kernel ends it, the exit status is not 0."""
     folder, kind, *numbers = sys.argv[1:]
-    most, memory, bytes_of_a_pixel, seconds = map(int, numbers)
-    hard = memory + bytes_of_a_pixel * most
+    max_pixels, memory, bytes_per_pixel, seconds = map(int, numbers)
+    hard = memory + bytes_per_pixel * max_pixels
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_AS, (memory, hard))
@@ -32,13 +32,13 @@ def main() -> None:
     from PIL import AvifImagePlugin, Image
 
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-    Image.MAX_IMAGE_PIXELS = None  # the size is looked at here
+    Image.MAX_IMAGE_PIXELS = None  # checked below
     with Image.open(sys.stdin.buffer, formats=(kind,)) as image:
         width, height = image.size
-        if width * height > most:
+        if width * height > max_pixels:
             sys.stdout.write(f"- {width} {height} 0\n")
             return
-        resource.setrlimit(resource.RLIMIT_AS, (memory + bytes_of_a_pixel * width * height, hard))
+        resource.setrlimit(resource.RLIMIT_AS, (memory + bytes_per_pixel * width * height, hard))
         image.load()
         _write(image)
 
@@ -53,10 +53,10 @@ def _write(image: Image.Image) -> None:
 
 def _orientation(image: Image.Image) -> int:
     try:
-        found = image.getexif().get(_ORIENTATION)
-    except Exception:  # broken EXIF data say nothing
+        orientation = image.getexif().get(_ORIENTATION)
+    except Exception:  # broken EXIF data are ignored
         return 0
-    return found if isinstance(found, int) else 0
+    return orientation if isinstance(orientation, int) else 0
 
 
 if __name__ == "__main__":

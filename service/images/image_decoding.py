@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from models.rgb import Samples, UnknownSamples, read_samples, to_rgb
 from service.errors import TooManyBytes, TooManyPixels, UndecodableImage, UnsupportedImageType
@@ -16,17 +16,6 @@ from service.images.decoding_apart import decode_apart
 from service.images.image_formats import FORMATS, decoded_apart, looks_readable, refusal
 from service.images.jpeg_scans import MAX_SCANS, count_scans
 from service.settings import PILLOW_PIXEL_GUARD
-
-_ORIENTATION: Final = 0x0112
-_UPRIGHT: Final = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 def decode_image(data: bytes, *, max_bytes: int, max_pixels: int) -> NDArray[np.uint8]:
@@ -44,8 +33,7 @@ def decode_image(data: bytes, *, max_bytes: int, max_pixels: int) -> NDArray[np.
     if not data:
         raise UndecodableImage("The image is empty.")
     if kind := decoded_apart(data):
-        decoded = decode_apart(data, kind, max_pixels=max_pixels)
-        return np.asarray(_rgb(_turned(decoded.image, decoded.orientation), Samples()))
+        return np.asarray(_rgb(_upright(decode_apart(data, kind, max_pixels=max_pixels)), Samples()))
     with _open(data) as image:
         width, height = image.size
         if width * height > max_pixels:
@@ -95,16 +83,13 @@ def _loaded(image: Image.Image) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turn the image as its EXIF data say; broken data say nothing. TIFF has turned itself while loading."""
-    try:
-        return _turned(image, image.getexif().get(_ORIENTATION))
-    except Exception:
-        return image
-
-
-def _turned(image: Image.Image, orientation: object) -> Image.Image:
-    turn = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return image if turn is None else image.transpose(turn)
+    """Turn the image as its EXIF data say; broken data are ignored. Pillow turns TIFF itself while loading."""
+    with suppress(Exception):
+        image.getexif()  # parsed and kept: ImageOps would write all of its raw form again, however large its tags
+        for raw in ("exif", "Raw profile type exif"):
+            image.info.pop(raw, None)
+        ImageOps.exif_transpose(image, in_place=True)
+    return image
 
 
 def _rgb(image: Image.Image, samples: Samples) -> Image.Image:

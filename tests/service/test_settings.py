@@ -6,7 +6,7 @@ import pytest
 
 from service.settings import PREFIX, BadSettings, Settings, load_settings, markdown_table, unknown_variables
 
-README = Path(__file__).parents[2] / "README.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "configuration.md"
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +74,7 @@ def test_every_bad_value_has_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "enableServiceLinks" in str(error.value)
 
 
-def test_bodies_that_would_not_fit_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_limit_below_the_image_limit_is_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadSettings, match="one image would not fit"):
         load_settings(max_bytes=100, max_batch_bytes=99)
 
@@ -113,7 +113,7 @@ def test_origins_are_split() -> None:
     assert load_settings().allowed_origins == ()
 
 
-def test_misspelt_variables_are_found() -> None:
+def test_unknown_variables_are_found() -> None:
     assert unknown_variables({"ACT_DETR_PROT": "1", "ACT_DETR_PORT": "1", "PATH": "x"}) == ["ACT_DETR_PROT"]
 
 
@@ -123,8 +123,6 @@ def test_table_has_a_described_row_for_every_setting() -> None:
     assert all(row.count("|") == 5 and not row.endswith("|  |") for row in rows)
 
 
-def test_readme_shows_the_table() -> None:
-    if not README.is_file() or "<!-- settings -->" not in README.read_text(encoding="utf-8"):
-        pytest.skip("README.md has no table of settings yet")
-    table = README.read_text(encoding="utf-8").split("<!-- settings -->")[1].split("<!-- /settings -->")[0]
+def test_the_documented_table_is_the_generated_one() -> None:
+    table = DOCUMENT.read_text(encoding="utf-8").split("<!-- settings -->")[1].split("<!-- /settings -->")[0]
     assert table.strip() == markdown_table().strip(), "run: python -m service.settings"

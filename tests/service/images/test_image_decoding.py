@@ -255,9 +255,9 @@ def test_a_jpeg_of_endless_scans_is_refused(encoded: Encode) -> None:
 
 
 def greedy_directory(filler: int) -> bytes:
-    """Return TIFF data whose 200 tags each claim all of the filler behind them."""
-    tags = b"".join(struct.pack("<HHII", 40_000 + number, 7, filler, 8 + 2 + 200 * 12 + 4) for number in range(200))
-    return b"II*\x00" + struct.pack("<IH", 8, 200) + tags + bytes(4) + bytes(filler)
+    """Return TIFF data with an orientation and 200 tags that each claim all of the filler behind them."""
+    tags = b"".join(struct.pack("<HHII", 40_000 + number, 7, filler, 8 + 2 + 201 * 12 + 4) for number in range(200))
+    return b"II*\x00" + struct.pack("<IHHHII", 8, 201, 0x0112, 3, 1, 6) + tags + bytes(4) + bytes(filler)
 
 
 def in_png(exif: bytes) -> bytes:
