@@ -93,24 +93,6 @@ def read_coco(files: CocoFiles, limit: int | None = None) -> CocoData:
     return CocoData(files, folder, images, class_order(document, names), findings.notices())
 
 
-def read_classes(annotations: Path) -> tuple[str, ...]:
-    """The classes of a COCO annotation file, in the order of their ids. Raises OSError and DataError."""
-    document, findings = CocoDocument.load(annotations), Findings(str(annotations))
-    names = read_categories(document, findings)
-    if not document.categories:
-        findings.problem("", "categories", "are none")
-    findings.refuse()
-    return class_order(document, names)
-
-
-def count_images(annotations: Path) -> int:
-    """How many images a COCO annotation file lists. Raises OSError and DataError."""
-    findings = Findings(str(annotations))
-    count = sum(1 for _ in listed_images(CocoDocument.load(annotations).images, findings))
-    findings.refuse()
-    return count
-
-
 def _boxes(
     document: CocoDocument, listed: Sequence[ListedImage], names: Mapping[Key, str], findings: Findings
 ) -> dict[Key, list[LabelledBox]]:

@@ -30,7 +30,7 @@ WORDS: Final[dict[Split, tuple[str, ...]]] = {
 }
 """What names of files and folders call a split."""
 PREFERRED: Final = ("_annotations.coco.json", "annotations.json")
-MOST_NAMED: Final = 5
+MAX_NAMED: Final = 5
 OWN: Final = "instances_"
 """What COCO's names of box annotations begin with: its captions and keypoints lie beside them."""
 EXPECTED: Final = (
@@ -150,8 +150,8 @@ def _only(files: Iterable[Path], folder: Path, option: str) -> Path | None:
         if len(likelier) == 1:
             return likelier[0]
         if likelier:
-            names = ", ".join(str(path.relative_to(folder)) for path in likelier[:MOST_NAMED])
-            names += f" and {len(likelier) - MOST_NAMED} more" if len(likelier) > MOST_NAMED else ""
+            names = ", ".join(str(path.relative_to(folder)) for path in likelier[:MAX_NAMED])
+            names += f" and {len(likelier) - MAX_NAMED} more" if len(likelier) > MAX_NAMED else ""
             raise ValueError(f"{folder} has several annotation files ({names}): name one with {option}")
     return None
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-MOST_PROBLEMS: Final = 20
+MAX_PROBLEMS: Final = 20
 """Problems that an error names one by one; the rest is counted."""
-MOST_EXAMPLES: Final = 3
-MOST_NAMES: Final = 8
+MAX_EXAMPLES: Final = 3
+MAX_NAMES: Final = 8
 LONGEST_VALUE: Final = 60
 
 
@@ -89,7 +89,7 @@ class Findings:
         """Count what was left out or assumed."""
         self.counts[what] += 1
         places = self.examples.setdefault(what, [])
-        if len(places) < MOST_EXAMPLES:
+        if len(places) < MAX_EXAMPLES:
             places.append(place)
 
     def error(self) -> DataError:
@@ -117,8 +117,8 @@ def shown(value: object) -> str:
 def _message(source: str, problems: tuple[Problem, ...]) -> str:
     if len(problems) == 1:
         return f"{source}: {problems[0]}"
-    lines = [f"{source}: {len(problems)} problems", *map(str, problems[:MOST_PROBLEMS])]
-    rest = Counter(problem.field or problem.reason for problem in problems[MOST_PROBLEMS:])
+    lines = [f"{source}: {len(problems)} problems", *map(str, problems[:MAX_PROBLEMS])]
+    rest = Counter(problem.field or problem.reason for problem in problems[MAX_PROBLEMS:])
     if rest:
         kinds = ", ".join(f"{count} of {name}" for name, count in rest.most_common())
         lines.append(f"and {rest.total()} more: {kinds}")
@@ -127,5 +127,5 @@ def _message(source: str, problems: tuple[Problem, ...]) -> str:
 
 def few(names: Sequence[str]) -> str:
     """The first names, and how many more there are: a line of eighty classes is read by nobody."""
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return ", ".join(names[:MOST_NAMES]) + more
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(names[:MAX_NAMES]) + more

@@ -10,8 +10,8 @@ from typing import Final
 from PIL import Image, UnidentifiedImageError
 
 ORIENTATION: Final = 0x0112
-MOST_ORIENTATION: Final = 8
-TURNING: Final = range(5, MOST_ORIENTATION + 1)
+MAX_ORIENTATION: Final = 8
+TURNING: Final = range(5, MAX_ORIENTATION + 1)
 """EXIF orientations that swap height and width."""
 
 FROM_IMAGE: Final = "images without a size in the annotations, taken from the image"
@@ -44,7 +44,7 @@ def stored_size(path: Path, height: int | None, width: int | None) -> Stored:
                 # Pillow decodes a whole PNG to look for EXIF behind its pixels: only where that would matter.
                 exif = Image.Image.getexif(image) if as_expected else image.getexif()
                 orientation = exif.get(ORIENTATION)
-                if not isinstance(orientation, int) or not 1 <= orientation <= MOST_ORIENTATION:
+                if not isinstance(orientation, int) or not 1 <= orientation <= MAX_ORIENTATION:
                     orientation = 1
                 return Stored(image.height, image.width, orientation)
         except UnidentifiedImageError:

@@ -1,4 +1,4 @@
-"""From what a person calls a data set to its samples: `pages`, or a folder in one of the layouts of COCO's format."""
+"""Open the samples that a command's `--data` names: `pages`, or a folder in one of the layouts of COCO's format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models.data.coco_files import evaluation_files
 from models.data.findings import few
 from models.data.samples import CocoSamples, PageSamples, Samples
 
-LEAST_PAGE_SIDE: Final = 64
+MIN_PAGE_SIDE: Final = 64
 PAGES: Final = re.compile(r"pages(?::(\d+))?(?::(\d+)x(\d+))?")
 
 
@@ -21,7 +21,7 @@ def open_samples(data: str, annotations: Path | None = None, limit: int | None =
     """Open `pages`, `pages:COUNT`, `pages:COUNT:HEIGHTxWIDTH`, or a folder (`./pages` is one).
 
     `models.data.coco_files` says what a folder may look like; `annotations` names the annotation file where it lies
-    elsewhere or is one of several. `limit`: the first so many images.
+    elsewhere or is one of several. `limit` is the maximum number of images, the first ones.
 
     Raises ValueError, or OSError, where something is missing, ambiguous or not of this form.
     """
@@ -30,10 +30,10 @@ def open_samples(data: str, annotations: Path | None = None, limit: int | None =
         return _open_folder(Path(data).expanduser(), annotations, limit)
     if annotations is not None:
         raise ValueError("generated pages come with their annotations")
-    named = dict(zip(("count", "height", "width"), pages.groups(), strict=True))
-    samples = PageSamples(**{name: int(text) for name, text in named.items() if text})
-    if not samples.count or min(samples.height, samples.width) < LEAST_PAGE_SIDE:
-        raise ValueError(f"{data}: at least one page, of at least {LEAST_PAGE_SIDE} pixels either way")
+    named = zip(("count", "height", "width"), pages.groups(), strict=True)
+    samples = replace(PageSamples(), **{name: int(text) for name, text in named if text})
+    if not samples.count or min(samples.height, samples.width) < MIN_PAGE_SIDE:
+        raise ValueError(f"{data}: at least one page, of at least {MIN_PAGE_SIDE} pixels either way")
     return samples if limit is None else replace(samples, count=min(samples.count, limit))
 
 

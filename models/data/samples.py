@@ -1,20 +1,24 @@
-"""Images with what is in them, one at a time: generated pages, or a data set in COCO's format."""
+"""Images with their ground truth, one at a time: generated pages, or a data set in COCO's format."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.config import PAGE_LABELS
 from models.data.coco import CocoData, GroundTruth
-from models.data.findings import Notices
+from models.data.findings import MAX_EXAMPLES, Notices
 from models.data.image_files import read_rgb
-from models.data.pages import LABELS, Page
-from models.data.pages.held_out import HELD_OUT_SEEDS, held_out_pages
+from models.data.pages import Page, render_page
+from models.data.pages.held_out import HELD_OUT_SEEDS
+
+OTHER_CLASS: Final = "classes that the training data has not, left out of validation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +30,11 @@ class Sample:
 
 
 class Samples(Protocol):
-    """A data set that can be gone through again and again, and never lies in memory as a whole."""
+    """A data set for validation and evaluation: by index, or one after another, never in memory as a whole."""
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes that there are objects of, in order of the alphabet."""
+        """Names of the classes that there are objects of, in alphabetical order."""
         ...
 
     @property
@@ -39,30 +43,38 @@ class Samples(Protocol):
         ...
 
     def __len__(self) -> int:
-        """How many images there are."""
+        """Return the number of images."""
+        ...
+
+    def __getitem__(self, index: int) -> Sample:
+        """Decode or render an image. Raises OSError or ValueError, naming the file, where it cannot be read."""
         ...
 
     def __iter__(self) -> Iterator[Sample]:
-        """Decode or render one image after another. Raises OSError or ValueError where one cannot be read."""
-        ...
+        """Decode or render one image after another."""
+        return (self[index] for index in range(len(self)))
 
     def described(self) -> dict[str, Any]:
-        """What it takes to have the same data again."""
+        """Return what it takes to have the same data again."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class PageSamples:
-    """Generated pages that training never renders; of a journal's size by default, in pixels."""
+class PageSamples(Samples):
+    """Generated pages that training never renders; of a journal's size by default, in pixels.
+
+    `rendered` keeps pages for the next time, where a dictionary is given.
+    """
 
     count: int = 100
     height: int = 792
     width: int = 612
+    rendered: dict[int, Sample] | None = field(default=None, compare=False, repr=False)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """All that pages may hold."""
-        return tuple(sorted(LABELS))
+        return tuple(sorted(PAGE_LABELS))
 
     @property
     def notices(self) -> Notices:
@@ -72,9 +84,12 @@ class PageSamples:
     def __len__(self) -> int:
         return self.count
 
-    def __iter__(self) -> Iterator[Sample]:
-        for page in held_out_pages(self.count, self.height, self.width):
-            yield Sample(np.asarray(page.image), page_truth(page))
+    def __getitem__(self, index: int) -> Sample:
+        kept = {} if self.rendered is None else self.rendered
+        if index not in kept:
+            page = render_page(HELD_OUT_SEEDS + index, self.height, self.width)
+            kept[index] = Sample(np.asarray(page.image), page_truth(page))
+        return kept[index]
 
     def described(self) -> dict[str, Any]:
         """Name and seed."""
@@ -82,7 +97,7 @@ class PageSamples:
 
 
 @dataclass(frozen=True, slots=True)
-class CocoSamples:
+class CocoSamples(Samples):
     """The images of a COCO data set."""
 
     data: CocoData
@@ -100,9 +115,23 @@ class CocoSamples:
     def __len__(self) -> int:
         return len(self.data.images)
 
-    def __iter__(self) -> Iterator[Sample]:
-        for image in self.data.images:
-            yield Sample(read_rgb(self.data.folder / image.file_name, image.height, image.width), image.truth)
+    def __getitem__(self, index: int) -> Sample:
+        image = self.data.images[index]
+        return Sample(read_rgb(self.data.folder / image.file_name, image.height, image.width), image.truth)
+
+    def of_classes(self, labels: Sequence[str | None]) -> CocoSamples:
+        """The same images without objects of other classes; the notices count those.
+
+        Raises ValueError where no object that counts is left.
+        """
+        images = tuple(replace(image, truth=image.truth.of_classes(labels)) for image in self.data.images)
+        if not any(image.truth.objects for image in images):
+            source = self.data.files.annotations
+            raise ValueError(f"{source} has no object of the classes to learn: nothing to validate on")
+        others = Counter(label for image in self.data.images for label in image.truth.labels if label not in labels)
+        examples = tuple(f"{name} with {count} objects" for name, count in others.most_common(MAX_EXAMPLES))
+        notices = self.data.notices.also(OTHER_CLASS, len(others), examples)
+        return CocoSamples(replace(self.data, images=images, notices=notices))
 
     def described(self) -> dict[str, Any]:
         """Paths and the annotations' digest."""
@@ -112,5 +141,5 @@ class CocoSamples:
 
 
 def page_truth(page: Page) -> GroundTruth:
-    """What is on a generated page, by class name."""
-    return GroundTruth(page.boxes_xyxy, tuple(LABELS[label] for label in page.labels))
+    """The objects of a generated page, by class name."""
+    return GroundTruth(page.boxes_xyxy, tuple(PAGE_LABELS[label] for label in page.labels))

@@ -12,7 +12,7 @@ from models.data.fields import read_number, read_whole
 Box = tuple[float, float, float, float]
 """x, y, width, height in pixels."""
 
-LEAST_COORDINATES: Final = 6
+MIN_COORDINATES: Final = 6
 BITS: Final = 5
 """Bits of a number that one character of compressed runs carries."""
 
@@ -79,7 +79,7 @@ def _points(parts: list[Any]) -> Iterator[tuple[float, float]]:
     elif all(isinstance(part, list) and len(part) == 2 for part in parts):
         parts = [[number for part in parts for number in part]]
     for part in parts:
-        if not isinstance(part, list) or len(part) % 2 or 0 < len(part) < LEAST_COORDINATES:
+        if not isinstance(part, list) or len(part) % 2 or 0 < len(part) < MIN_COORDINATES:
             raise ValueError("has a polygon that is no list of at least three corners")
         numbers = [read_number(number) for number in part]
         yield from zip(numbers[::2], numbers[1::2], strict=True)

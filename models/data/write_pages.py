@@ -13,7 +13,8 @@ from typing import Any
 
 from rich.progress import track
 
-from models.data.pages import LABELS, Page, render_page
+from models.config import PAGE_LABELS
+from models.data.pages import Page, render_page
 from models.data.pages.held_out import HELD_OUT_SEEDS
 
 JPEG_QUALITY = 92
@@ -57,7 +58,7 @@ def as_coco(pages: Sequence[Page]) -> dict[str, Any]:
     ]
     return {
         "images": images,
-        "categories": [{"id": place + 1, "name": name} for place, name in enumerate(LABELS)],
+        "categories": [{"id": id_, "name": name} for id_, name in enumerate(PAGE_LABELS, 1)],
         "annotations": [
             _annotation(number, image, category, box) for number, (image, category, box) in enumerate(objects, 1)
         ],

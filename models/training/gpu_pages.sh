@@ -3,35 +3,31 @@
 #
 #     models/training/gpu_pages.sh [FOLDER] [MINUTES]
 #
-# goes on from the embedded weights, or from what FOLDER (runs/gpu-pages unless given) holds, and stops after MINUTES
-# (9 unless given) with a checkpoint; the same command goes on. STAGES, BATCH, WORKERS, RATE, OPTIMIZER and DEVICE may be
-# set beforehand, but must be the same in every stretch, as they decide the outcome. FOLDER/best.safetensors is what
-# validation liked best. What time is left after the last step goes to the box refinement, in FOLDER-refined, whose
-# model.safetensors is what to serve.
-# Needs the project with its train extra; PYTHON names the interpreter. Exit status 0 when the run is complete or was
-# stopped in time.
+# starts from the embedded weights, or resumes what FOLDER (runs/gpu-pages by default) holds, and stops after MINUTES
+# (9 by default) with a checkpoint; the same command resumes it. RECIPE and REFINEMENT_RECIPE name other recipe files than
+# models/training/recipes/pages.toml and pages-refinement.toml; they must be the same in every stretch. WORKERS and DEVICE
+# may change. FOLDER/best.safetensors is the best model in validation. The time left after the last step goes to the box
+# refinement, in FOLDER-refined, whose model.safetensors is the one to serve.
+# Needs the packages for training (make install); PYTHON names the interpreter. Exit status 0 when the run is complete
+# or was stopped in time.
 set -euo pipefail
 
 folder=${1:-runs/gpu-pages}
 end=$((SECONDS + ${2:-9} * 60))
-python=${PYTHON:-python3}
-batch=${BATCH:-64}
+recipes=$(dirname "$0")/recipes
 export OMP_NUM_THREADS=1
 
 # Trains with the options given until the time is up; the run saves its checkpoint on SIGTERM.
 train() {
-    timeout --signal=TERM --kill-after=60 "$((end - SECONDS))" "$python" -m service.cli.main train \
-        --data pages --device "${DEVICE:-cuda}" --precision bf16 --no-flip --batch-size "$batch" --workers "${WORKERS:-14}" \
-        --save-every 200 --eval-every 1000 --eval-images 100 "$@"
+    timeout --signal=TERM --kill-after=60 "$((end - SECONDS))" "${PYTHON:-python3}" -m service.cli.main train \
+        --data pages --device "${DEVICE:-cuda}" --workers "${WORKERS:-14}" "$@"
 }
 
 status=0
-train --model pages-small --output "$folder" --hybrid --stages "${STAGES:-2000:256-304,6000:304-368}" \
-    --optimizer "${OPTIMIZER:-muon}" --learning-rate "${RATE:-4e-4}" --backbone-rate "${RATE:-4e-4}" \
-    --schedule wsd --warmup 200 --clip 1 --ema 0.999 || status=$?
+train --model pages-small --output "$folder" --recipe "${RECIPE:-$recipes/pages.toml}" || status=$?
 if [ "$status" -eq 0 ] && [ "$SECONDS" -lt "$end" ]; then
-    train --model "$folder/checkpoint.pt" --output "$folder-refined" --refine-boxes \
-        --stages "${REFINE_STAGES:-1000:304-400}" || status=$?
+    train --model "$folder/checkpoint.pt" --output "$folder-refined" \
+        --recipe "${REFINEMENT_RECIPE:-$recipes/pages-refinement.toml}" || status=$?
 fi
 [ "$status" -eq 124 ] && status=0 # the time was up
 exit "$status"

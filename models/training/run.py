@@ -1,20 +1,20 @@
-"""What happens between the steps of a run: reports, validation, checkpoints, and stopping when asked."""
+"""The loop over a run's steps: reports, validation, checkpoints, and stopping when asked."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from models.config import AttentionConfig, DetrConfig
-from models.training.data.training_data import HeldOut, data_remarks, open_held_out, open_stream
+from models.config import AttentionConfig
+from models.data.samples import Samples
+from models.training.data.training_data import TrainingData, open_data, open_held_out
 from models.training.display import Display
 from models.training.interruption import Interruption
 from models.training.objective.losses import Losses
-from models.training.plan.recipe import Recipe
 from models.training.processes import any_process, mean_over_processes, rank
 from models.training.run_log import RunLog
 from models.training.trainer import Trainer
@@ -23,11 +23,11 @@ from models.training.validation import as_values, validate
 from models.training.watch import Watch
 
 VALIDATIONS = 10
-"""Validations of a run that is not told how often: enough to find the best weights."""
+"""Validations of a run by default: enough to find the best weights."""
 
 NOT_VALIDATED = (
-    "warning: the data has no validation split, so nobody will know how good the model is: name other images with "
-    "--eval-data or --val-annotations"
+    "warning: the data has no validation split, so the model is not measured: name other images with "
+    "--val-annotations, or with data in the recipe's [validation]"
 )
 
 CHECKPOINT = "checkpoint.pt"
@@ -37,12 +37,12 @@ BEST = "best.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """Where and how a run goes: nothing here changes the weights that come out of it.
+    """Settings of a run that do not change the weights that come out of it.
 
     `output` gets the checkpoint, the models and the logs; `name` is what the model calls itself (None: what it
-    started from, or the output folder if the classes are others). `workers` processes make batches. Every so
-    many steps the run is saved, validated (0: never; None: ten times in a run) and logged; `held_out` is the data to
-    validate on (None: the training data's validation split, if any), `held_out_images` the maximum of its images.
+    started from, or the output folder if the classes are others). `workers` processes make batches. The run is
+    saved, validated (0: never; None: ten times in a run) and logged every n steps; `held_out` is the data to validate
+    on (None: the training data's validation split, if any), `held_out_images` the maximum number of its images.
     `annotations` and `val_annotations` name the files to learn from and to validate on where they are not to be
     looked for.
     """
@@ -61,47 +61,50 @@ class RunOptions:
     val_annotations: Path | None = None
     cache_dir: Path | None = None
 
-    def open_held_out(self, recipe: Recipe, config: DetrConfig) -> HeldOut | None:
-        """Images to validate on; None where there are none. Raises OSError and ValueError for unusable data."""
-        data = self.held_out or recipe.data
-        return open_held_out(data, self.held_out_images, self.val_annotations, config.labels)
+    def open_data(self, data: str) -> TrainingData:
+        """Open the data to learn from, and what to validate on. Raises OSError and ValueError for unusable data."""
+        opened = open_data(data, self.annotations)
+        if self.eval_every == 0:
+            return opened
+        held_out = open_held_out(self.held_out or data, self.held_out_images, self.val_annotations, opened.classes)
+        return replace(opened, held_out=held_out)
 
 
 class Run:
     """One process's part of a run. The first process speaks and writes for all."""
 
-    def __init__(self, state: TrainingState, surroundings: RunOptions, device: torch.device) -> None:
+    def __init__(self, state: TrainingState, options: RunOptions, data: TrainingData, device: torch.device) -> None:
         recipe = state.recipe
         self.state = state
-        self.surroundings = surroundings
+        self.options = options
+        self.data = data
         self.device = device
-        self.stream = open_stream(recipe, state.config, surroundings.annotations)
-        asked = surroundings.eval_every
-        self.eval_every = max(1, recipe.steps // VALIDATIONS) if asked is None else asked
-        self.held_out = surroundings.open_held_out(recipe, state.config) if self.eval_every else None
+        self.stream = data.stream(recipe, state.config)
+        every = options.eval_every
+        self.eval_every = max(1, recipe.steps // VALIDATIONS) if every is None else every
         self.attentions = [AttentionConfig.exact()]
         if recipe.distillation is not None:
             self.attentions.append(recipe.distillation.attention)
         self.display = Display(recipe.steps, state.step, quiet=rank() > 0)
         self.watch = Watch(recipe.steps, state.step)
-        self.log = RunLog(surroundings.output, state.step, silent=rank() > 0)
+        self.log = RunLog(options.output, state.step, silent=rank() > 0)
 
     def to_the_end(self, interruption: Interruption, remarks: Sequence[str]) -> bool:
         """Train until no step is left, or until any process is asked to stop (False); all is saved either way."""
-        state, surroundings = self.state, self.surroundings
+        state, options = self.state, self.options
         with self.display, self.log:
-            for remark in (*remarks, *data_remarks(self.stream, self.held_out)):
+            for remark in (*remarks, *self.data.remarks()):
                 self.display.say(remark)
-            if self.eval_every and self.held_out is None:
+            if self.eval_every and self.data.held_out is None:
                 self.display.say(NOT_VALIDATED)
             clock = StepClock(state.step)
-            for losses in Trainer(state, self.device).steps(self.stream, surroundings.workers):
-                if self.due(surroundings.log_every):
+            for losses in Trainer(state, self.device).steps(self.stream, options.workers):
+                if self.due(options.log_every):
                     self.report(losses, clock)
                 self.display.advance(state.step)
                 stopping = any_process(interruption.wanted)
-                held_out = self.held_out if not stopping and self.due(self.eval_every) else None
-                if held_out is not None or stopping or self.due(surroundings.save_every):
+                held_out = self.data.held_out if not stopping and self.due(self.eval_every) else None
+                if held_out is not None or stopping or self.due(options.save_every):
                     self.save()
                 if held_out is not None:
                     self.validate(held_out)
@@ -113,7 +116,7 @@ class Run:
         return True
 
     def due(self, every: int) -> bool:
-        """Whether what is done every so many steps (0: never) is to be done now; the last step always counts."""
+        """Whether what is done every n steps (0: never) is due after this one; the last step always counts."""
         step = self.state.step
         return every > 0 and (step % every == 0 or step == self.state.recipe.steps)
 
@@ -128,34 +131,34 @@ class Run:
         self.log.write(self.state.step, values)
         self.warn(self.watch.losses(self.state.step, values))
 
-    def validate(self, held_out: HeldOut) -> None:
-        """Score the averaged model, and keep it if it is the best so far: by AP, a mean over the attentions."""
+    def validate(self, held_out: Samples) -> None:
+        """Score the averaged model, and keep it if it is the best so far, by AP averaged over the attentions."""
         state = self.state
         with torch.random.fork_rng():  # a run draws the same numbers however often it is validated
-            found = validate(state.averaged_detr(), held_out, self.attentions, self.device)
-        self.log.write(state.step, as_values(found.metrics))
-        scores = ", ".join(f"{name} AP {row.ap:.3f} AP50 {row.ap50:.3f}" for name, row in found.metrics.items())
+            validation = validate(state.averaged_detr(), held_out, self.attentions, self.device)
+        self.log.write(state.step, as_values(validation.metrics))
+        scores = ", ".join(f"{name} AP {row.ap:.3f} AP50 {row.ap50:.3f}" for name, row in validation.metrics.items())
         self.display.say(f"step {state.step}: {scores}")
-        self.warn(self.watch.validation(state.step, found))
-        if state.best is None or found.mean_ap > state.best:
-            state.best = found.mean_ap
+        self.warn(self.watch.validation(state.step, validation))
+        if state.best is None or validation.mean_ap > state.best:
+            state.best = validation.mean_ap
             if rank() == 0:
-                state.export(self.surroundings.output / BEST)
+                state.export(self.options.output / BEST)
 
     def warn(self, warnings: Sequence[str]) -> None:
-        """Say what the watch has seen."""
+        """Show the warnings."""
         for warning in warnings:
             self.display.say(warning)
 
     def save(self) -> None:
         """Write the checkpoint, and the model as it stands."""
         if rank() == 0:
-            self.state.save(self.surroundings.output / CHECKPOINT)
-            self.state.export(self.surroundings.output / MODEL)
+            self.state.save(self.options.output / CHECKPOINT)
+            self.state.export(self.options.output / MODEL)
 
 
 class StepClock:
-    """Steps a second since it was last asked."""
+    """Steps per second since the last time that they were asked for."""
 
     def __init__(self, step: int) -> None:
         self.restart(step)
@@ -165,7 +168,7 @@ class StepClock:
         self._since, self._step = time.monotonic(), step
 
     def steps_per_second(self, step: int) -> float:
-        """The mean rate since the last time."""
+        """The average rate since the last time."""
         rate = (step - self._step) / (time.monotonic() - self._since)
         self.restart(step)
         return rate

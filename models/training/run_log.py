@@ -1,4 +1,4 @@
-"""What a run writes down: `metrics.jsonl` and curves for TensorBoard, both without gaps or repeats over restarts."""
+"""The log of a run: `metrics.jsonl` and curves for TensorBoard, both without gaps or repeats over restarts."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
+from models.whole_file import whole_file
+
 METRICS = "metrics.jsonl"
 
 
 class RunLog:
     """Writes rows of named numbers by step, unless it is `silent`.
 
-    A run that goes on from `step` forgets what came after it.
+    A run that resumes from `step` drops the rows after it.
     """
 
     def __init__(self, output: Path, step: int, silent: bool = False) -> None:
@@ -40,7 +42,7 @@ class RunLog:
         self._curves.close()
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """One row, and one point on every curve; `step` counts the steps made."""
+        """Write one row, and one point on every curve; `step` counts the steps made."""
         if self._silent:
             return
         self._lines.write(json.dumps({"step": step, **values}) + "\n")
@@ -53,9 +55,8 @@ def _cut(metrics: Path, step: int) -> None:
     if not metrics.exists():
         return
     kept = [line for line in metrics.read_text(encoding="utf-8").splitlines() if _step(line) <= step]
-    part = metrics.with_name(f".{METRICS}.part")
-    part.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-    part.replace(metrics)
+    with whole_file(metrics) as part:
+        part.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
 
 def _step(line: str) -> float:

@@ -1,4 +1,4 @@
-"""What a finished run leaves for people to look at: curves, a contact sheet, precision by class, the next command."""
+"""The report of a finished run: curves, a contact sheet, precision by class, and the next command."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torchvision.utils import draw_bounding_boxes
 
+from models.data.samples import Samples
 from models.detector import load_detector
-from models.training.data.training_data import HeldOut
 from models.training.run import BEST, MODEL
 from models.training.run_log import METRICS
 
@@ -31,7 +31,7 @@ COLOURS: Final = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#46f0f
 Rows = list[dict[str, Any]]
 
 
-def write_report(output: Path, refinement: str, held_out: HeldOut | None, say: Callable[[str], None]) -> None:
+def write_report(output: Path, refinement: str, held_out: Samples | None, say: Callable[[str], None]) -> None:
     """Write `curves.png` and `validation.png` into a run's folder, and say what there is and what comes next.
 
     `refinement` names the folder of the box refinement's training in it, if there was any.
@@ -41,11 +41,11 @@ def write_report(output: Path, refinement: str, held_out: HeldOut | None, say: C
     best = output / (BEST if (output / BEST).exists() else MODEL)
     for line in precision_lines(stages):
         say(line)
-    looked_at = f"{output / CURVES}: losses and precision"
+    pictures = f"{output / CURVES}: losses and precision"
     if held_out is not None and len(held_out):
         contact_sheet(best, held_out).save(output / SHEET)
-        looked_at += f"; {output / SHEET}: labels and detections side by side"
-    say(looked_at)
+        pictures += f"; {output / SHEET}: labels and detections side by side"
+    say(pictures)
     say(f"{best} is ready: act-detr serve --model {best}")
 
 
@@ -93,19 +93,21 @@ def _lines(axes: Any, rows: Rows, wanted: Callable[[str], bool]) -> None:
     axes.grid(alpha=0.3)
 
 
-def contact_sheet(model: Path, held_out: HeldOut) -> Image.Image:
+def contact_sheet(model: Path, held_out: Samples) -> Image.Image:
     """The first validation images, twice each: labels on the left, detections of score 0.5 and more on the right."""
     detector = load_detector(str(model))
     pairs = []
-    for place in range(min(SHOWN, len(held_out))):
-        image, truth = held_out.sample(place)
-        found = detector.detect(image).detections.select(THRESHOLD, nms=detector.config.nms)
-        scored = [f"{label} {score:.2f}" for label, score in zip(found.labels, found.scores, strict=True)]
+    for index in range(min(SHOWN, len(held_out))):
+        sample = held_out[index]
+        detections = detector.detect(sample.image).detections.select(THRESHOLD, nms=detector.config.nms)
+        scored = [f"{label} {score:.2f}" for label, score in zip(detections.labels, detections.scores, strict=True)]
         pairs.append(
             np.concatenate(
                 (
-                    _drawn(image, truth.boxes_xyxy, truth.labels, truth.labels, detector.labels),
-                    _drawn(image, found.boxes_xyxy, scored, found.labels, detector.labels),
+                    _drawn(
+                        sample.image, sample.truth.boxes_xyxy, sample.truth.labels, sample.truth.labels, detector.labels
+                    ),
+                    _drawn(sample.image, detections.boxes_xyxy, scored, detections.labels, detector.labels),
                 ),
                 axis=1,
             )
@@ -139,6 +141,6 @@ def _tiled(cells: Sequence[Image.Image], columns: int = 2, gap: int = 8) -> Imag
     width, height = (max(cell.size[axis] for cell in cells) + gap for axis in (0, 1))
     columns = min(columns, len(cells))
     sheet = Image.new("RGB", (columns * width, -(-len(cells) // columns) * height), "white")
-    for number, cell in enumerate(cells):
-        sheet.paste(cell, (number % columns * width, number // columns * height))
+    for index, cell in enumerate(cells):
+        sheet.paste(cell, (index % columns * width, index // columns * height))
     return sheet

@@ -1,8 +1,7 @@
-"""What a run starts from: weights of any model that can be served, a training checkpoint, or nothing."""
+"""The starting point of a run: weights of any model that can be served, a training checkpoint, or no weights."""
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,24 +10,33 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from models.config import BoxRefinementConfig, DetrConfig, named_config, pages_small
+from models.config import BoxRefinementConfig, DetrConfig, named_config
 from models.detr.box_refinement import BoxRefinement
 from models.detr.detr import Detr
 from models.training.objective.refinement import RefinementTraining
 from models.training.objective.training_detr import TrainingDetr
-from models.weights import load_strict, resolve
-from models.weights.config_json import config_from_json
-from models.weights.download import Progress
+from models.weights import Progress, config_from_json, load_strict, resolve
 
 SCRATCH: Final = ":scratch"
 AVERAGED: Final = "module."
 DETR: Final = "detr."
 REFINEMENT: Final = "box_refinement."
+CHECKPOINT_KEYS: Final = {
+    "step",
+    "model",
+    "averaged",
+    "optimizers",
+    "random",
+    "config",
+    "learnt_norms",
+    "recipe",
+    "best",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class StartingPoint:
-    """A configuration and its weights, by published names; None: from nothing.
+    """A configuration and its weights, by published names; None: from scratch.
 
     `training_parts` are the weights that only training needs, where a checkpoint of a run has them. `learn_norms`:
     the backbone's batch norms learn, as they must without weights; else they are frozen.
@@ -53,7 +61,7 @@ class StartingPoint:
 
 
 def starting_point(model: str, cache_dir: Path | None = None, progress: Progress | None = None) -> StartingPoint:
-    """Find what a person wants to start from.
+    """Find the model that a person names.
 
     `NAME:scratch` is a named model's shape without weights; a `.pt` file that training wrote starts from its
     averaged weights; everything else is what can be served (`models.weights.resolve`). Raises WeightsError,
@@ -62,16 +70,18 @@ def starting_point(model: str, cache_dir: Path | None = None, progress: Progress
     if model.endswith(SCRATCH):
         return StartingPoint(named_config(model.removesuffix(SCRATCH)), None)
     path = Path(model).expanduser()
-    state = _training_checkpoint(path) if path.suffix == ".pt" and path.is_file() else None
+    state = read_checkpoint(path) if path.suffix == ".pt" and path.is_file() else None
     if state is not None:
-        return StartingPoint(checkpoint_config(state), averaged_weights(state), _training_parts(state["model"]))
+        return StartingPoint(
+            config_from_json(state["config"]), averaged_weights(state), _training_parts(state["model"])
+        )
     loaded = resolve(model, cache_dir=cache_dir, progress=progress)
     resizing = loaded.config.resizing
     by_sides = replace(loaded.config, resizing=resizing and resizing.by_sides())  # as augmentations resize
     return StartingPoint(by_sides, loaded.state_dict)
 
 
-def relabelled(start: StartingPoint, labels: Sequence[str]) -> StartingPoint:
+def relabelled(start: StartingPoint, labels: Sequence[str | None]) -> StartingPoint:
     """The same with a class head for other labels, in their order; unchanged where the labels are the same.
 
     The rows of classes that both know by name, and of no-object, are kept; new classes start at small random
@@ -108,15 +118,19 @@ def without_box_refinement(start: StartingPoint) -> StartingPoint:
     return replace(start, config=replace(start.config, box_refinement=None), weights=weights)
 
 
+def read_checkpoint(path: Path) -> dict[str, Any] | None:
+    """Read a checkpoint of `TrainingState.save`; None for any other file, or a damaged one."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # a damaged pickle fails in every way there is
+        return None
+    return state if isinstance(state, dict) and state.keys() >= CHECKPOINT_KEYS else None
+
+
 def averaged_weights(state: dict[str, Any]) -> dict[str, Tensor]:
     """The averaged model of a training checkpoint, by published names."""
     averaged: dict[str, Tensor] = state["averaged"]
     return {key.removeprefix(AVERAGED): value for key, value in averaged.items() if key.startswith(AVERAGED)}
-
-
-def checkpoint_config(state: dict[str, Any]) -> DetrConfig:
-    """The configuration in a training checkpoint; the first ones had none, and were all of the page detector."""
-    return config_from_json(state["config"]) if "config" in state else replace(pages_small(), box_refinement=None)
 
 
 def _training_parts(model: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -125,12 +139,3 @@ def _training_parts(model: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _fits(given: Tensor, own: Tensor | None) -> bool:
     return own is not None and own.shape == given.shape
-
-
-def _training_checkpoint(path: Path) -> dict[str, Any] | None:
-    """Read a checkpoint that training wrote; None for any other file."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
-        return None  # `resolve` will say what is wrong with it
-    return state if isinstance(state, dict) and {"model", "averaged", "step"} <= state.keys() else None

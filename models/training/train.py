@@ -1,4 +1,4 @@
-"""A training run, from its first step or from where it was stopped, to a model that can be served."""
+"""One training run: set up its process and its state, new or from a checkpoint, and hand them to `Run`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import torch
 
 from models.config import DetrConfig
 from models.data.findings import few
-from models.training.data.training_data import class_names
+from models.training.data.training_data import TrainingData
 from models.training.interruption import Interruption, interruptible
-from models.training.plan.recipe import Recipe, conflicts
+from models.training.plan.recipe import Recipe
+from models.training.plan.recipe_file import RECIPE, conflicts
 from models.training.processes import joined
 from models.training.run import CHECKPOINT, Run, RunOptions
 from models.training.starting_point import (
@@ -23,54 +24,56 @@ from models.training.starting_point import (
     with_box_refinement,
     without_box_refinement,
 )
-from models.training.training_state import TrainingState, read_state, resting_point
+from models.training.training_state import TrainingState, read_state, starting_point_from_checkpoint
 
 
-def train(recipe: Recipe, surroundings: RunOptions) -> bool:
-    """Run, or go on with what `output` holds. Returns whether the end was reached: False if asked to stop.
+def train(recipe: Recipe, options: RunOptions) -> bool:
+    """Run a recipe, or resume the run in `output`. Returns whether the end was reached: False if asked to stop.
 
     Raises ValueError for settings other than those that the run began with, NotFinite where the model fails, OSError
     and ValueError for data that cannot be used, WeightsError and KeyError for the model to start from.
     """
-    with begun(surroundings) as (device, interruption):
-        return one_run(recipe, surroundings, device, interruption) is not None
+    with training_process(options) as (device, interruption):
+        return one_run(recipe, options, options.open_data(recipe.data), device, interruption) is not None
 
 
 @contextmanager
-def begun(surroundings: RunOptions) -> Iterator[tuple[torch.device, Interruption]]:
-    """Set up a process to train in: its threads, the folder, the other processes, and being asked to stop."""
-    if surroundings.threads is not None:
-        torch.set_num_threads(surroundings.threads)
-    surroundings.output.mkdir(parents=True, exist_ok=True)
-    with joined(surroundings.device) as device, interruptible() as interruption:
+def training_process(options: RunOptions) -> Iterator[tuple[torch.device, Interruption]]:
+    """Set up a process to train in: threads, output folder, the other processes, and signals that ask it to stop."""
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    options.output.mkdir(parents=True, exist_ok=True)
+    with joined(options.device) as device, interruptible() as interruption:
         yield device, interruption
 
 
 def one_run(
     recipe: Recipe,
-    surroundings: RunOptions,
+    options: RunOptions,
+    data: TrainingData,
     device: torch.device,
     interruption: Interruption,
     remarks: Sequence[str] = (),
 ) -> Run | None:
-    """A run to its end; None if asked to stop before it. Raises as `train`."""
-    state, more = prepare(recipe, surroundings, device)
-    run = Run(state, surroundings, device)
+    """Make a run to its end; None if asked to stop before it. Raises as `train`."""
+    state, more = prepare(recipe, options, data, device)
+    run = Run(state, options, data, device)
     return run if run.to_the_end(interruption, [*remarks, *more]) else None
 
 
-def prepare(recipe: Recipe, surroundings: RunOptions, device: torch.device) -> tuple[TrainingState, list[str]]:
-    """The state to go on from, and what a person should know of it. Raises as `train`."""
-    checkpoint = surroundings.output / CHECKPOINT
-    labels = class_names(recipe.data, surroundings.annotations)
+def prepare(
+    recipe: Recipe, options: RunOptions, data: TrainingData, device: torch.device
+) -> tuple[TrainingState, list[str]]:
+    """The state to go on from, new or from the checkpoint, and remarks on it. Raises as `train`."""
+    checkpoint = options.output / CHECKPOINT
     if checkpoint.exists():
-        state = resumed(recipe, checkpoint, labels, device)
+        state = resumed(recipe, checkpoint, data.classes, device)
         return state, [f"going on after step {state.step} of {recipe.steps}"]
     torch.manual_seed(recipe.seed)  # new classes start at random
-    start = starting_point(recipe.model, surroundings.cache_dir)
-    fitted = relabelled(start, labels)
+    start = starting_point(recipe.model, options.cache_dir)
+    fitted = relabelled(start, data.classes)
     remarks = [f"starting from {recipe.model}", *head_remarks(start, fitted)]
-    own_name = surroundings.name or (start.config.name if fitted is start else surroundings.output.resolve().name)
+    own_name = options.name or (start.config.name if fitted is start else options.output.resolve().name)
     if recipe.refine_boxes:
         fitted = with_box_refinement(fitted)
     elif recipe.drop_refinement:
@@ -79,13 +82,16 @@ def prepare(recipe: Recipe, surroundings: RunOptions, device: torch.device) -> t
     return TrainingState(replace(fitted, config=config, learn_norms=recipe.learn_norms), recipe, device), remarks
 
 
-def resumed(recipe: Recipe, checkpoint: Path, labels: Sequence[str], device: torch.device) -> TrainingState:
+def resumed(recipe: Recipe, checkpoint: Path, labels: Sequence[str | None], device: torch.device) -> TrainingState:
     """The state in a checkpoint. Raises ValueError where it is of a run with other settings or classes."""
     saved = read_state(checkpoint)
     differing = conflicts(recipe, saved["recipe"])
     if differing:
-        raise ValueError(f"{checkpoint} is of a run with other settings: {'; '.join(differing)}")
-    start = resting_point(saved)
+        raise ValueError(
+            f"{checkpoint} is of a run with other settings: {'; '.join(differing)}. Resume it with the {RECIPE} beside "
+            "it, or give another --output"
+        )
+    start = starting_point_from_checkpoint(saved)
     if relabelled(start, labels) is not start:
         raise ValueError(f"{checkpoint} is of a run with other classes: {', '.join(map(str, start.config.labels))}")
     state = TrainingState(start, recipe, device)
@@ -94,7 +100,7 @@ def resumed(recipe: Recipe, checkpoint: Path, labels: Sequence[str], device: tor
 
 
 def served_config(config: DetrConfig, name: str, recipe: Recipe) -> DetrConfig:
-    """What the trained model says of itself: the ACT that it was distilled for becomes its default."""
+    """The trained model's configuration: the ACT that it was distilled for becomes its default."""
     distillation = recipe.distillation
     if distillation is None or distillation.attention.mode != "act":
         return replace(config, name=name)
@@ -102,7 +108,7 @@ def served_config(config: DetrConfig, name: str, recipe: Recipe) -> DetrConfig:
 
 
 def head_remarks(start: StartingPoint, fitted: StartingPoint) -> list[str]:
-    """Say what became of the class head, where it had to change."""
+    """Say how the class head had to change."""
     if fitted is start:
         return []
     names = [str(label) for label in fitted.config.labels]

@@ -10,7 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from models.images import ImageBatch
 from models.preprocess import normalise
-from models.training.data.batches import BatchStream, TrainingBatch
+from models.training.data.batches import BatchStream, TrainingBatch, load
 from models.training.objective.losses import Losses
 from models.training.processes import ranks
 from models.training.training_state import TrainingState
@@ -30,7 +30,7 @@ class Trainer:
 
     def steps(self, stream: BatchStream, workers: int) -> Iterator[Losses]:
         """Train to the end of the recipe, and yield this process's losses after every step."""
-        for batch in stream.loader(self.state.step, self.state.recipe.steps, workers):
+        for batch in load(stream, self.state.step, self.state.recipe.steps, workers):
             losses = self.update(batch)
             self.state.step += 1
             yield losses

@@ -1,4 +1,4 @@
-"""All that a training run has learnt so far, and how it is kept in a file."""
+"""The state of a training run, and its checkpoint: all that the next step depends on."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from models.training.objective.refinement import RefinementTraining
 from models.training.objective.training_detr import TrainingDetr
 from models.training.optimizers import optimizers
 from models.training.plan.recipe import Recipe
-from models.training.starting_point import StartingPoint, averaged_weights, checkpoint_config
-from models.weights import save_checkpoint
-from models.weights.config_json import config_to_json
+from models.training.plan.recipe_file import plain
+from models.training.starting_point import StartingPoint, averaged_weights, read_checkpoint
+from models.weights import config_from_json, config_to_json, save_checkpoint
 from models.whole_file import whole_file
 
 
 class TrainingState:
-    """Model, averaged weights, optimisers, `step` (how many were made), and the `best` average precision so far."""
+    """Model, averaged weights, optimisers, `step` (the number made so far), and the `best` average precision so far."""
 
     def __init__(self, start: StartingPoint, recipe: Recipe, device: torch.device) -> None:
         torch.manual_seed(recipe.seed)
@@ -45,14 +45,14 @@ class TrainingState:
             "random": torch.get_rng_state(),
             "config": config_to_json(self.config),
             "learnt_norms": _learns_norms(self.model),
-            "recipe": self.recipe.settings(),
+            "recipe": plain(self.recipe),
             "best": self.best,
         }
         with whole_file(path) as part:
             torch.save(state, part)
 
     def load(self, state: dict[str, Any]) -> None:
-        """Take over what `save` wrote."""
+        """Take over a checkpoint of `save`."""
         self.model.load_state_dict(state["model"])
         self.averaged.load_state_dict(state["averaged"])
         for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
@@ -79,7 +79,9 @@ def warmed_up(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Ten
     @torch.no_grad()
     def update(averaged: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int) -> None:
         made = torch.as_tensor(updates).float()
-        share = 1 - ((1 + made) / (10 + made)).clamp(max=decay)  # stays on the device: nobody waits for it
+        share = 1 - ((1 + made) / (10 + made)).clamp(
+            max=decay
+        )  # stays on the device: reading it would wait for the device
         for mean, value in zip(averaged, current, strict=True):
             if mean.is_floating_point():
                 mean.lerp_(value.to(mean.dtype), share.to(mean.dtype))
@@ -111,19 +113,16 @@ def training_model(start: StartingPoint, recipe: Recipe) -> TrainingDetr | Refin
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of `TrainingState.save`. Raises ValueError for one of an older kind, or damaged."""
-    try:
-        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-        if not {"recipe", "config", "random", "best", "optimizers"} <= state.keys():
-            raise ValueError("it is of an older kind; give it as the model to start from")
-    except Exception as error:  # a damaged pickle fails in every way there is
-        raise ValueError(f"the run cannot go on with {path}: {error}") from error
+    """Read a checkpoint of `TrainingState.save`. Raises ValueError for any other file, or a damaged one."""
+    state = read_checkpoint(path)
+    if state is None:
+        raise ValueError(f"the run cannot go on with {path}: it is damaged, or no checkpoint of this version")
     return state
 
 
-def resting_point(state: dict[str, Any]) -> StartingPoint:
-    """What a run that goes on is built from, before `TrainingState.load` fills it."""
-    return StartingPoint(checkpoint_config(state), averaged_weights(state), learn_norms=state["learnt_norms"])
+def starting_point_from_checkpoint(state: dict[str, Any]) -> StartingPoint:
+    """The starting point of a resumed run, before `TrainingState.load` fills it."""
+    return StartingPoint(config_from_json(state["config"]), averaged_weights(state), learn_norms=state["learnt_norms"])
 
 
 def _learns_norms(model: nn.Module) -> bool:

@@ -11,11 +11,11 @@ import torch.distributed as dist
 
 from models.config import AttentionConfig
 from models.data.coco import GroundTruth
+from models.data.samples import Samples
 from models.detections import Detections
 from models.detector import Detector
 from models.detr.detr import Detr
 from models.evaluation.coco_metrics import CocoMetrics, coco_metrics
-from models.training.data.training_data import HeldOut
 from models.training.processes import gathered, rank, ranks
 
 
@@ -32,37 +32,37 @@ class Validation:
 
     @property
     def mean_ap(self) -> float:
-        """The mean AP over the attentions: what decides which weights are best."""
+        """AP averaged over the attentions: what decides which weights are best."""
         return sum(row.ap for row in self.metrics.values()) / len(self.metrics)
 
 
-def validate(detr: Detr, held_out: HeldOut, attentions: Sequence[AttentionConfig], device: torch.device) -> Validation:
+def validate(detr: Detr, held_out: Samples, attentions: Sequence[AttentionConfig], device: torch.device) -> Validation:
     """Score the held-out images with every attention. The processes share the images; all must call it.
 
     The model stays as it is. Raises ValueError where the images hold no objects.
     """
-    _agree(detr)
+    _synchronize_buffers(detr)
     detector = Detector(deepcopy(detr), str(device))
-    found = {}
-    for place in range(rank(), len(held_out), ranks()):
-        image, truth = held_out.sample(place)
-        served = [detector.detect(image, each).detections.select(nms=detector.config.nms) for each in attentions]
-        found[place] = (truth, served)
-    everything = {place: row for part in gathered(found) for place, row in part.items()}
-    rows = [everything[place] for place in sorted(everything)]
-    truths = [truth for truth, _ in rows]
+    own = {}
+    for index in range(rank(), len(held_out), ranks()):
+        sample = held_out[index]
+        served = [detector.detect(sample.image, each).detections for each in attentions]
+        own[index] = (sample.truth, [detections.select(nms=detector.config.nms) for detections in served])
+    results = {index: row for part in gathered(own) for index, row in part.items()}
+    truths, predictions = zip(*(results[index] for index in sorted(results)), strict=True)
+    by_attention = list(zip(*predictions, strict=True))
     metrics = {
-        str(attention): coco_metrics([by_attention[number] for _, by_attention in rows], truths)
-        for number, attention in enumerate(attentions)
+        str(attention): coco_metrics(detections, truths)
+        for attention, detections in zip(attentions, by_attention, strict=True)
     }
-    return Validation(metrics, best_scores([served[0] for _, served in rows], truths))
+    return Validation(metrics, best_scores(by_attention[0], truths))
 
 
 def best_scores(predictions: Sequence[Detections], truths: Sequence[GroundTruth]) -> dict[str, float]:
-    """The best score of every class that the ground truth has, by name in order of the alphabet."""
+    """The best score of every class that the ground truth has, by name in alphabetical order."""
     best = dict.fromkeys(sorted({label for truth in truths for label in truth.labels}), 0.0)
-    for found in predictions:
-        for label, score in zip(found.labels, found.scores.tolist(), strict=True):
+    for detections in predictions:
+        for label, score in zip(detections.labels, detections.scores.tolist(), strict=True):
             if label in best:
                 best[label] = max(best[label], score)
     return best
@@ -77,7 +77,7 @@ def as_values(metrics: dict[str, CocoMetrics]) -> dict[str, float]:
     return values
 
 
-def _agree(detr: Detr) -> None:
+def _synchronize_buffers(detr: Detr) -> None:
     """Take the first process's statistics of batch norms, which every process gathers from its own images."""
     if ranks() > 1:
         for buffer in detr.buffers():

@@ -12,7 +12,7 @@ from models.data.pages.tables import table
 from models.data.pages.text_blocks import caption, equation, heading, paragraph, set_lines
 from models.data.pages.words import person, phrase
 
-MOST_BOXES = 56
+MAX_BOXES = 56
 
 
 @dataclass(slots=True)
@@ -199,7 +199,7 @@ def _paragraph(
 ) -> float:
     leading = style.body.leading
     wanted = rng.choice((2, 4, 6, 8, 10, 13, 17, 24))
-    if len(canvas.boxes) > MOST_BOXES:
+    if len(canvas.boxes) > MAX_BOXES:
         wanted = 60
     lines = min(wanted, int(room / leading))
     cut = lines < wanted

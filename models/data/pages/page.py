@@ -7,19 +7,19 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from models.config import PAGE_LABELS
 from models.data.pages.canvas import Canvas
 from models.data.pages.degradation import degrade
 from models.data.pages.layout import compose
 from models.data.pages.style import draw_style
 
-LABELS = ("text", "title", "list", "table", "figure")
 LONGEST_CANVAS = 960
 _FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.HAMMING, Image.Resampling.BICUBIC)
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """An RGB image, float32 boxes_xyxy [n, 4] in its pixels, and int64 labels [n] that index LABELS."""
+    """An RGB image, float32 boxes_xyxy [n, 4] in its pixels, and int64 labels [n] that index PAGE_LABELS."""
 
     image: Image.Image
     boxes_xyxy: npt.NDArray[np.float32]
@@ -35,5 +35,5 @@ def render_page(seed: int, height: int, width: int) -> Page:
     image = canvas.flatten(height, width, rng.choice(_FILTERS))
     boxes = np.array(canvas.boxes, np.float32).reshape(-1, 4)
     boxes *= np.array([width / canvas.width, height / canvas.height] * 2, np.float32)
-    labels = np.array([LABELS.index(name) for name in canvas.classes], np.int64)
+    labels = np.array([PAGE_LABELS.index(name) for name in canvas.classes], np.int64)
     return Page(*degrade(image, boxes, labels, rng))

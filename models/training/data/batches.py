@@ -1,9 +1,9 @@
-"""What a training step sees: a batch, and the seeded streams that batches come from."""
+"""Batches of a training step, the seeded streams that they come from, and loading them ahead of time."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,27 +26,17 @@ class TrainingBatch:
 
 
 class BatchStream(Protocol):
-    """An endless seeded stream of batches, of which this process takes its share.
-
-    `steps_per_epoch` is after how many steps every image was seen at least once; None: there is no end of images.
-    """
-
-    @property
-    def steps_per_epoch(self) -> int | None:
-        """Steps of one pass over the data."""
+    """An endless seeded stream of batches, of which this process takes its share."""
 
     def batch(self, step: int) -> TrainingBatch:
         """This process's share of a step's batch.
 
-        It depends on the step and on the stream's seed alone: a run that resumes sees what it would have seen.
+        It depends only on the step and the stream's seed, so a resumed run gets the batches that it would have had.
         """
-
-    def loader(self, first_step: int, last_step: int, workers: int) -> Iterable[TrainingBatch]:
-        """The batches of steps first_step..last_step - 1 in order, made ahead by `workers` processes; 0: here."""
 
 
 class StepBatches(Dataset[TrainingBatch | Exception]):
-    """Batches of steps first_step..last_step - 1 of a stream, by their place in that range.
+    """Batches of steps first_step..last_step - 1 of a stream, by index in that range.
 
     A mistake in the data is handed over like a batch: raised in a worker it would lose its words in a traceback.
     """
@@ -58,17 +48,18 @@ class StepBatches(Dataset[TrainingBatch | Exception]):
     def __len__(self) -> int:
         return len(self.steps)
 
-    def __getitem__(self, place: int) -> TrainingBatch | Exception:
+    def __getitem__(self, index: int) -> TrainingBatch | Exception:
         try:
-            return in_one_piece(self.stream.batch(self.steps[place]))
+            return in_one_piece(self.stream.batch(self.steps[index]))
         except (OSError, ValueError) as error:
             return error
 
 
 def load(stream: BatchStream, first_step: int, last_step: int, workers: int) -> Iterator[TrainingBatch]:
-    """What every stream's `loader` does: order and content are the same for any number of workers.
+    """Yield the batches of steps first_step..last_step - 1, made ahead of time by `workers` processes (0: by this one).
 
-    Torch's global random state stays as it was. Raises OSError and ValueError as `stream.batch` raised them.
+    Order and content are the same for any number of workers. Torch's global random state stays as it was. Raises
+    OSError and ValueError as `stream.batch` raised them.
     """
     batches = StepBatches(stream, first_step, last_step)
     loader = DataLoader(
@@ -101,8 +92,8 @@ def in_one_piece(batch: TrainingBatch) -> TrainingBatch:
     return TrainingBatch(images, [Target(*pair) for pair in zip(labels, boxes, strict=True)])
 
 
-def share(batch_size: int, rank: int, ranks: int) -> range:
-    """Which places of every batch process `rank` of `ranks` takes. Raises ValueError where one would get none."""
+def shard(batch_size: int, rank: int, ranks: int) -> range:
+    """The indices in every batch that process `rank` of `ranks` takes. Raises ValueError where one would get none."""
     if not 0 <= rank < ranks <= batch_size:
         raise ValueError(f"a batch of {batch_size} cannot be shared: process {rank} of {ranks} needs an image")
     return range(rank, batch_size, ranks)

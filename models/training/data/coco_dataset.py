@@ -1,9 +1,9 @@
-"""A COCO-format data set to train on: its images by number, with labelled boxes."""
+"""A COCO-format data set to train on: its images by index, with labelled boxes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -25,10 +25,9 @@ CROWDS: Final = "crowds, not learnt from"
 class CocoDataset:
     """Images, also those without objects, and the objects that training may learn.
 
-    `labels[k]` names class k, None where the model's id k is unused. `sizes` int [n, 2]: height and width.
-    Image i has the rows starts[i]..starts[i + 1] - 1 of `boxes_xyxy`, float32 [m, 4] in pixels inside the image,
-    and of `classes`, int64 [m]: few big arrays, which worker processes share with their parent. `notices` tell of
-    what was left out and assumed.
+    `labels[k]` names class k. `sizes` int [n, 2]: height and width. Image i has the rows starts[i]..starts[i + 1] - 1
+    of `boxes_xyxy`, float32 [m, 4] in pixels inside the image, and of `classes`, int64 [m]: few big arrays, which
+    worker processes share with their parent. `notices` tell of what was left out and assumed.
     """
 
     images: Path
@@ -41,24 +40,20 @@ class CocoDataset:
     notices: Notices
 
     @classmethod
-    def read(cls, files: CocoFiles, labels: Sequence[str | None] | None = None) -> CocoDataset:
-        """Read the annotations and see that every image file is there.
-
-        Without `labels`, the file's categories are the classes, in the order of their ids.
+    def read(cls, files: CocoFiles) -> CocoDataset:
+        """Read the annotations and see that every image file is there; classes are in the order of their ids.
 
         Raises OSError for a file that cannot be opened, and ValueError for annotations that are not COCO's, images
-        that are missing or of another size than annotated, no object to learn, or a class that `labels` does not have.
+        that are missing or of another size than annotated, and no object to learn.
         """
         data = read_coco(files)
-        known = tuple(labels) if labels is not None else data.classes
-        _check_labels(data.images, known, files.annotations)
         sizes = torch.tensor([(image.height, image.width) for image in data.images])
-        owners, boxes, classes, crowd = _objects(data.images, known)
+        owners, boxes, classes, crowd = _objects(data.images, data.classes)
         boxes, kept = clipped(boxes[~crowd], *sizes[owners[~crowd]].unbind(-1))
         owners, classes = owners[~crowd][kept], classes[~crowd][kept]
         return cls(
             images=data.folder,
-            labels=known,
+            labels=data.classes,
             file_names=tuple(image.file_name for image in data.images),
             sizes=sizes,
             starts=torch.searchsorted(owners, torch.arange(len(data.images) + 1)),
@@ -66,6 +61,17 @@ class CocoDataset:
             classes=classes,
             notices=data.notices.also(CROWDS, int(crowd.sum())).also(NO_AREA, int((~kept).sum())),
         )
+
+    def for_labels(self, labels: Sequence[str | None]) -> CocoDataset:
+        """The same with a model's classes, by name; None where an id of the model is unused.
+
+        Raises ValueError for a class that the model does not know.
+        """
+        unknown = sorted(str(name) for name in set(self.labels) - set(labels))
+        if unknown:
+            raise ValueError(f"the data has classes that the model does not know: {', '.join(unknown)}")
+        ids = torch.tensor([labels.index(name) for name in self.labels])
+        return replace(self, labels=tuple(labels), classes=ids[self.classes])
 
     def __len__(self) -> int:
         return len(self.file_names)
@@ -80,19 +86,13 @@ class CocoDataset:
         return LabelledImage(image, self.boxes_xyxy[rows], self.classes[rows])
 
 
-def _objects(records: Sequence[CocoImage], labels: Sequence[str | None]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """All m annotations: their image's place, boxes_xyxy [m, 4], classes, and bool: whether of a crowd."""
-    places = {name: place for place, name in enumerate(labels)}
-    truths = [record.truth for record in records]
+def _objects(images: Sequence[CocoImage], labels: Sequence[str]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """All m annotations: their image's index, boxes_xyxy [m, 4], classes, and bool: whether of a crowd."""
+    ids = {name: index for index, name in enumerate(labels)}
+    truths = [image.truth for image in images]
     owners = np.repeat(np.arange(len(truths)), [len(truth.labels) for truth in truths])
     boxes = np.concatenate([truth.boxes_xyxy for truth in truths], dtype=np.float32)
-    classes = np.array([places[name] for truth in truths for name in truth.labels], np.int64)
+    classes = np.array([ids[name] for truth in truths for name in truth.labels], np.int64)
     crowds = [np.zeros(len(truth.labels), bool) if truth.crowd is None else truth.crowd for truth in truths]
     owned, boxed, classed, crowd = map(torch.from_numpy, (owners, boxes, classes, np.concatenate(crowds)))
     return owned, boxed, classed, crowd
-
-
-def _check_labels(records: Sequence[CocoImage], labels: Sequence[str | None], annotations: Path) -> None:
-    unknown = sorted({name for record in records for name in record.truth.labels} - set(labels))
-    if unknown:
-        raise ValueError(f"{annotations} has classes that the model does not know: {', '.join(unknown)}")

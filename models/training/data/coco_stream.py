@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from models.training.data.augmentations import Augmentation
-from models.training.data.batches import TrainingBatch, load, share
+from models.training.data.batches import TrainingBatch, shard
 from models.training.data.coco_dataset import CocoDataset
 from models.training.data.labelled_image import LabelledImage
 
@@ -35,26 +35,17 @@ class CocoStream:
         self.batch_size = batch_size
         self.seed = seed
         self.augmentations = augmentations
-        self.places = share(batch_size, rank, ranks)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Steps after which every image was seen at least once."""
-        return -(-len(self.dataset) // self.batch_size)
+        self.shard = shard(batch_size, rank, ranks)
 
     def batch(self, step: int) -> TrainingBatch:
         """This process's share of one step's batch. Raises OSError and ValueError, naming a file, as the data do."""
-        shown = [divmod(step * self.batch_size + place, len(self.dataset)) for place in self.places]
+        shown = [divmod(step * self.batch_size + index, len(self.dataset)) for index in self.shard]
         orders = {epoch: self._order(epoch) for epoch, _ in shown}
         samples = [self._sample(step, epoch, int(orders[epoch][turn])) for epoch, turn in shown]
         return TrainingBatch(tuple(sample.pixels for sample in samples), [sample.target() for sample in samples])
 
-    def loader(self, first_step: int, last_step: int, workers: int) -> Iterable[TrainingBatch]:
-        """Read and augment the images of steps first_step..last_step - 1 in processes of their own, ahead of time."""
-        return load(self, first_step, last_step, workers)
-
     def _order(self, epoch: int) -> Tensor:
-        """The images' numbers as an epoch shows them."""
+        """Indices of the images in the order of an epoch."""
         return torch.randperm(len(self.dataset), generator=_chance(self.seed, epoch))
 
     def _sample(self, step: int, epoch: int, index: int) -> LabelledImage:

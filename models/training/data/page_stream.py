@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import torch
 
 from models.boxes import xyxy_to_cxcywh
 from models.data.pages import Page, render_page
-from models.training.data.batches import TrainingBatch, load, share
+from models.training.data.batches import TrainingBatch, shard
 from models.training.objective.matcher import Target
 from models.training.plan.curriculum import Curriculum
 
@@ -20,23 +18,17 @@ class PageStream:
     Process `rank` of `ranks` takes its share of every batch. Raises ValueError where it would get no page.
     """
 
-    steps_per_epoch: int | None = None
-
     def __init__(self, curriculum: Curriculum, batch_size: int, rank: int = 0, ranks: int = 1) -> None:
         self.curriculum = curriculum
         self.batch_size = batch_size
-        self.places = share(batch_size, rank, ranks)
+        self.shard = shard(batch_size, rank, ranks)
 
     def batch(self, step: int) -> TrainingBatch:
         """This process's share of one step's batch."""
         height, width = self.curriculum.page_size(step)
-        pages = [render_page(step * self.batch_size + place, height, width) for place in self.places]
+        pages = [render_page(step * self.batch_size + index, height, width) for index in self.shard]
         images = (torch.from_numpy(np.asarray(page.image).transpose(2, 0, 1).copy()) for page in pages)
         return TrainingBatch(tuple(images), [as_target(page) for page in pages])
-
-    def loader(self, first_step: int, last_step: int, workers: int) -> Iterable[TrainingBatch]:
-        """Render the pages of steps first_step..last_step - 1 in processes of their own, a few batches ahead."""
-        return load(self, first_step, last_step, workers)
 
 
 def as_target(page: Page) -> Target:

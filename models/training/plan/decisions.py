@@ -1,4 +1,4 @@
-"""Decisions behind a plan, and how a run remembers them: timing a machine again would give other ones."""
+"""Decisions behind a plan, kept in the run's folder: timing a machine again would give other ones."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import torch
 
 from models.config import DetrConfig
 from models.detector import Detector
-from models.training.data.coco_dataset import CocoDataset
-from models.training.data.training_data import coco_stream, image_count, open_dataset
+from models.training.data.training_data import TrainingData
 from models.training.plan.pace import Cost, Pace, pace
-from models.training.plan.planning import REFINEMENT_SHARE, Length, Plan, Request, plan
+from models.training.plan.planning import REFINEMENT_SHARE, Plan, Request, plan
 from models.training.plan.recipe import Recipe
-from models.training.plan.survey import Survey, survey_of
+from models.training.plan.survey import SURVEYED, Survey, survey_of
 from models.training.processes import ranks
 from models.training.run import VALIDATIONS, RunOptions
 from models.training.starting_point import StartingPoint, with_box_refinement
 from models.weights import load_strict
+from models.whole_file import whole_file
 
 PLAN: Final = "plan.json"
 DRAFT: Final = 1000
 """Steps of the draft whose time is taken to find out how many fit."""
-SAMPLED: Final = 3
+TIMED: Final = 3
 """Images of a validation that are timed."""
 
 
@@ -44,18 +44,17 @@ class Decisions:
     def plan(self, request: Request, config: DetrConfig) -> Plan:
         """The plan that follows from the decisions and from what was asked for."""
         if self.steps is not None:
-            request = replace(request, length=Length(steps=self.steps))
-        return plan(request, self.survey, config.shortest_side)
+            request = replace(request, settings=request.settings.updated(steps=self.steps))
+        return plan(request, self.survey, config)
 
     def write(self, output: Path) -> None:
         """Write them into a run's folder, for the run that goes on and for people."""
-        part = output / f".{PLAN}.part"
-        part.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
-        part.replace(output / PLAN)
+        with whole_file(output / PLAN) as part:
+            part.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, output: Path) -> Decisions | None:
-        """Those that a run began with; None where there are none. Raises ValueError for a damaged file."""
+        """Read those that a run began with; None where there are none. Raises ValueError for a damaged file."""
         path = output / PLAN
         if not path.exists():
             return None
@@ -64,68 +63,63 @@ class Decisions:
             survey = values.pop("survey")
             return cls(Survey(**survey | {"new_classes": tuple(survey["new_classes"])}), **values)
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} is damaged: {error!r}; a new --output begins anew") from error
+            raise ValueError(f"{path} is damaged: {error!r}; a new --output starts from scratch") from error
 
 
 def decide(
     request: Request,
     start: StartingPoint,
     new_classes: tuple[str, ...],
-    surroundings: RunOptions,
+    data: TrainingData,
+    options: RunOptions,
     device: torch.device,
 ) -> Decisions:
     """Look at data, model and machine. Raises OSError and ValueError for data that cannot be used."""
     began = time.perf_counter()
-    if not request.labelled_images:
-        if request.length.minutes is not None:
+    settings = request.settings
+    if data.images is None or not request.labelled_images:
+        if settings.minutes is not None:
             raise ValueError("a length in minutes is for labelled images and a model that has weights")
-        images = image_count(request.data, surroundings.annotations)
-        return Decisions(Survey(images, new_classes, None, start.config.queries))
-    probe = Recipe(request.model, request.data, 1, seed=request.changes.get("seed") or 0)
-    dataset = open_dataset(request.data, start.config, surroundings.annotations)
-    survey = survey_of(coco_stream(dataset, probe, start.config), start, new_classes)
-    minutes = request.length.minutes
-    draft = Decisions(survey, DRAFT if minutes is not None else None).plan(request, start.config)
-    cost = cost_of(draft, start, dataset, surroundings, device, began)
+        return Decisions(Survey(data.image_count, new_classes, None, start.config.queries))
+    probe = Recipe(request.model, request.data, 1, seed=settings.seed or 0)
+    stream = data.stream(probe, start.config)
+    batches = [stream.batch(step) for step in range(-(-SURVEYED // probe.batch_size))]
+    survey = survey_of(data.images, batches, start, new_classes)
+    draft = Decisions(survey, None if settings.minutes is None else DRAFT).plan(request, start.config)
+    cost = cost_of(draft, start, data, options, device, began)
     refining = draft.refinement.steps if draft.refinement else 0
     validations = VALIDATIONS + 2 if cost.validation else 0
-    if minutes is None:
+    if settings.minutes is None:
         return Decisions(survey, None, cost.seconds(draft.recipe.steps, refining, validations))
-    steps = cost.steps_within(60 * minutes, REFINEMENT_SHARE if refining else 0.0, validations)
+    steps = cost.steps_within(60 * settings.minutes, REFINEMENT_SHARE if refining else 0.0, validations)
     final = Decisions(survey, steps).plan(request, start.config)
     refining = final.refinement.steps if final.refinement else 0
     return Decisions(survey, steps, cost.seconds(steps, refining, validations))
 
 
 def cost_of(
-    draft: Plan,
-    start: StartingPoint,
-    dataset: CocoDataset,
-    surroundings: RunOptions,
-    device: torch.device,
-    began: float,
+    draft: Plan, start: StartingPoint, data: TrainingData, options: RunOptions, device: torch.device, began: float
 ) -> Cost:
-    """Take the time of a plan's parts on this machine, on copies of the model."""
+    """Time a plan's parts on this machine, on copies of the model."""
 
-    def of(recipe: Recipe, own: StartingPoint) -> Pace:
-        return pace(own, recipe, coco_stream(dataset, recipe, own.config), device, surroundings.workers)
+    def pace_of(recipe: Recipe, own: StartingPoint) -> Pace:
+        return pace(own, recipe, data.stream(recipe, own.config), device, options.workers)
 
-    run = of(draft.recipe, replace(start, learn_norms=draft.recipe.learn_norms))
-    refinement = of(draft.refinement, with_box_refinement(start)) if draft.refinement else None
-    validation = _validation_seconds(draft.recipe, start, surroundings, device)
-    return Cost(run, refinement, validation, time.perf_counter() - began)
+    run = pace_of(draft.recipe, replace(start, learn_norms=draft.recipe.learn_norms))
+    refinement = pace_of(draft.refinement, with_box_refinement(start)) if draft.refinement else None
+    return Cost(run, refinement, _validation_seconds(start, data, device), time.perf_counter() - began)
 
 
-def _validation_seconds(recipe: Recipe, start: StartingPoint, surroundings: RunOptions, device: torch.device) -> float:
+def _validation_seconds(start: StartingPoint, data: TrainingData, device: torch.device) -> float:
     """Seconds of one validation; 0 where there is none."""
-    held_out = None if surroundings.eval_every == 0 else surroundings.open_held_out(recipe, start.config)
-    if held_out is None or start.weights is None:
+    if data.held_out is None or start.weights is None:
         return 0.0
     detr = start.detr()
     load_strict(detr, start.weights)
     detector = Detector(detr, str(device))
-    detector.detect(held_out.sample(0)[0])
+    detector.detect(data.held_out[0].image)
+    timed = min(TIMED, len(data.held_out))
     began = time.perf_counter()
-    for place in range(min(SAMPLED, len(held_out))):
-        detector.detect(held_out.sample(place)[0])
-    return (time.perf_counter() - began) / min(SAMPLED, len(held_out)) * len(held_out) / ranks()
+    for index in range(timed):
+        detector.detect(data.held_out[index].image)
+    return (time.perf_counter() - began) / timed * len(data.held_out) / ranks()

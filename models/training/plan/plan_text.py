@@ -17,7 +17,7 @@ def description(request: Request, planned: Plan, decided: Decisions) -> list[str
     known = f"new to the model: {few(survey.new_classes)}" if survey.new_classes else "all known to the model"
     lines = [f"{survey.images} images to learn from; classes {known}"]
     if survey.feature_shift is not None:
-        kind = "unlike them: all of the model learns anew" if survey.far else "like them: fine-tuning"
+        kind = "unlike them: all of the model learns" if survey.far else "like them: fine-tuning"
         lines.append(
             f"features of the images are {survey.feature_shift:.2f} standard deviations from those that the model "
             f"learnt on, {kind}"

@@ -1,97 +1,74 @@
-import json
-
 import pytest
-from PIL import Image
 
 from models.data.coco_files import evaluation_files, validation_files
 from models.data.open_samples import open_samples, unknown_classes
 from models.data.samples import PageSamples
 
-NAMES = ("a.png", "b.png", "c.png")
+
+def opened(samples):
+    return samples.data.folder, samples.data.files.annotations
 
 
-def write_images(folder, names=NAMES):
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        Image.new("RGB", (16, 12)).save(folder / name)
-
-
-def write_annotations(path, names=NAMES):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    images = [{"id": place, "file_name": name, "height": 12, "width": 16} for place, name in enumerate(names)]
-    objects = [{"id": 1, "image_id": 0, "category_id": 1, "bbox": [1, 1, 5, 5], "area": 25, "iscrowd": 0}]
-    path.write_text(json.dumps({"images": images, "categories": [{"id": 1, "name": "cat"}], "annotations": objects}))
-    return path
-
-
-def test_a_folder_is_found_as_training_finds_it(tmp_path):
-    write_images(tmp_path / "valid")
-    wanted = write_annotations(tmp_path / "valid" / "_annotations.coco.json")
-    write_images(tmp_path / "train")
-    write_annotations(tmp_path / "train" / "_annotations.coco.json")
-    samples = open_samples(str(tmp_path))
-    assert (samples.data.folder, samples.data.files.annotations) == (tmp_path / "valid", wanted)
-    assert [sample.image.shape for sample in samples] == [(12, 16, 3)] * 3
+def test_a_folder_is_found_as_training_finds_it(tmp_path, write_coco):
+    expected = write_coco(tmp_path / "valid" / "_annotations.coco.json", tmp_path / "valid")
+    write_coco(tmp_path / "train" / "_annotations.coco.json", tmp_path / "train")
+    assert opened(open_samples(str(tmp_path))) == (tmp_path / "valid", expected)
     assert validation_files(tmp_path) == evaluation_files(tmp_path)
 
 
-def test_another_split_can_be_named(tmp_path):
-    write_images(tmp_path / "train2017")
-    write_images(tmp_path / "val2017")
-    write_annotations(tmp_path / "annotations" / "instances_val2017.json")
-    other = write_annotations(tmp_path / "annotations" / "instances_train2017.json")
-    assert open_samples(str(tmp_path), other).data.folder == tmp_path / "train2017"
+def test_another_split_can_be_named(tmp_path, write_coco):
+    splits = (("val2017", 2), ("train2017", 3))
+    _, other = (
+        write_coco(tmp_path / "annotations" / f"instances_{name}.json", tmp_path / name, count)
+        for name, count in splits
+    )
+    assert opened(open_samples(str(tmp_path), other)) == (tmp_path / "train2017", other)
 
 
-def test_annotations_may_lie_elsewhere(tmp_path):
-    write_images(tmp_path / "images")
-    file = write_annotations(tmp_path / "labels" / "mine.json")
-    samples = open_samples(str(tmp_path / "images"), file)
-    assert (samples.data.folder, samples.data.files.annotations) == (tmp_path / "images", file)
+def test_annotations_may_lie_elsewhere(tmp_path, write_coco):
+    file = write_coco(tmp_path / "labels" / "mine.json", tmp_path / "images")
+    assert opened(open_samples(str(tmp_path / "images"), file)) == (tmp_path / "images", file)
 
 
-def test_limit_takes_the_first_and_asks_for_no_others(tmp_path):
-    write_images(tmp_path, NAMES[:2])
-    write_annotations(tmp_path / "annotations.json")
+def test_a_limit_takes_the_first_images_and_asks_for_no_others(tmp_path, write_coco):
+    write_coco(tmp_path / "annotations.json", tmp_path)
+    (tmp_path / "004.png").unlink()
     samples = open_samples(str(tmp_path), limit=2)
-    assert [image.file_name for image in samples.data.images] == ["a.png", "b.png"]
+    assert [image.file_name for image in samples.data.images] == ["000.png", "001.png"]
     assert samples.classes == ("cat",)
+    assert [sample.image.shape for sample in samples] == [(48, 60, 3), (48, 64, 3)]
 
 
-def test_what_is_missing_is_said(tmp_path):
+def test_what_is_missing_is_said(tmp_path, write_coco):
     with pytest.raises(ValueError, match=r"nowhere is no folder"):
         open_samples(str(tmp_path / "nowhere"))
     with pytest.raises(OSError, match="holds no COCO annotations"):
         open_samples(str(tmp_path))
-    write_annotations(tmp_path / "annotations.json")
-    with pytest.raises(ValueError, match=r"a\.png\): file_name is not in"):
+    write_coco(tmp_path / "annotations.json", tmp_path, count=3)
+    for name in ("001.png", "002.png"):
+        (tmp_path / name).unlink()
+    with pytest.raises(ValueError, match=r"(?s)2 problems.*001\.png.*002\.png"):
         open_samples(str(tmp_path))
-    write_images(tmp_path, NAMES[:1])
-    with pytest.raises(ValueError, match=r"(?s)2 problems.*b\.png.*c\.png"):
-        open_samples(str(tmp_path))
-    write_annotations(tmp_path / "annotations.json", ())
-    with pytest.raises(ValueError, match="lists no images"):
+    (tmp_path / "000.png").unlink()
+    with pytest.raises(ValueError, match=r"000\.png\): file_name is not in"):
         open_samples(str(tmp_path))
     with pytest.raises(OSError, match=r"gone\.json"):
         open_samples(str(tmp_path), tmp_path / "gone.json")
 
 
-def test_generated_pages():
+def test_generated_pages(tmp_path):
     assert open_samples("pages") == PageSamples()
     assert open_samples("pages:7") == PageSamples(7)
     assert open_samples("pages:7:128x96", limit=3) == PageSamples(3, 128, 96)
     assert open_samples("pages:7", limit=9) == PageSamples(7)
+    with pytest.raises(ValueError, match="come with their annotations"):
+        open_samples("pages", tmp_path / "annotations.json")
 
 
 @pytest.mark.parametrize("data", ["pages:0", "pages:3:10x500", "pages:many", "pages:3:500", "Pages"])
-def test_refuses_other_pages(data):
+def test_other_names_of_pages_are_refused(data):
     with pytest.raises(ValueError, match=data):
         open_samples(data)
-
-
-def test_pages_have_no_annotation_file(tmp_path):
-    with pytest.raises(ValueError, match="come with their annotations"):
-        open_samples("pages", tmp_path / "annotations.json")
 
 
 def test_classes_meet_by_name():

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from models.data.pages import LABELS, Page, degradation, fonts, page, render_page
+from models.config import PAGE_LABELS
+from models.data.pages import Page, degradation, fonts, page, render_page
 
 SIZES = ((352, 272), (288, 224), (480, 352), (240, 400))
 
@@ -33,7 +34,7 @@ def _ink(drawn: Page) -> np.ndarray:
 
 
 def test_labels_are_in_the_order_of_publaynet() -> None:
-    assert LABELS == ("text", "title", "list", "table", "figure")
+    assert PAGE_LABELS == ("text", "title", "list", "table", "figure")
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
@@ -66,14 +67,14 @@ def test_boxes_lie_within_the_page_and_are_not_degenerate(height: int, width: in
         assert (boxes[:, [0, 2]] <= width).all()
         assert (boxes[:, [1, 3]] <= height).all()
         assert ((boxes[:, 2:] - boxes[:, :2]) >= 2).all()
-        assert ((labels >= 0) & (labels < len(LABELS))).all()
+        assert ((labels >= 0) & (labels < len(PAGE_LABELS))).all()
 
 
 def test_every_class_is_frequent() -> None:
-    present = np.zeros(len(LABELS))
+    present = np.zeros(len(PAGE_LABELS))
     for seed in range(60):
         present[np.unique(render_page(seed, 288, 224).labels)] += 1
-    assert (present / 60 > 0.2).all(), dict(zip(LABELS, present / 60, strict=True))
+    assert (present / 60 > 0.2).all(), dict(zip(PAGE_LABELS, present / 60, strict=True))
 
 
 @pytest.mark.usefixtures("clean")
@@ -83,7 +84,7 @@ def test_boxes_of_words_touch_their_ink_on_all_sides() -> None:
         drawn = render_page(seed, 640, 496)
         ink = np.asarray(drawn.image.convert("L")) < 235
         for box, label in zip(drawn.boxes_xyxy.round().astype(int), drawn.labels, strict=True):
-            if LABELS[label] in ("text", "title", "list"):
+            if PAGE_LABELS[label] in ("text", "title", "list"):
                 part = ink[box[1] : box[3], box[0] : box[2]]
                 rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
                 assert rows.size

@@ -1,55 +1,52 @@
 import hashlib
-import json
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from models.config import PAGE_LABELS
 from models.data.coco import read_coco
-from models.data.coco_files import CocoFiles
-from models.data.pages import LABELS
 from models.data.pages.held_out import held_out_pages
-from models.data.samples import CocoSamples, PageSamples, page_truth
+from models.data.samples import OTHER_CLASS, CocoSamples, PageSamples
 
 
 @pytest.fixture
-def coco(tmp_path):
-    """Two images, of which one is listed, with one object."""
-    Image.new("RGB", (30, 20), "red").save(tmp_path / "a.png")
-    Image.new("L", (20, 30), 7).save(tmp_path / "b.png")
-    annotations = tmp_path / "annotations.json"
-    document = {
-        "images": [{"id": 7, "file_name": "b.png", "height": 30, "width": 20}],
-        "categories": [{"id": 3, "name": "cat"}, {"id": 4, "name": "dog"}],
-        "annotations": [{"id": 1, "image_id": 7, "category_id": 3, "bbox": [1, 2, 10, 20]}],
-    }
-    annotations.write_text(json.dumps(document))
-    return CocoSamples(read_coco(CocoFiles(annotations, (tmp_path,))))
+def coco(write, row, tmp_path):
+    """Of two images the second, a grey one with a cat and a dog."""
+    Image.new("L", (40, 30), 7).save(tmp_path / "b.png")
+    image = {"id": 10, "file_name": "b.png", "height": 30, "width": 40}
+    return CocoSamples(read_coco(write([row(area=None), row(id=3, category_id=5)], [image])))
 
 
 def test_pages_are_the_held_out_ones_every_time():
     samples = PageSamples(2, 128, 96)
-    pages = list(held_out_pages(2, 128, 96))
     for _ in range(2):
-        for sample, page in zip(samples, pages, strict=True):
+        for sample, page in zip(samples, held_out_pages(2, 128, 96), strict=True):
             assert np.array_equal(sample.image, np.asarray(page.image))
-            assert sample.truth.labels == page_truth(page).labels
+            assert sample.truth.labels == tuple(PAGE_LABELS[label] for label in page.labels)
             assert np.array_equal(sample.truth.boxes_xyxy, page.boxes_xyxy)
     assert len(samples) == 2
-    assert set(samples.classes) == set(LABELS)
+    assert set(samples.classes) == set(PAGE_LABELS)
     assert samples.described()["data"] == "pages:2:128x96"
 
 
 def test_coco_images_are_read_as_rgb_with_their_objects(coco):
-    assert len(coco) == 1
-    for _ in range(2):
-        (sample,) = coco
-        assert sample.image.shape == (30, 20, 3)
+    assert (len(coco), coco.classes) == (1, ("cat", "dog"))
+    for sample in (*coco, coco[0]):
+        assert sample.image.shape == (30, 40, 3)
         assert (sample.image == 7).all()
-        assert sample.truth.labels == ("cat",)
-        assert sample.truth.boxes_xyxy.tolist() == [[1, 2, 11, 22]]
-        assert sample.truth.areas.tolist() == [200]
-    assert coco.classes == ("cat",)
+        assert sample.truth.labels == ("cat", "dog")
+        assert sample.truth.boxes_xyxy.tolist() == [[1, 2, 11, 22]] * 2
+        assert sample.truth.areas.tolist() == [200, 150]
+
+
+def test_objects_of_other_classes_can_be_left_out_and_are_counted(coco):
+    cats = coco.of_classes(("cat", "cow"))
+    assert (cats.classes, cats[0].truth.labels) == (("cat",), ("cat",))
+    assert cats.notices.counted(OTHER_CLASS) == 1
+    assert coco.of_classes(("cat", "dog")).notices.counted(OTHER_CLASS) == 0
+    with pytest.raises(ValueError, match="no object of the classes to learn"):
+        coco.of_classes(("cow",))
 
 
 def test_coco_data_is_described_by_the_digest_of_its_annotations(coco):
@@ -58,13 +55,11 @@ def test_coco_data_is_described_by_the_digest_of_its_annotations(coco):
     assert described["data"] == str(coco.data.folder)
 
 
-def test_a_broken_image_is_named(coco):
-    (coco.data.folder / "b.png").write_bytes(b"junk")
-    with pytest.raises(ValueError, match=r"b\.png"):
+def test_an_image_that_has_changed_is_named(coco):
+    path = coco.data.folder / "b.png"
+    Image.new("RGB", (41, 30)).save(path)
+    with pytest.raises(ValueError, match="41 x 30"):
         list(coco)
-
-
-def test_an_image_of_another_size_than_its_annotations_is_refused(coco):
-    Image.new("RGB", (21, 30)).save(coco.data.folder / "b.png")
-    with pytest.raises(ValueError, match="21 x 30"):
+    path.write_bytes(b"junk")
+    with pytest.raises(ValueError, match=r"b\.png"):
         list(coco)

@@ -1,8 +1,9 @@
 import numpy as np
 import torch
 
+from models.config import PAGE_LABELS
 from models.data.coco_files import training_files, validation_files
-from models.data.pages import LABELS, render_page
+from models.data.pages import render_page
 from models.data.pages.held_out import HELD_OUT_SEEDS
 from models.data.write_pages import write_pages
 from models.training.data.coco_dataset import CocoDataset
@@ -11,7 +12,7 @@ from models.training.data.coco_dataset import CocoDataset
 def test_the_written_folder_reads_as_a_coco_data_set(tmp_path):
     write_pages(tmp_path, train=2, val=1, height=120, width=96)
     dataset = CocoDataset.read(training_files(tmp_path))
-    assert dataset.labels == LABELS
+    assert dataset.labels == PAGE_LABELS
     assert len(dataset) == 2
     page, read = render_page(1, 120, 96), dataset[1]
     torch.testing.assert_close(read.boxes_xyxy, torch.from_numpy(page.boxes_xyxy), rtol=0, atol=0.03)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from models.data.coco import GroundTruth
+from models.data.samples import Sample
 from models.training.run_report import contact_sheet, curves, precision_lines, read_rows, write_report
 from models.weights import save_checkpoint
 
@@ -15,15 +16,13 @@ RUN = [
 REFINEMENT = [{"step": 5, "total": 3.0, "iou/given": 0.5, "iou/stage 1": 0.6}]
 
 
-class Grey:
-    """Three images of different sizes, the second one without objects."""
+def grey(index, boxes):
+    truth = GroundTruth(np.array(boxes, np.float64).reshape(-1, 4), ("text",) * len(boxes))
+    return Sample(np.full((60 + 20 * index, 80, 3), 128, np.uint8), truth)
 
-    def __len__(self):
-        return 3
 
-    def sample(self, place):
-        boxes = np.array([[5, 5, 40, 30]][: place != 1], np.float64).reshape(-1, 4)
-        return np.full((60 + 20 * place, 80, 3), 128, np.uint8), GroundTruth(boxes, ("text",) * len(boxes))
+GREY = [grey(0, [[5, 5, 40, 30]]), grey(1, []), grey(2, [[5, 5, 40, 30]])]
+"""Three images of different sizes, the second one without objects."""
 
 
 @pytest.fixture
@@ -57,7 +56,7 @@ def test_curves_have_every_loss_and_every_precision():
 
 
 def test_labels_and_detections_are_side_by_side(finished):
-    sheet = contact_sheet(finished / "model.safetensors", Grey())
+    sheet = contact_sheet(finished / "model.safetensors", GREY)
     assert sheet.size[0] == 2 * (2 * 80 + 8)
     assert sheet.size[1] == 2 * (100 + 8)
     pixels = np.asarray(sheet)
@@ -66,7 +65,7 @@ def test_labels_and_detections_are_side_by_side(finished):
 
 def test_a_finished_run_leaves_pictures_and_says_what_to_type(finished):
     said = []
-    write_report(finished, "refinement", Grey(), said.append)
+    write_report(finished, "refinement", GREY, said.append)
     assert (finished / "curves.png").stat().st_size > 1000
     assert (finished / "validation.png").stat().st_size > 1000
     assert said[-1] == f"{finished}/model.safetensors is ready: act-detr serve --model {finished}/model.safetensors"

@@ -1,5 +1,3 @@
-"""What training starts from, and what becomes of the class head."""
-
 from dataclasses import replace
 
 import numpy as np
@@ -10,19 +8,15 @@ from models.config import PAGE_LABELS, BoxRefinementConfig, pages_small
 from models.detector import Detector
 from models.resizing import Resizing
 from models.training.objective.training_detr import TrainingDetr
+from models.training.plan.recipe import Hybrid, Recipe
 from models.training.starting_point import (
-    StartingPoint,
     relabelled,
     starting_point,
     with_box_refinement,
     without_box_refinement,
 )
+from models.training.training_state import TrainingState
 from models.weights import UnknownModel, load_strict, save_checkpoint
-
-
-@pytest.fixture
-def start(tiny_detr) -> StartingPoint:
-    return StartingPoint(tiny_detr.config, tiny_detr.state_dict())
 
 
 def test_the_same_labels_change_nothing(start):
@@ -30,7 +24,7 @@ def test_the_same_labels_change_nothing(start):
     assert relabelled(start, tuple(reversed(PAGE_LABELS))) is start
 
 
-def test_other_labels_get_a_head_that_keeps_what_it_can(start):
+def test_other_labels_get_a_head_that_keeps_the_known_classes(start):
     fitted = relabelled(start, ("stamp", "table"))
     assert fitted.config.labels == ("stamp", "table")
     for key, rows in (("class_embed.weight", 3), ("class_embed.bias", 3)):
@@ -63,30 +57,31 @@ def test_from_nothing_learns_norms_and_fine_tuning_does_not(start):
     assert learnt.config == pages_small()
     assert any(isinstance(module, torch.nn.BatchNorm2d) for module in learnt.detr().modules())
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in start.detr().modules())
-    anew = replace(start, learn_norms=True)
-    assert any(isinstance(module, torch.nn.BatchNorm2d) for module in anew.detr().modules())
-    anew.fill(TrainingDetr(anew.detr(), 0, 1, dense=False))
+    again = replace(start, learn_norms=True)
+    assert any(isinstance(module, torch.nn.BatchNorm2d) for module in again.detr().modules())
+    again.fill(TrainingDetr(again.detr(), 0, 1, dense=False))
 
 
-def test_a_checkpoint_of_the_first_kind_brings_its_averages_and_its_training_parts(tmp_path):
-    torch.manual_seed(0)
-    plain = replace(pages_small(), box_refinement=None)  # the first ones had none
-    learnt = TrainingDetr(StartingPoint(plain, None).detr(), 6, 2, dense=True)
-    averaged = {f"module.{key}": value + 1 for key, value in learnt.detr.state_dict().items()}
+def test_a_checkpoint_brings_its_averages_and_the_training_parts_that_fit(start, tmp_path):
+    recipe = Recipe("tiny", "pages", 1, hybrid=Hybrid(6, 2))
+    state = TrainingState(start, recipe, torch.device("cpu"))
+    with torch.no_grad():
+        for value in state.averaged_detr().parameters():
+            value.add_(1)
     path = tmp_path / "checkpoint.pt"
-    torch.save({"step": 3, "model": learnt.state_dict(), "averaged": averaged, "optimizer": {}}, path)
-    model = TrainingDetr(StartingPoint(plain, {}).detr(), 6, 2, dense=True)
+    state.save(path)
+    model, other = (TrainingDetr(start.detr(), queries, 2, dense) for queries, dense in ((6, True), (9, False)))
     starting_point(str(path)).fill(model)
+    assert starting_point(str(path)).config == start.config
+    learnt = state.model
     assert torch.equal(model.detr.query_embed.weight, learnt.detr.query_embed.weight + 1)
     assert torch.equal(model.extra_embed.weight, learnt.extra_embed.weight)
     assert torch.equal(model.dense_head.class_embed.weight, learnt.dense_head.class_embed.weight)
-    other = TrainingDetr(StartingPoint(plain, {}).detr(), 9, 2, dense=False)
     starting_point(str(path)).fill(other)  # parts that do not fit stay as they are
 
 
-def test_whatever_can_be_served_can_be_trained_on(tiny_detr, tmp_path):
-    save_checkpoint(tmp_path / "tiny.safetensors", tiny_detr.state_dict(), tiny_detr.config)
-    found = starting_point(str(tmp_path / "tiny.safetensors"))
+def test_whatever_can_be_served_can_be_trained_on(tiny_detr, tiny_file):
+    found = starting_point(str(tiny_file))
     assert found.config == tiny_detr.config
     assert torch.equal(found.weights["query_embed.weight"], tiny_detr.query_embed.weight)
 
@@ -98,15 +93,14 @@ def test_unknown_models_are_named():
         starting_point("nothing-here:scratch")
 
 
-def test_a_model_is_given_a_box_refinement_that_moves_nothing(tiny_detr):
-    plain = StartingPoint(tiny_detr.config, tiny_detr.state_dict())
-    refining = with_box_refinement(plain)
+def test_a_model_is_given_a_box_refinement_that_moves_nothing(tiny_detr, start):
+    refining = with_box_refinement(start)
     assert refining.config == replace(tiny_detr.config, box_refinement=BoxRefinementConfig())
-    assert {key for key in refining.weights if key not in plain.weights} > {"box_refinement.fine.weight"}
+    assert {key for key in refining.weights if key not in start.weights} > {"box_refinement.fine.weight"}
     assert with_box_refinement(refining) is refining
     again = without_box_refinement(refining)
-    assert again.config == plain.config
-    assert again.weights.keys() == plain.weights.keys()
+    assert again.config == start.config
+    assert again.weights.keys() == start.weights.keys()
     detr = refining.detr().eval()
     load_strict(detr, refining.weights)
     image = np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)

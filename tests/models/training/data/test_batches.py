@@ -4,7 +4,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from models.training.data.batches import TrainingBatch, in_one_piece, load, share
+from models.training.data.batches import TrainingBatch, in_one_piece, load, shard
 from models.training.objective.matcher import Target
 
 
@@ -17,7 +17,7 @@ class Numbers:
     def batch(self, step: int) -> TrainingBatch:
         if step == self.fails_at:
             raise ValueError("broken.jpg is not a readable image")
-        images = tuple(torch.full((3, 2 + step, 3 + place), 10 * step + place).byte() for place in range(2))
+        images = tuple(torch.full((3, 2 + step, 3 + index), 10 * step + index).byte() for index in range(2))
         targets = [Target(torch.arange(n), torch.full((n, 4), step / 8)) for n in (step % 3, 1)]
         return TrainingBatch(images, targets)
 
@@ -30,18 +30,11 @@ class Many:
         return TrainingBatch((torch.zeros(3, 2, 2).byte(),) * 40, targets)
 
 
-def same(a: TrainingBatch, b: TrainingBatch) -> bool:
-    def parts(batch):
-        return [*batch.images, *(part for each in batch.targets for part in (each.labels, each.boxes_cxcywh))]
-
-    return len(a) == len(b) and all(torch.equal(x, y) for x, y in zip(parts(a), parts(b), strict=True))
-
-
 @pytest.mark.parametrize("workers", [0, 2])
-def test_order_and_content_do_not_depend_on_the_workers(workers):
+def test_order_and_content_do_not_depend_on_the_workers(workers, same_batch):
     loaded = list(load(Numbers(), 3, 10, workers))
     assert len(loaded) == 7
-    assert all(same(batch, Numbers().batch(step)) for step, batch in zip(range(3, 10), loaded, strict=True))
+    assert all(same_batch(batch, Numbers().batch(step)) for step, batch in zip(range(3, 10), loaded, strict=True))
 
 
 def test_nothing_is_left_to_load_at_the_last_step():
@@ -49,15 +42,15 @@ def test_nothing_is_left_to_load_at_the_last_step():
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_mistake_in_the_data_arrives_in_its_own_words_after_what_came_before(workers):
+def test_a_mistake_in_the_data_arrives_in_its_own_words_after_what_came_before(workers, same_batch):
     batches = iter(load(Numbers(fails_at=2), 0, 5, workers))
-    assert same(next(batches), Numbers().batch(0))
+    assert same_batch(next(batches), Numbers().batch(0))
     next(batches)
     with pytest.raises(ValueError, match=r"^broken\.jpg is not a readable image$"):
         next(batches)
 
 
-def test_loading_leaves_the_global_random_state_alone():
+def test_loading_leaves_the_global_random_state_as_it_was():
     before = torch.random.get_rng_state()
     list(load(Numbers(), 0, 2, 1))
     assert torch.equal(before, torch.random.get_rng_state())
@@ -77,14 +70,14 @@ def test_open_files_do_not_grow_with_the_images_of_a_batch():
     assert len(os.listdir("/proc/self/fd")) - before < 10 * len(kept)
 
 
-def test_one_piece_holds_images_without_objects():
+def test_one_piece_holds_images_without_objects(same_batch):
     batch = TrainingBatch((torch.ones(3, 2, 2).byte(),), [Target(torch.zeros(0).long(), torch.zeros(0, 4))])
-    assert same(in_one_piece(batch), batch)
+    assert same_batch(in_one_piece(batch), batch)
 
 
-def test_shares_are_the_whole_and_never_empty():
-    assert sorted(place for rank in range(3) for place in share(7, rank, 3)) == list(range(7))
-    assert list(share(4, 0, 1)) == [0, 1, 2, 3]
+def test_shards_are_the_whole_and_never_empty():
+    assert sorted(index for rank in range(3) for index in shard(7, rank, 3)) == list(range(7))
+    assert list(shard(4, 0, 1)) == [0, 1, 2, 3]
     for rank, ranks in ((0, 5), (2, 2), (-1, 2)):
         with pytest.raises(ValueError, match="cannot be shared"):
-            share(4, rank, ranks)
+            shard(4, rank, ranks)

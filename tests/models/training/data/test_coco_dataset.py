@@ -44,10 +44,11 @@ def test_an_image_without_objects_stays(files):
 
 
 def test_classes_can_be_those_of_a_model_that_leaves_ids_unused(files):
-    dataset = CocoDataset.read(files, labels=(None, "dog", None, "cat"))
-    assert dataset[2].labels.tolist() == [3, 1]
+    dataset = CocoDataset.read(files)
+    assert dataset.for_labels((None, "dog", None, "cat"))[2].labels.tolist() == [3, 1]
+    assert dataset[2].labels.tolist() == [0, 1]
     with pytest.raises(ValueError, match="does not know: dog"):
-        CocoDataset.read(files, labels=("cat",))
+        dataset.for_labels(("cat",))
 
 
 def test_crowds_and_boxes_without_area_are_left_out_and_counted_and_others_clipped(files):

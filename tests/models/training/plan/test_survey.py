@@ -64,13 +64,14 @@ def test_a_model_without_weights_has_nothing_to_compare_with(tiny_config, stream
 
 
 def test_a_survey_counts_images_and_their_objects(at_home, stream):
-    found = survey_of(stream, at_home, ("cat", "dog"))
-    assert (found.images, found.new_classes, found.queries, found.refines_boxes) == (9, ("cat", "dog"), 9, False)
-    assert (found.most_objects, found.crowded) == (8, 0)
-    assert found.warnings() == []
+    batches = [stream.batch(0)]
+    survey = survey_of(stream.dataset, batches, at_home, ("cat", "dog"))
+    assert (survey.images, survey.new_classes, survey.queries, survey.refines_boxes) == (9, ("cat", "dog"), 9, False)
+    assert (survey.max_objects, survey.crowded) == (8, 0)
+    assert survey.warnings() == []
     few = replace(at_home, config=replace(at_home.config, queries=6))
     few.weights["query_embed.weight"] = at_home.weights["query_embed.weight"][:6]
-    crowded = survey_of(stream, few, ())
+    crowded = survey_of(stream.dataset, batches, few, ())
     assert crowded.crowded == 2
     assert "2 images have more objects (up to 8)" in crowded.warnings()[0]
     assert "6 queries" in crowded.warnings()[0]
