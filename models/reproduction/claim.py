@@ -30,7 +30,7 @@ class Claim(Protocol):
 
     @property
     def name(self) -> str:
-        """Name of the JSON file, and of the figure where there is only one."""
+        """Name of the JSON file and of the figure."""
         ...
 
     def settings(self, detector: Detector, plan: Plan) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -48,8 +46,8 @@ class CollisionRates:
             {
                 "L": L,
                 "r": r,
-                "queries": [asdict(one) for one in rates_by_distance(first, second, L, r, range(SEEDS))],
-                "synthetic": [asdict(one) for one in rates_by_distance(*synthetic, L, r, range(SEEDS))],
+                "queries": rates_by_distance(first, second, L, r),
+                "synthetic": rates_by_distance(*synthetic, L, r),
             }
             for L, r in [(1, widths[0][1]), *widths, (32, PUBLISHED_R)]
         ]
@@ -82,31 +80,22 @@ class CollisionRates:
         return {self.name: figure}
 
 
-@dataclass(frozen=True, slots=True)
-class RateBin:
-    """Pairs of about one distance: their number, mean distance, and measured and predicted rate of collisions."""
+def rates_by_distance(first: Tensor, second: Tensor, L: int, r: float, bins: int = 16) -> list[dict[str, float]]:
+    """Bin pairs of rows of [P, D] by distance, nearest first, equally many a bin.
 
-    pairs: int
-    distance: float
-    measured: float
-    predicted: float
-
-
-def rates_by_distance(
-    first: Tensor, second: Tensor, L: int, r: float, seeds: Sequence[int], bins: int = 16
-) -> list[RateBin]:
-    """Bin pairs of rows of [P, D] by distance, nearest first, equally many a bin; predicted is the mean of p(c)^L."""
+    Each bin has its number of `pairs`, their mean `distance`, and the `measured` and `predicted` rate of collisions;
+    predicted is the mean of p(c)^L.
+    """
     distances = (first - second).norm(dim=-1).double().cpu()
-    rates = collision_rates(first, second, L, r, seeds)
+    rates = collision_rates(first, second, L, r, range(SEEDS))
     return [
-        RateBin(
-            len(pairs),
-            float(distances[pairs].mean()),
-            float(rates[pairs].mean()),
-            sum(collision_probability(c, L, r) for c in distances[pairs].tolist()) / len(pairs),
-        )
+        {
+            "pairs": len(pairs),
+            "distance": float(distances[pairs].mean()),
+            "measured": float(rates[pairs].mean()),
+            "predicted": sum(collision_probability(c, L, r) for c in distances[pairs].tolist()) / len(pairs),
+        }
         for pairs in distances.argsort().chunk(bins)
-        if len(pairs)
     ]
 
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from itertools import islice, pairwise
 from typing import Any, Final
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from models.attention.exact import ExactAttention
 from models.attention.factory import make_attention
 from models.config import AttentionConfig
 from models.detector import Detector
 from models.detr.encoder import Encoder
-from models.evaluation.attention_inputs import AttentionInputs, encoder_inputs
+from models.evaluation.attention_inputs import encoder_inputs
 from models.evaluation.fidelity import relative_error
 from models.images import PackedTokens
 from models.reproduction.claim import Measured, Plan, Progress, digits, markdown
@@ -29,7 +28,6 @@ from models.reproduction.sweep import SweepGrid, attention_settings, family
 
 GROWTH: Final = ("ACT, L = 16", "ACT, key-aware", "K-means", "K-means, key-aware", "tangent")
 """Families for which the growth of C with N is shown."""
-DRAWN_ERROR: Final = 0.1
 TABLE_ERRORS: Final = (0.2, 0.1, 0.05)
 
 
@@ -59,7 +57,7 @@ class OutputErrors:
             samples = images_for(plan, scaled, count)
             _, *attentions = attention_settings(calibration_layers(scaled, islice(samples, 1)), grid)
             rows += output_errors(scaled.detr.transformer.encoder, encoder_tokens(scaled, samples), attentions)
-        return {"rows": [asdict(row) for row in rows]}
+        return {"rows": rows}
 
     def tables(self, measured: Measured) -> list[str]:
         """Return the clusters that a family needs for an error, by N."""
@@ -73,38 +71,38 @@ class OutputErrors:
         return [heading, markdown(["attention", "error", *(f"N = {tokens:.0f}" for tokens in by_tokens)], cells)]
 
     def figures(self, measured: Measured) -> dict[str, Figure]:
-        """Return error against cost for each N and, where there are several N, the clusters needed by N."""
+        """Return error against cost for each N."""
         by_tokens = _by_tokens(measured)
-        figures = {self.name: _error_figure(by_tokens)}
-        if len(by_tokens) > 1:
-            figures["clusters-by-tokens"] = _growth_figure(by_tokens)
-        return figures
-
-
-@dataclass(frozen=True, slots=True)
-class OutputError:
-    """Means over images of one size; errors are ‖approximate - exact‖ / ‖exact‖.
-
-    `layers`: of each layer's attention output before its projection, from the inputs that exact attention leads to;
-    `encoder`: of the encoder's output, all layers approximate. `clusters`: C, mean of layers and heads. `cost`:
-    multiply-adds of attention over those of exact attention.
-    """
-
-    attention: str
-    images: int
-    tokens: float
-    clusters: float
-    cost: float
-    layers: Sequence[float]
-    encoder: float
+        *_, last = by_tokens.values()
+        names = [*dict.fromkeys(family(row["attention"]) for row in last)]
+        figure, axes = panels(1, len(by_tokens), 2.2 + 2.4 * len(by_tokens), 3.4, sharey=True, sharex=True)
+        for plot, (tokens, rows) in zip(axes, by_tokens.items(), strict=True):
+            for name in names:
+                line(plot, name, _costs_and_errors(rows, name))
+            plot.set_title(f"N = {tokens:.0f}")
+            log_axis(plot, "x", percent=True)
+            log_axis(plot, "y", percent=True)
+        axes[0].set_ylabel("error of the encoder's output")
+        figure.supxlabel("multiply-adds of attention, of exact attention's", fontsize=9)
+        label_lines(axes[-1], [(name, *_costs_and_errors(last, name)[-1], colour(name)) for name in names])
+        return {self.name: figure}
 
 
 def output_errors(
     encoder: Encoder, images: Iterable[PackedTokens], attentions: Sequence[AttentionConfig]
-) -> list[OutputError]:
-    """Measure every attention on the tokens that enter the encoder, each image packed by itself."""
+) -> list[dict[str, Any]]:
+    """Measure every attention on the tokens that enter the encoder, each image packed by itself; means over images.
+
+    `clusters`: C, mean of layers and heads. `cost`: multiply-adds of attention over those of exact attention. Errors
+    are ‖approximate - exact‖ / ‖exact‖: `layers` of each layer's attention output before its projection, given the
+    inputs of exact attention; `encoder` of the encoder's output, with all layers approximate.
+    """
     by_image = [_errors_of_image(encoder, tokens, attentions) for tokens in images]
-    return [_mean(rows) for rows in zip(*by_image, strict=True)]
+    return [
+        {"attention": str(attention), "images": len(rows)}
+        | {name: np.mean([row[name] for row in rows], axis=0).tolist() for name in rows[0]}
+        for attention, *rows in zip(attentions, *by_image, strict=True)
+    ]
 
 
 def clusters_needed(rows: Sequence[Mapping[str, Any]], name: str, error: float) -> float | None:
@@ -125,75 +123,27 @@ def clusters_needed(rows: Sequence[Mapping[str, Any]], name: str, error: float) 
 @torch.inference_mode()
 def _errors_of_image(
     encoder: Encoder, tokens: PackedTokens, attentions: Sequence[AttentionConfig]
-) -> list[OutputError]:
+) -> list[dict[str, Any]]:
     inputs = encoder_inputs(encoder, tokens)
-    outputs = [ExactAttention()(layer.q, layer.k, layer.v).values for layer in inputs]
-    encoded = encoder(tokens, ExactAttention()).tokens.values
-    return [_error(attention, encoder, tokens, inputs, outputs, encoded) for attention in attentions]
-
-
-def _error(
-    attention: AttentionConfig,
-    encoder: Encoder,
-    tokens: PackedTokens,
-    inputs: Sequence[AttentionInputs],
-    outputs: Sequence[Tensor],
-    encoded: Tensor,
-) -> OutputError:
-    attend = make_attention(attention)
-    attended = [attend(layer.q, layer.k, layer.v) for layer in inputs]
-    counts = [0 if part.cluster_counts is None else int(part.cluster_counts.sum()) for part in attended]
     shape = (inputs[0].tokens, inputs[0].heads, inputs[0].head_dim)
     exact_cost = len(inputs) * ExactAttention().multiply_adds(*shape)
-    return OutputError(
-        str(attention),
-        1,
-        inputs[0].tokens,
-        sum(counts) / len(counts) / inputs[0].heads,
-        sum(attend.multiply_adds(*shape, count) for count in counts) / exact_cost,
-        [relative_error(part.values, exact) for part, exact in zip(attended, outputs, strict=True)],
-        relative_error(encoder(tokens, attend).tokens.values, encoded),
-    )
-
-
-def _mean(rows: Sequence[OutputError]) -> OutputError:
-    fields = ("tokens", "clusters", "cost", "layers", "encoder")
-    means: dict[str, Any] = {name: np.mean([getattr(row, name) for row in rows], axis=0).tolist() for name in fields}
-    return replace(rows[0], images=len(rows), **means)
-
-
-def _error_figure(by_tokens: Mapping[float, Sequence[Any]]) -> Figure:
-    *_, last = by_tokens.values()
-    names = [*dict.fromkeys(family(row["attention"]) for row in last)]
-    figure, axes = panels(1, len(by_tokens), 2.2 + 2.4 * len(by_tokens), 3.4, sharey=True, sharex=True)
-    for plot, (tokens, rows) in zip(axes, by_tokens.items(), strict=True):
-        for name in names:
-            line(plot, name, _costs_and_errors(rows, name))
-        plot.set_title(f"N = {tokens:.0f}")
-        log_axis(plot, "x", percent=True)
-        log_axis(plot, "y", percent=True)
-    axes[0].set_ylabel("error of the encoder's output")
-    figure.supxlabel("multiply-adds of attention, of exact attention's", fontsize=9)
-    label_lines(axes[-1], [(name, *_costs_and_errors(last, name)[-1], colour(name)) for name in names])
-    return figure
-
-
-def _growth_figure(by_tokens: Mapping[float, Sequence[Any]]) -> Figure:
-    figure, (axes,) = panels(1, 1, 6.4, 3.6)
-    ends = []
-    for name in GROWTH:
-        needed = [(tokens, clusters_needed(rows, name, DRAWN_ERROR)) for tokens, rows in by_tokens.items()]
-        points = [(tokens, clusters) for tokens, clusters in needed if clusters is not None]
-        if points:
-            line(axes, name, points)
-            ends.append((name, *points[-1], colour(name)))
-    axes.set_title(f"clusters a head needs for an attention output within {DRAWN_ERROR:.0%} of exact")
-    axes.set_xlabel("tokens N")
-    log_axis(axes, "x")
-    log_axis(axes, "y")
-    axes.set_xticks([*by_tokens], [f"{tokens:.0f}" for tokens in by_tokens])
-    label_lines(axes, ends)
-    return figure
+    exact = [ExactAttention()(layer.q, layer.k, layer.v).values for layer in inputs]
+    encoded = encoder(tokens, ExactAttention()).tokens.values
+    rows = []
+    for attend in map(make_attention, attentions):
+        attended = [attend(layer.q, layer.k, layer.v) for layer in inputs]
+        counts = [0 if part.cluster_counts is None else int(part.cluster_counts.sum()) for part in attended]
+        errors = [relative_error(part.values, values) for part, values in zip(attended, exact, strict=True)]
+        rows.append(
+            {
+                "tokens": inputs[0].tokens,
+                "clusters": sum(counts) / len(counts) / inputs[0].heads,
+                "cost": sum(attend.multiply_adds(*shape, count) for count in counts) / exact_cost,
+                "layers": errors,
+                "encoder": relative_error(encoder(tokens, attend).tokens.values, encoded),
+            }
+        )
+    return rows
 
 
 def _costs_and_errors(rows: Sequence[Any], name: str) -> list[tuple[float, float]]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from statistics import fmean
 from typing import Any, Final, Literal, Self
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from models.config import AttentionConfig
@@ -124,25 +124,24 @@ class Tradeoff:
         settings = settings_of(measured["results"]["rows"])
         exact = settings[0]
         figure, axes = panels(2, 2, 9.6, 6.4, sharex=True, sharey="row")
-        values: tuple[Callable[[Setting], float | None], ...] = (
-            lambda one: 100 * one.ap,
-            lambda one: one["edge_drift"],
-        )
-        for column, names in enumerate((PAPER, BEYOND)):
-            axes[column].axhline(100 * exact.ap, color=colour("exact"), lw=0.8)
-            for plot, value in zip(axes[column::2], values, strict=True):
-                _draw_families(plot, settings, names, value, faint=PAPER if column else ())
-            log_axis(axes[2 + column], "x", percent=True)
-            log_axis(axes[2 + column], "y")
-            axes[2 + column].set_xlabel("multiply-adds of attention, of exact attention's")
+        drawn = []
+        for plot, (field, names) in zip(axes, product(("ap", "edge_drift"), (PAPER, BEYOND)), strict=True):
+            if field == "ap":
+                plot.axhline(100 * exact["ap"], color=colour("exact"), lw=0.8)
+            lines = {name: points for name in names if (points := _points(settings, name, field))}
+            for name, points in lines.items():
+                line(plot, name, points, faint=names is BEYOND and name in PAPER)
+            drawn.append(lines)
+        for plot in axes[2:]:
+            log_axis(plot, "x", percent=True)
+            log_axis(plot, "y")
+            plot.set_xlabel("multiply-adds of attention, of exact attention's")
         images = measured["settings"]["images"]
-        axes[0].set_title(f"AP (exact: {100 * exact.ap:.1f}); N = {exact['tokens']:.0f}, {images} images")
+        axes[0].set_title(f"AP (exact: {100 * exact['ap']:.1f}); N = {exact['tokens']:.0f}, {images} images")
         axes[1].set_title("the same, beyond the paper")
         axes[2].set_title("how far a box's edges move, pixels")
-        for column, names in enumerate((PAPER, BEYOND)):
-            for plot, value in zip(axes[column::2], values, strict=True):
-                points = {name: _points(settings, name, value) for name in names}
-                label_lines(plot, [(name, *line[-1], colour(name)) for name, line in points.items() if line])
+        for plot, lines in zip(axes, drawn, strict=True):
+            label_lines(plot, [(name, *points[-1], colour(name)) for name, points in lines.items()])
         return {self.name: figure}
 
     def _model(self, detector: Detector, plan: Plan) -> Detector:
@@ -181,7 +180,7 @@ class Tradeoff:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Rows that differ only in the seed; `setting["field"]` is the mean of a field over them, or None."""
+    """Rows that differ only in the seed."""
 
     attention: str
     rows: tuple[Mapping[str, Any], ...]
@@ -191,24 +190,10 @@ class Setting:
         """Return the name of its line in a plot."""
         return family(self.attention)
 
-    @property
-    def ap(self) -> float:
-        """Return AP in 0..1."""
-        return fmean(row["ap"] for row in self.rows)
-
-    @property
-    def cost(self) -> float:
-        """Return multiply-adds of attention over those of exact attention."""
-        return fmean(row["cost"] for row in self.rows)
-
-    def __getitem__(self, field: str) -> float | None:
+    def __getitem__(self, field: str) -> Any:
+        """Return the mean of a number, or of the ends of an interval, over the seeds; None where there is none."""
         values = [row[field] for row in self.rows if row[field] is not None]
-        return fmean(values) if values else None
-
-    def interval(self, field: str) -> Interval | None:
-        """Return the mean of an interval's ends: it does not shrink with the number of seeds."""
-        intervals = [row[field] for row in self.rows if row[field] is not None]
-        return (fmean(low for low, _ in intervals), fmean(high for _, high in intervals)) if intervals else None
+        return np.mean(values, axis=0).tolist() if values else None
 
 
 def settings_of(rows: Iterable[Mapping[str, Any]]) -> list[Setting]:
@@ -228,20 +213,17 @@ def lost_at(
     distillation. Linear between the two settings on either side of `cost`; where all cost less, that of the most
     expensive one. The loss is None where all cost more, the interval also where none was measured.
     """
-    own = [one for one in settings if one.family == name]
-    reference = settings[0].ap if before_ap is None else before_ap
-    lost = _at_cost([(one.cost, 100 * (reference - one.ap)) for one in own], cost)
-    intervals = [(one.cost, one.interval("lost_interval" if before_ap is None else "lost_since")) for one in own]
-    known = [(own_cost, ends) for own_cost, ends in intervals if ends is not None]
-    if len(known) < len(own):
+    own = sorted((one for one in settings if one.family == name), key=lambda one: one["cost"])
+    costs = [one["cost"] for one in own]
+    if cost < costs[0]:
+        return None, None
+    reference = settings[0]["ap"] if before_ap is None else before_ap
+    lost = float(np.interp(cost, costs, [100 * (reference - one["ap"]) for one in own]))
+    intervals = [one["lost_interval" if before_ap is None else "lost_since"] for one in own]
+    if None in intervals:
         return lost, None
-    low, high = (_at_cost([(own_cost, ends[end]) for own_cost, ends in known], cost) for end in (0, 1))
-    return lost, None if low is None or high is None else (low, high)
-
-
-def _at_cost(points: Iterable[tuple[float, float]], cost: float) -> float | None:
-    costs, values = zip(*sorted(points), strict=True)
-    return float(np.interp(cost, costs, values)) if cost >= costs[0] else None
+    low, high = (float(np.interp(cost, costs, ends)) for ends in zip(*intervals, strict=True))
+    return lost, (low, high)
 
 
 def _row(evaluation: Evaluation, exact: Evaluation, before: Evaluation | None) -> dict[str, Any]:
@@ -285,12 +267,12 @@ def _setting_table(settings: Sequence[Setting]) -> str:
             [
                 one.attention,
                 str(len(one.rows)),
-                f"{one.cost:.1%}",
+                f"{one['cost']:.1%}",
                 digits(one["cluster_ratio"], 2) if one.family != "exact" else "-",
-                f"{100 * one.ap:.1f}",
-                _with_interval(100 * (settings[0].ap - one.ap), one.interval("lost_interval")),
+                f"{100 * one['ap']:.1f}",
+                _with_interval(100 * (settings[0]["ap"] - one["ap"]), one["lost_interval"]),
                 f"{max(precisions) - min(precisions):.1f}" if len(precisions) > 1 else "-",
-                f"{100 * fmean(row['ap50'] for row in one.rows):.1f}",
+                f"{100 * one['ap50']:.1f}",
                 digits(one["edge_drift"], 2),
                 digits(one["matched_iou"], 3),
                 digits(one["encoder_error"], 3),
@@ -300,24 +282,10 @@ def _setting_table(settings: Sequence[Setting]) -> str:
     return markdown([*columns, "edge drift, px", "matched IoU", "encoder error"], cells)
 
 
-def _draw_families(
-    axes: Axes,
-    settings: Sequence[Setting],
-    names: Sequence[str],
-    value: Callable[[Setting], float | None],
-    faint: Sequence[str],
-) -> None:
-    for name in names:
-        points = _points(settings, name, value)
-        if points:
-            line(axes, name, points, faint=name in faint)
-
-
-def _points(
-    settings: Sequence[Setting], name: str, value: Callable[[Setting], float | None]
-) -> list[tuple[float, float]]:
-    values = [(one.cost, value(one)) for one in settings if one.family == name and one.cost <= MAX_DRAWN_COST]
-    return sorted((cost, y) for cost, y in values if y is not None)
+def _points(settings: Sequence[Setting], name: str, field: str) -> list[tuple[float, float]]:
+    scale = 100 if field == "ap" else 1
+    own = [one for one in settings if one.family == name and one["cost"] <= MAX_DRAWN_COST]
+    return sorted((one["cost"], scale * one[field]) for one in own if one[field] is not None)
 
 
 def _with_interval(value: float, interval: Interval | None) -> str:

@@ -6,11 +6,11 @@ from models.reproduction.collision_rates import CollisionRates, query_pairs, rat
 
 def test_rates_agree_with_the_theory_at_every_distance():
     first, second = synthetic_pairs(32, 4000, 2.0, torch.Generator().manual_seed(0))
-    bins = rates_by_distance(first, second, 4, 4.0, range(16), bins=5)
-    assert [one.pairs for one in bins] == [800] * 5
-    distances = [one.distance for one in bins]
+    bins = rates_by_distance(first, second, 4, 4.0, bins=5)
+    assert [one["pairs"] for one in bins] == [800] * 5
+    distances = [one["distance"] for one in bins]
     assert distances == sorted(distances)
-    assert [one.measured for one in bins] == pytest.approx([one.predicted for one in bins], abs=0.03)
+    assert [one["measured"] for one in bins] == pytest.approx([one["predicted"] for one in bins], abs=0.03)
 
 
 def test_query_pairs_are_of_one_head_and_half_are_near():

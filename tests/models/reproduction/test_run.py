@@ -10,6 +10,7 @@ from models.reproduction.__main__ import main
 from models.reproduction.claim import Plan, Resolution
 from models.reproduction.inputs import images_for
 from models.reproduction.run import claims, draw, json_text, measure, measured_claims, tables
+from models.reproduction.style import spaced
 from models.training.plan.recipe_file import read_recipe
 
 RESULTS = Path(__file__).parents[3] / "docs" / "reproduction"
@@ -117,3 +118,10 @@ def test_the_command_measures_draws_and_names_what_it_leaves_out(tmp_path, monke
 def test_pages_are_no_smaller_than_the_input(detector):
     assert images_for(Plan(64), detector, 3) == PageSamples(3, 792, 612)
     assert images_for(Plan(64), detector.with_sizes(1224), 3) == PageSamples(3, 1584, 1224)
+
+
+@pytest.mark.parametrize(
+    ("heights", "apart"), [([0.5, 0.5, 0.9], [0.45, 0.55, 0.9]), ([0.0, 0.0], [0.0, 0.1]), ([], [])]
+)
+def test_labels_are_moved_apart(heights, apart):
+    assert spaced(heights, 0.1) == pytest.approx(apart)

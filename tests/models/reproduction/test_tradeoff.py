@@ -31,9 +31,9 @@ def test_rows_that_differ_in_the_seed_are_one_setting():
     exact, fine, coarse = settings_of(ROWS)
     assert exact["edge_drift"] is None
     assert (fine.attention, fine.family, len(fine.rows)) == ("act:L=16,r=1", "ACT, L = 16", 2)
-    assert (fine.ap, fine["edge_drift"], coarse.cost) == pytest.approx((0.78, 1.5, 0.4))
-    assert fine.interval("lost_interval") == pytest.approx((1, 4))
-    assert exact.interval("lost_interval") is None
+    assert (fine["ap"], fine["edge_drift"], coarse["cost"]) == pytest.approx((0.78, 1.5, 0.4))
+    assert fine["lost_interval"] == pytest.approx([1, 4])
+    assert exact["lost_interval"] is None
 
 
 @pytest.mark.parametrize(
