@@ -1,4 +1,4 @@
-"""DETR with exact and adaptive-clustering attention, usable without the service.
+"""DETR with exact, adaptive-clustering (ACT) and tangent attention, usable without the service.
 
 from models import AttentionConfig, load_detector
 detector = load_detector()

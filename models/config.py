@@ -23,12 +23,12 @@ ATTENTION_OPTIONS: Final[dict[AttentionMode, tuple[str, ...]]] = {
     "kmeans": ("C", "rounds", "seed", "metric"),
     "tangent": ("C", "expansion_points", "rounds", "metric"),
 }
-"""Which fields of an AttentionConfig have a meaning in which mode."""
+"""The fields of an AttentionConfig that have a meaning in each mode."""
 
 
 @dataclass(frozen=True, slots=True)
 class AttentionConfig:
-    """How the encoder attends. Hashable: requests that share it may share a batch.
+    """Settings of the encoder's attention. Hashable: requests that share them may share a batch.
 
     act: `L` hash rounds (1..64) of bucket width `r` (> 0); the published settings are L in {16, 20, 24, 32} with
     r = 8, for queries already scaled by 1/sqrt(head width) (ACT, section 3.2). `seed` fixes the hash planes.
@@ -168,10 +168,10 @@ RESNET101_DC5: Final = BackboneConfig("bottleneck", (3, 4, 23, 3), dilation=True
 
 @dataclass(frozen=True, slots=True)
 class BoxRefinementConfig:
-    """How sides of boxes are moved to where the image has them (`models.detr.box_refinement`).
+    """Settings of `models.detr.box_refinement`, which moves sides of boxes to where the image has them.
 
     `reaches` has an entry a stage: how far a side may move either way, as a share of the box's extent in that
-    direction and, on top, in pixels of the resized image. Features are read in `bins` places across a side and
+    direction and, on top, in pixels of the resized image. Features are read at `bins` positions across a side and
     `bins_along` along it, from `fine_channels` at half the image's resolution and `coarse_channels` at a quarter.
     `hidden_dim` is the width of a stage. Boxes of queries whose probability of an object is below `least_score` stay as
     they are. Raises ValueError for values that make no refinement.
@@ -209,9 +209,9 @@ class DetrConfig:
     the last, is no-object. Sizes are pixels: images are resized so that the shortest side is `shortest_side`
     unless the longest would then exceed `longest_side`. `mean` and `std` normalise RGB in 0..1.
     `norm_between_decoder_layers` is what transformers computes for its `auxiliary_loss`. `act_L` and `act_r` are
-    the ACT setting for callers that choose none: the published one, or what a model's evaluation recommends;
-    `tangent_C` is the same for tangent attention. `nms`, above 0 and at most 1, is what `Detections.select` should be
-    given unless a caller says; None where the model gives every object one box. `box_refinement` is None for a plain
+    the default ACT setting: the published one, or the one that a model's evaluation recommends;
+    `tangent_C` is the same for tangent attention. `nms`, above 0 and at most 1, is the recommended IoU limit of
+    `Detections.select`; None where the model gives every object one box. `box_refinement` is None for a plain
     DETR. `resizing` is None where images are resized as published, and never padded. Raises ValueError for values that
     make no model.
     """
@@ -257,12 +257,12 @@ class DetrConfig:
 
     @property
     def default_act(self) -> AttentionConfig:
-        """ACT for callers that give no L or r."""
+        """ACT with the model's own L and r."""
         return AttentionConfig.act(self.act_L, self.act_r)
 
     @property
     def default_tangent(self) -> AttentionConfig:
-        """Tangent attention for callers that give no C."""
+        """Tangent attention with the model's own C."""
         return AttentionConfig.tangent(self.tangent_C)
 
     def attention(self, text: str) -> AttentionConfig:

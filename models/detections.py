@@ -1,4 +1,4 @@
-"""What a detector says of one image, and what it cost to say it."""
+"""A detector's results for one image, and the report of its encoder."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Detections:
         labels: Collection[str] | None = None,
         nms: float | None = None,
     ) -> Detections:
-        """Those with a score of at least `threshold`, of the named classes alone, at most so many, best first.
+        """Those with a score of at least `threshold` and of the classes `labels`, at most `max_detections`, best first.
 
-        `nms` in 0..1: without those whose IoU with a better one of their class that stays is greater.
+        `nms` in 0..1 drops a detection whose IoU with a better one of its class that stays is greater.
         """
         keep = self.scores >= threshold
         if labels is not None:
@@ -55,12 +55,12 @@ class Detections:
     def _at(self, rows: NDArray[np.int64]) -> Detections:
         return Detections(self.boxes_xyxy[rows], self.scores[rows], tuple(self.labels[row] for row in rows))
 
-    def _distinct(self, most: float) -> NDArray[np.int64]:
+    def _distinct(self, max_iou: float) -> NDArray[np.int64]:
         """Rows that are left by non-maximum suppression within each class, rising."""
-        classes = {label: at for at, label in enumerate(dict.fromkeys(self.labels))}
+        ids = {label: i for i, label in enumerate(dict.fromkeys(self.labels))}
         order = torch.arange(len(self), 0, -1, dtype=torch.float32)  # they are best first: no ties
-        numbers = torch.tensor([classes[label] for label in self.labels], dtype=torch.int64)
-        rows: NDArray[np.int64] = batched_nms(torch.from_numpy(self.boxes_xyxy), order, numbers, most).numpy()
+        class_ids = torch.tensor([ids[label] for label in self.labels], dtype=torch.int64)
+        rows: NDArray[np.int64] = batched_nms(torch.from_numpy(self.boxes_xyxy), order, class_ids, max_iou).numpy()
         return rows
 
 
@@ -76,7 +76,7 @@ class LayerClusters:
 
 @dataclass(frozen=True, slots=True)
 class AttentionReport:
-    """What the encoder did for one image.
+    """Account of the encoder for one image.
 
     `tokens` N; `clusters`, one per encoder layer, empty for exact attention; giga multiply-adds of the whole
     encoder (projections, attention, feed-forward), for what ran and for what exact attention would have run.
@@ -91,7 +91,7 @@ class AttentionReport:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A detector's answer for one image: queries' best classes, best first, and the encoder's report."""
+    """Result for one image: every query's best class, best first, and the encoder's report."""
 
     detections: Detections
     attention: AttentionReport

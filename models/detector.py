@@ -22,7 +22,7 @@ from models.detr.detr import Detr, DetrOutput, Features
 from models.detr.multiply_adds import exact_gflops, gflops
 from models.device import choose_device
 from models.images import ImageBatch, PackedTokens
-from models.postprocess import detections
+from models.postprocess import read_detections
 from models.preprocess import PreparedImage, normalised, prepare
 from models.weights import Progress, load_strict, resolve
 
@@ -37,7 +37,7 @@ class Detector:
     """A DETR ready to run: weights loaded, batch norm folded, on its device.
 
     `preprocess` may be called from any thread; `predict` from one at a time. `detr` is the network itself, in `dtype`
-    on `device`, for those who look inside; it is never trained.
+    on `device`, for code that looks inside; it is never trained.
     """
 
     def __init__(self, detr: Detr, device: str = "cpu", precision: Precision = "fp32") -> None:
@@ -55,7 +55,7 @@ class Detector:
     def detect(
         self, image: NDArray[np.uint8], attention: AttentionConfig | None = None, threshold: float = 0.0
     ) -> Prediction:
-        """Detect in one uint8 RGB image [H, W, 3]; exact attention unless told otherwise.
+        """Detect in one uint8 RGB image [H, W, 3]; by exact attention by default.
 
         `threshold` in 0..1: see `predict`.
         """
@@ -71,17 +71,17 @@ class Detector:
     ) -> list[Prediction]:
         """Detect in images of any sizes, in order. What one image gets does not depend on the others.
 
-        `thresholds` has an entry an image, in 0..1: detections of a lower score are left out, and what a box
-        refinement would have cost for them is saved. Without, there is one for every query.
+        `thresholds` has an entry per image, in 0..1: detections of a lower score are left out, and not refined.
+        Without thresholds, there is a detection for every query.
 
         On a CPU the images run one after another: a batch would be no faster there, and its matrix products
-        would round differently with every batch size. So an image's answer is the same bit for bit.
+        would round differently with every batch size. So an image's result is the same bit for bit.
 
         Raises DeviceOutOfMemory.
         """
-        least = [0.0] * len(images) if thresholds is None else thresholds
-        asked = list(zip(images, least, strict=True))
-        batches = [asked] if asked and self.device.startswith("cuda") else [[one] for one in asked]
+        min_scores = [0.0] * len(images) if thresholds is None else thresholds
+        inputs = list(zip(images, min_scores, strict=True))
+        batches = [inputs] if inputs and self.device.startswith("cuda") else [[one] for one in inputs]
         try:
             return [prediction for batch in batches for prediction in self._predict_together(batch, attention)]
         except torch.OutOfMemoryError as error:
@@ -90,7 +90,7 @@ class Detector:
 
     @torch.inference_mode()
     def features(self, image: PreparedImage) -> Features:
-        """Normalise one image and run the backbone: what `detr` makes its encoder tokens and its boxes of."""
+        """Normalise one image and run the backbone: what `detr` makes encoder tokens and refined boxes from."""
         pixels = normalised(image, self.config, torch.device(self.device), self.dtype)
         return self.detr.features(ImageBatch.from_images([pixels]))
 
@@ -149,18 +149,18 @@ class Detector:
         return torch.cuda.mem_get_info(self.device)[1] if self.device.startswith("cuda") else 0
 
     def _predict_together(
-        self, asked: Sequence[tuple[PreparedImage, float]], attention: AttentionConfig
+        self, inputs: Sequence[tuple[PreparedImage, float]], attention: AttentionConfig
     ) -> list[Prediction]:
-        images, thresholds = zip(*asked, strict=True)
+        images, thresholds = zip(*inputs, strict=True)
         device = torch.device(self.device)
         batch = ImageBatch.from_images([normalised(image, self.config, device, self.dtype) for image in images])
         output: DetrOutput = self.detr(batch, make_attention(attention), thresholds)
-        logits, boxes = output.logits.cpu(), output.boxes_cxcywh.cpu()
+        by_image = zip(output.logits.cpu(), output.boxes_cxcywh.cpu(), images, strict=True)
+        every_query = [read_detections(logits, boxes, image, self.config.labels) for logits, boxes, image in by_image]
         reports = self._reports(output, attention)
-        found = [detections(*answer, self.config.labels) for answer in zip(logits, boxes, images, strict=True)]
         return [
-            Prediction(every.select(threshold), report)
-            for every, threshold, report in zip(found, thresholds, reports, strict=True)
+            Prediction(detections.select(threshold), report)
+            for detections, threshold, report in zip(every_query, thresholds, reports, strict=True)
         ]
 
     def _reports(self, output: DetrOutput, attention: AttentionConfig) -> list[AttentionReport]:
@@ -194,11 +194,11 @@ def load_detector(
 ) -> Detector:
     """Load a detector by name, by path to a checkpoint file, or by folder that `transformers` saved.
 
-    `device`: auto (the first GPU if there is one), cpu, cuda or cuda:N. `precision`: auto or fp32 (answers are
-    reproducible), or bf16. Published weights are downloaded once into `cache_dir`; `progress` is told the bytes
-    so far and in all.
+    `device`: auto (the first GPU if there is one), cpu, cuda or cuda:N. `precision`: auto or fp32 (results are
+    reproducible), or bf16. Published weights are downloaded once into `cache_dir`; `progress` is called with the
+    bytes so far and in all.
 
-    Raises ValueError for a device or precision that is not there, WeightsError for weights that cannot be had.
+    Raises ValueError for an unknown device or precision, WeightsError for weights that cannot be loaded.
     """
     if precision not in ("auto", "fp32", "bf16"):
         raise ValueError(f"precision must be auto, fp32 or bf16, not {precision!r}")

@@ -1,4 +1,4 @@
-"""The two shapes in which images travel through the model: by size for the backbone, packed for the transformer."""
+"""Images inside the model: stacked by size for the backbone, packed tokens for the transformer."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch import Tensor
 class ImageBatch:
     """Images of any sizes, stacked by size: the backbone runs once per size, so that nothing is padded.
 
-    `stacks[s]` is float [b, 3, h, w], normalised; `order[i]` is the place, counted through the stacks, of the
-    image that came i-th.
+    `stacks[s]` is float [b, 3, h, w], normalised; `order[i]` is the index, counted through the stacks, of the
+    i-th input image.
     """
 
     stacks: tuple[Tensor, ...]
@@ -26,11 +26,11 @@ class ImageBatch:
         if not images:
             raise ValueError("a batch holds at least one image")
         by_size: dict[tuple[int, int], list[int]] = {}
-        for place, image in enumerate(images):
-            by_size.setdefault((image.shape[-2], image.shape[-1]), []).append(place)
-        stacked = [place for places in by_size.values() for place in places]
+        for i, image in enumerate(images):
+            by_size.setdefault((image.shape[-2], image.shape[-1]), []).append(i)
+        stacked = [i for indices in by_size.values() for i in indices]
         order = sorted(range(len(images)), key=stacked.__getitem__)
-        stacks = (torch.stack([images[place] for place in places]) for places in by_size.values())
+        stacks = (torch.stack([images[i] for i in indices]) for indices in by_size.values())
         return cls(tuple(stacks), tuple(order))
 
     def __len__(self) -> int:
@@ -38,9 +38,9 @@ class ImageBatch:
 
     @property
     def sizes(self) -> tuple[tuple[int, int], ...]:
-        """(height, width) of every image, in the order they came."""
+        """(height, width) of every image, in input order."""
         stacked = [(stack.shape[-2], stack.shape[-1]) for stack in self.stacks for _ in stack]
-        return tuple(stacked[place] for place in self.order)
+        return tuple(stacked[i] for i in self.order)
 
 
 @dataclass(frozen=True, slots=True)

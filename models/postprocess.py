@@ -1,4 +1,4 @@
-"""From the model's raw outputs to detections in pixels."""
+"""Detections in pixels, read off the model's raw outputs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from models.detections import Detections
 from models.preprocess import PreparedImage
 
 
-def detections(
+def read_detections(
     logits: Tensor, boxes_cxcywh: Tensor, image: PreparedImage, labels: tuple[str | None, ...]
 ) -> Detections:
     """Every query's best class of one image, best first: logits [Q, classes + 1], boxes [Q, 4] in 0..1.

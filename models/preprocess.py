@@ -1,4 +1,4 @@
-"""From a decoded image to what the model eats."""
+"""Resizing and normalisation of decoded images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from models.config import DetrConfig
 class PreparedImage:
     """An image resized for one model: `pixels` uint8 [3, h, w], not yet normalised; and its first size.
 
-    `canvas` (height, width) is what the model lays it on, if anything.
+    `canvas` (height, width) is what the model pads it to, if anything.
     """
 
     pixels: Tensor
@@ -80,6 +80,6 @@ def normalised(image: PreparedImage, config: DetrConfig, device: torch.device, d
 
 
 def normalise(pixels: Tensor, config: DetrConfig) -> Tensor:
-    """uint8 [..., 3, h, w] to float32 of the same shape, as the model was promised."""
+    """uint8 [..., 3, h, w] to float32 of the same shape, as the model expects."""
     mean, std = (torch.tensor(x, device=pixels.device).view(3, 1, 1) for x in (config.mean, config.std))
     return (pixels.float() / 255 - mean) / std

@@ -1,4 +1,4 @@
-"""To which size images are brought before a model sees them, and what they are laid on."""
+"""Rules for the size that images are resized to, and the canvas that they are padded to."""
 
 from __future__ import annotations
 

@@ -16,10 +16,10 @@ from PIL import Image
 _SIXTEEN_BITS: Final = ("I;16", "I;16B", "I;16L", "I;16N")
 _THIRTY_TWO_BITS: Final = ("I", "F")
 _COLOURS: Final = ("RGB", "RGBA", "CMYK")
-_BITS, _PHOTOMETRIC, _MOST, _LEAST_OF_ANY, _MOST_OF_ANY = 258, 262, 281, 340, 341
+_BITS, _PHOTOMETRIC, _MAX, _SMIN, _SMAX = 258, 262, 281, 340, 341  # TIFF tags
 _WHITE_IS_ZERO: Final = 0
 _FULL: Final = 2**16 - 1
-_LEAST_COLOUR_WHITE: Final = 15
+_MIN_COLOUR_WHITE: Final = 15
 """Pillow keeps the upper eight of 16 bits of a colour: where fewer than 12 are in use, too little is left to scale."""
 _ROWS_OF_PIXELS: Final = 1_000_000
 _PNG_SCALE: Final = {"L;2": 85, "L;4": 17}
@@ -66,7 +66,7 @@ def to_rgb(image: Image.Image, samples: Samples) -> Image.Image:
     if image.mode in _THIRTY_TWO_BITS:
         return Image.fromarray(_grey_of_thirty_two_bits(np.asarray(image), samples)).convert("RGB")
     if samples.white is not None and _greatest(image) <= samples.white:
-        if samples.white < _LEAST_COLOUR_WHITE:
+        if samples.white < _MIN_COLOUR_WHITE:
             raise UnknownSamples("Of the 16 bits of a colour fewer than 12 are used: convert the image to 8 bits.")
         image = image.point(_scale(256, samples.white).tolist() * len(image.getbands()))
     if samples.transparent is not None:
@@ -78,10 +78,10 @@ def _tiff_samples(image: Image.Image) -> Samples:
     stored = _first(image, _BITS) or 1
     inverted = _first(image, _PHOTOMETRIC) == _WHITE_IS_ZERO
     if image.mode in _THIRTY_TWO_BITS:
-        least, most = _first(image, _LEAST_OF_ANY), _first(image, _MOST_OF_ANY)
-        known = least is not None and most is not None and least < most
-        return Samples(least or 0.0, most, inverted) if known else Samples()
-    stated = max((_first(image, tag) or 0 for tag in (_MOST, _MOST_OF_ANY)), default=0)
+        black, white = _first(image, _SMIN), _first(image, _SMAX)
+        known = black is not None and white is not None and black < white
+        return Samples(black or 0.0, white, inverted) if known else Samples()
+    stated = max((_first(image, tag) or 0 for tag in (_MAX, _SMAX)), default=0)
     bits = min(stored, max(8, int(stated).bit_length())) if stated >= 1 else stored
     if image.mode in _SIXTEEN_BITS:
         return Samples(white=2 ** int(bits) - 1, inverted=inverted)
@@ -97,10 +97,10 @@ def _first(image: Image.Image, tag: int) -> float | None:
     except Exception:  # a broken tag says nothing; it can raise anything
         return None
     try:
-        found = max(float(part) for part in (value if isinstance(value, tuple) else (value,)))
+        greatest = max(float(part) for part in (value if isinstance(value, tuple) else (value,)))
     except (TypeError, ValueError, ZeroDivisionError, OverflowError):
         return None
-    return found if math.isfinite(found) else None
+    return greatest if math.isfinite(greatest) else None
 
 
 def _png_transparency(image: Image.Image) -> int | tuple[int, ...] | None:
@@ -130,7 +130,7 @@ def _grey_of_sixteen_bits(values: NDArray[np.uint16], samples: Samples) -> NDArr
 
 def _greatest(image: Image.Image) -> int:
     """Return the greatest value of any band."""
-    return max(int(most) for _, most in np.reshape(image.getextrema(), (-1, 2)))
+    return max(int(high) for _, high in np.reshape(image.getextrema(), (-1, 2)))
 
 
 def _scale(levels: int, white: float) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Which attention strategy a configuration stands for, and which configuration `auto` stands for."""
+"""Attention strategies made from configurations, and the configuration that `auto` stands for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from models.attention.tangent import TangentAttention
 from models.config import AttentionConfig
 
 AUTO_MIN_TOKENS: Final = 2000
-"""From so many encoder tokens on, `auto` clusters."""
+"""Encoder tokens from which on `auto` clusters."""
 
 
 def make_attention(config: AttentionConfig) -> AttentionStrategy:

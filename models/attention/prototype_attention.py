@@ -1,4 +1,4 @@
-"""Attention of as many prototypes as each image and head has, and no more (ACT, section 3.2, equations 4 and 5)."""
+"""Attention of the prototypes that each image and head has (ACT, section 3.2, equations 4 and 5)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def prototype_attention(prototypes: Tensor, k: Tensor, v: Tensor, counts: Tensor
 
 
 def attend_by_head(prototypes: Tensor, k: Tensor, v: Tensor, counts: Tensor) -> Tensor:
-    """The least work where the counts are at hand: a fused call a head. Differentiable; the kernel's plain twin."""
+    """One fused call per head, where counts are at hand: the least work. Differentiable; the kernel's plain twin."""
     out = torch.zeros_like(prototypes)
     for image, heads in enumerate(counts.tolist()):
         for head, count in enumerate(heads):

@@ -29,7 +29,7 @@ class AttentionStrategy(Protocol):
         ...
 
     def multiply_adds(self, tokens: int, heads: int, head_dim: int, clusters: int) -> int:
-        """Multiply-adds of attention alone for one image and layer; `clusters` is their sum over the heads."""
+        """Multiply-adds of only the attention for one image and layer; `clusters` is their sum over the heads."""
         ...
 
 

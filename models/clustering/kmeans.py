@@ -54,7 +54,7 @@ def kmeans_multiply_adds(points: int, head_dim: int, clusters: int, rounds: int,
 
 
 def nearest(points: Tensor, centres: Tensor, matrix: Tensor | None = None) -> Tensor:
-    """Which of the centres [..., C, D] each point [..., N, D] is nearest to, the first of equals: int64 [..., N].
+    """Index of the centre [..., C, D] nearest to each point [..., N, D], the first of equals: int64 [..., N].
 
     (x - c) M (x - c)ᵀ is least where x M cᵀ - c M cᵀ / 2 is greatest: the metric is applied to the few centres.
     """
@@ -74,8 +74,8 @@ def spread_start(points: Tensor, clusters: int, seed: int = 0) -> Tensor:
     clusters = min(clusters, tokens)
     within = (0.5 + seed * 0.6180339887498949) % 1
     stretch = torch.arange(clusters, dtype=torch.float64, device=points.device)
-    places = ((stretch + within) * (tokens / clusters)).long().clamp(max=tokens - 1)
-    return points.detach()[..., places, :]
+    indices = ((stretch + within) * (tokens / clusters)).long().clamp(max=tokens - 1)
+    return points.detach()[..., indices, :]
 
 
 def _means(points: Tensor, ids: Tensor, centres: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -21,9 +21,9 @@ class HashPlanes:
 
 @lru_cache(maxsize=64)
 def hash_planes(head_dim: int, rounds: int, seed: int, device: torch.device, dtype: torch.dtype) -> HashPlanes:
-    """Hash planes that depend on the arguments alone.
+    """Hash planes that depend only on the arguments.
 
-    Drawn once for the most rounds there can be and cut to `rounds`: one more round only ever splits buckets.
+    Drawn for `MAX_HASH_ROUNDS` and cut to `rounds`: one more round only ever splits buckets.
     """
     generator = torch.Generator().manual_seed(seed)
     normals = torch.randn(MAX_HASH_ROUNDS, head_dim, generator=generator, dtype=torch.float64)

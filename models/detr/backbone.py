@@ -32,17 +32,17 @@ class ResNetBody(nn.Module):
             dilated = config.dilation and stage == self.stages - 1
             stride = 1 if stage == 0 or dilated else 2
             layer = []
-            for place in range(blocks):
+            for i in range(blocks):
                 out = planes * block.expansion
                 shortcut = None
-                if place == 0 and (stride > 1 or channels != out):
+                if i == 0 and (stride > 1 or channels != out):
                     shortcut = nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), norm(out))
-                dilation = 2 if dilated and place > 0 else 1
+                dilation = 2 if dilated and i > 0 else 1
                 layer.append(
                     block(
                         channels,
                         planes,
-                        stride if place == 0 else 1,
+                        stride if i == 0 else 1,
                         shortcut,
                         dilation=dilation,
                         norm_layer=norm,
@@ -52,7 +52,7 @@ class ResNetBody(nn.Module):
             self.add_module(f"layer{stage + 1}", nn.Sequential(*layer))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """[b, 3, h, w] to what the stem makes of it, at stride 2, and every stage.
+        """[b, 3, h, w] to the maps of the stem, at stride 2, and of every stage.
 
         The first stage's map has stride 4; the last one's is [b, channels, ceil(h / stride), ceil(w / stride)].
         """

@@ -2,7 +2,7 @@
 
 A DETR reads boxes off a feature map of large stride, so their sides are off by a pixel or two: much for a thin box, and
 more where attention is approximate. Here the features across each side are read once more, at strides 2 and 4, and say
-where between the outside and the inside the side lies: a distribution over places, whose mean is taken (side-aware
+where between the outside and the inside the side lies: a distribution over positions, whose mean is taken (side-aware
 boundary localization, arXiv 1912.04260), narrower with every stage (Cascade R-CNN, arXiv 1712.00726). Nothing of it
 depends on the encoder's attention but the boxes to start from and what the queries know.
 """
@@ -27,7 +27,7 @@ SIDES = 4
 
 @dataclass(frozen=True, slots=True)
 class Pyramid:
-    """What sides are found in, of b images of one size.
+    """Feature maps that sides are located in, of b images of one size.
 
     `fine` float [b, fine_channels, h / 2, w / 2] and `coarse` float [b, coarse_channels, h / 4, w / 4], rounded up;
     `height` and `width` of the resized images in pixels.
@@ -41,10 +41,11 @@ class Pyramid:
 
 @dataclass(frozen=True, slots=True)
 class Refined:
-    """What a stage makes of n boxes.
+    """Result of a stage for n boxes.
 
     `boxes_xyxy` [n, 4] and `reach` [n, 2] (x, y) in pixels of the resized image; `logits` [n, 2, 2, bins] are of the
-    (xmin, ymin) and the (xmax, ymax) sides, over places from `reach` outside to `reach` inside where the side was.
+    (xmin, ymin) and the (xmax, ymax) sides, over positions from `reach` outside to `reach` inside of the side's
+    old one.
     """
 
     boxes_xyxy: Tensor
@@ -67,7 +68,7 @@ class BoxRefinement(nn.Module):
         )
 
     def pyramid(self, maps: Sequence[Tensor], height: int, width: int) -> Pyramid:
-        """Take what sides are found in from a backbone's maps (`ResNetBody`) of images of this size."""
+        """Make the maps that sides are located in from a backbone's (`ResNetBody`), of images of this size."""
         stem, first, *deeper = maps
         coarse = self.coarse[0](first)
         for convolution, stage in zip(self.coarse[1:], deeper, strict=True):
@@ -76,7 +77,7 @@ class BoxRefinement(nn.Module):
         return Pyramid(at_least_float32(fine).contiguous(), at_least_float32(relu(coarse)).contiguous(), height, width)
 
     def forward(self, queries: Tensor, boxes_xyxy: Tensor, images: Tensor, pyramid: Pyramid) -> list[Refined]:
-        """Refine n boxes stage by stage; the last stage's are the answer.
+        """Refine n boxes stage by stage; the last stage's are the result.
 
         `queries` [n, d] is the decoder's output; `boxes_xyxy` [n, 4] in pixels of the resized images; `images` int64
         [n] says which image of the pyramid a box is of. Boxes come back as float32, inside the image, and each stage
@@ -108,13 +109,13 @@ class RefinementStage(nn.Module):
             nn.init.zeros_(parameter)  # at first every side stays where it is
 
     def forward(self, queries: Tensor, boxes_xyxy: Tensor, images: Tensor, pyramid: Pyramid) -> Refined:
-        """Takes what `BoxRefinement.forward` takes; its boxes are float32 and may end up turned over."""
+        """Arguments as in `BoxRefinement.forward`. Boxes are float32, and their sides may have changed places."""
         low, high = boxes_xyxy[:, :2], boxes_xyxy[:, 2:]
         reach = self.share * (high - low).clamp(min=0) + self.pixels
         profiles = self.profiles(boxes_xyxy, reach, images, pyramid).to(queries.dtype)
         x = self.first(profiles.flatten(0, 2)) + self.query(queries).view(-1, self.hidden_dim, 1)
         logits = at_least_float32(self.place(relu(self.second(relu(x))))).view(-1, 2, 2, self.bins)
-        inwards = (logits.softmax(-1) * places(self.bins, logits.device)).sum(-1) * reach[:, None]
+        inwards = (logits.softmax(-1) * bin_centres(self.bins, logits.device)).sum(-1) * reach[:, None]
         return Refined(torch.cat((low + inwards[:, 0], high - inwards[:, 1]), -1), logits, reach)
 
     def profiles(self, boxes_xyxy: Tensor, reach: Tensor, images: Tensor, pyramid: Pyramid) -> Tensor:
@@ -134,8 +135,8 @@ class RefinementStage(nn.Module):
         return torch.stack((low, high.flip(-1))).permute(2, 0, 1, 3, 4)
 
 
-def places(bins: int, device: torch.device | None = None) -> Tensor:
-    """Middles [bins] of the places that a side may move to, in shares of its reach: from -1 outside to 1 inside."""
+def bin_centres(bins: int, device: torch.device | None = None) -> Tensor:
+    """Positions [bins] that a side may move to, in shares of its reach: from -1 outside to 1 inside."""
     return (torch.arange(bins, device=device) + 0.5) * (2 / bins) - 1
 
 

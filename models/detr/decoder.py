@@ -61,7 +61,7 @@ class DecoderLayer(nn.Module):
 
 
 class Decoder(nn.Module):
-    """A stack of layers with one norm at the end, applied to every layer's output that is asked for."""
+    """A stack of layers with one norm at the end, applied to every layer's output."""
 
     def __init__(self, config: DetrConfig) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class Decoder(nn.Module):
     def forward(self, queries: Tensor, memory: PackedTokens, mask: Tensor | None = None) -> Tensor:
         """Query embeddings [Q, d] to the normed outputs of all layers [layers, B, Q, d].
 
-        `mask` bool [Q, Q] says which queries may look at which; None: all at all.
+        `mask` bool [Q, Q] is True where a query may look at another; None: everywhere.
         """
         x = queries.new_zeros(len(memory.lengths), *queries.shape)
         outputs = []

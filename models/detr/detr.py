@@ -28,7 +28,7 @@ ROUNDING: Final = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class DetrOutput:
-    """What the model says of B images.
+    """Output of the model for B images.
 
     `logits` [B, Q, classes + 1], the last being no-object; `boxes_cxcywh` [B, Q, 4] in 0..1, relative to each
     image; `encoded` the encoder's tokens and cluster counts; `refined` how many boxes of each image were refined.
@@ -42,11 +42,10 @@ class DetrOutput:
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What the backbone makes of B images, whatever attention comes after it.
+    """Output of the backbone for B images, whatever attention comes after it.
 
-    `tokens` for the encoder, in the order the images came in; for the box refinement, if any, a `pyramid` of every
-    stack of the batch, and in `order` each image's place, counted through the stacks. `shares` [B, 1, 4] is what
-    `Detr.boxes` takes.
+    `tokens` for the encoder, in input order; for the box refinement, if any, a pyramid of every stack of the batch,
+    and in `order` each image's index, counted through the stacks. `shares` [B, 1, 4] is what `Detr.boxes` takes.
     """
 
     tokens: PackedTokens
@@ -55,12 +54,12 @@ class Features:
     shares: Tensor | None = None
 
     def by_pyramid(self) -> Iterator[tuple[Pyramid, list[int]]]:
-        """Yield every pyramid and which of the images that came in it is of, in its own order."""
-        came = sorted(range(len(self.order)), key=self.order.__getitem__)
+        """Yield each pyramid with the input indices of its images, in its own order."""
+        indices = sorted(range(len(self.order)), key=self.order.__getitem__)
         for pyramid in self.pyramids:
             images = len(pyramid.fine)
-            yield pyramid, came[:images]
-            came = came[images:]
+            yield pyramid, indices[:images]
+            indices = indices[images:]
 
 
 class Transformer(nn.Module):
@@ -96,58 +95,53 @@ class Detr(nn.Module):
     def forward(
         self, batch: ImageBatch, attention: AttentionStrategy, thresholds: Sequence[float] | None = None
     ) -> DetrOutput:
-        """Detect in images of any sizes; answers come in the order the images came in. `thresholds`: see `decode`."""
+        """Detect in images of any sizes; results are in input order. `thresholds`: see `decode`."""
         features = self.features(batch)
         return self.decode(features, self.transformer.encoder(features.tokens, attention), thresholds)
 
     def decode(self, features: Features, encoded: Encoded, thresholds: Sequence[float] | None = None) -> DetrOutput:
         """All that follows the encoder: decoder, heads and, if the model has one, the box refinement.
 
-        `thresholds` has an entry an image, in 0..1: boxes whose score cannot reach it are not worth refining.
+        `thresholds` has an entry per image, in 0..1: boxes whose score cannot reach it are not refined.
         """
         decoded = self.transformer.decoder(self.query_embed.weight, encoded.tokens)[-1]
         logits, boxes = self.class_embed(decoded), self.boxes(decoded, features.shares)
         if self.box_refinement is None:
             return DetrOutput(logits, boxes, encoded, (0,) * len(logits))
-        hope = 1 - logits.float().softmax(-1)[..., -1]
-        wanted = hope.new_tensor(thresholds or [0.0] * len(hope)) - ROUNDING
-        hopeful = hope >= wanted.clamp(min=self.box_refinement.least_score)[:, None]
+        object_probability = 1 - logits.float().softmax(-1)[..., -1]
+        min_probability = object_probability.new_tensor(thresholds or [0.0] * len(logits)) - ROUNDING
+        refine = object_probability >= min_probability.clamp(min=self.box_refinement.least_score)[:, None]
         refined = boxes.float()
         for pyramid, images in features.by_pyramid():
-            places = torch.tensor(images, device=hopeful.device)
-            rows, queries = hopeful[places].nonzero(as_tuple=True)
-            chosen = places[rows], queries
+            indices = torch.tensor(images, device=refine.device)
+            rows, queries = refine[indices].nonzero(as_tuple=True)
+            chosen = indices[rows], queries
             start = scale_to_pixels(cxcywh_to_xyxy(refined[chosen]), pyramid.height, pyramid.width)
             *_, last = self.box_refinement(decoded[chosen], start, rows, pyramid)
             relative = last.boxes_xyxy / start.new_tensor((pyramid.width, pyramid.height) * 2)
             refined[chosen] = xyxy_to_cxcywh(relative)
-        return DetrOutput(logits, refined, encoded, tuple(hopeful.sum(1).tolist()))
+        return DetrOutput(logits, refined, encoded, tuple(refine.sum(1).tolist()))
 
     def boxes(self, decoded: Tensor, shares: Tensor | None) -> Tensor:
         """boxes_cxcywh [..., B, Q, 4] relative to each image, from decoded [..., B, Q, d].
 
-        `shares` [B, 1, 4] are what images have of their canvases (`models.detr.canvas`), None without any.
+        `shares` [B, 1, 4] are canvas by image (`models.detr.canvas.canvas_shares`), None without any.
         """
         boxes: Tensor = self.bbox_embed(decoded)
         return boxes if shares is None else boxes * shares
 
     def shares(self, batch: ImageBatch) -> Tensor | None:
-        """What the images of a batch have of their canvases, as `boxes` takes it."""
+        """Canvas by image of a batch, as `boxes` takes it."""
         shares = canvas_shares(batch.sizes, self.config)
         return None if shares is None else shares.to(batch.stacks[0].device)
-
-    def encode(self, batch: ImageBatch, attention: AttentionStrategy) -> Encoded:
-        """Backbone and encoder: images to packed tokens, in the order the images came in."""
-        encoded: Encoded = self.transformer.encoder(self.tokens(batch), attention)
-        return encoded
 
     def tokens(self, batch: ImageBatch) -> PackedTokens:
         """The backbone's feature maps, projected to the hidden width, row by row, image after image."""
         return self.features(batch, pyramids=False).tokens
 
     def features(self, batch: ImageBatch, pyramids: bool = True) -> Features:
-        """All that the backbone has to say: one pass serves any number of encoder passes."""
-        by_stack, found = [], []
+        """Run the backbone: one pass serves any number of encoder passes."""
+        by_stack, pyramids_by_stack = [], []
         for images in batch.stacks:
             maps = self.backbone(on_canvas(images, self.config))
             height, width = images.shape[-2:]
@@ -156,11 +150,11 @@ class Detr(nn.Module):
             positions = sine_positions(rows, columns, self.config.hidden_dim, features.device, features.dtype)
             by_stack += [(values, positions) for values in features.flatten(2).transpose(1, 2)]
             if self.box_refinement is not None and pyramids:
-                found.append(self.box_refinement.pyramid(maps, height, width))
-        images_in_order = [by_stack[place] for place in batch.order]
+                pyramids_by_stack.append(self.box_refinement.pyramid(maps, height, width))
+        images_in_order = [by_stack[i] for i in batch.order]
         tokens = PackedTokens(
             torch.cat([values for values, _ in images_in_order]),
             torch.cat([positions for _, positions in images_in_order]),
             tuple(len(values) for values, _ in images_in_order),
         )
-        return Features(tokens, tuple(found), batch.order, self.shares(batch))
+        return Features(tokens, tuple(pyramids_by_stack), batch.order, self.shares(batch))

@@ -14,9 +14,9 @@ EPSILON = 1e-6
 
 @lru_cache(maxsize=64)
 def sine_positions(height: int, width: int, dim: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Position encoding [height * width, dim], row by row; the first half of dim speaks of y, the second of x.
+    """Position encoding [height * width, dim], row by row; the first half of dim encodes y, the second x.
 
-    Kept for the last sizes asked for: do not write to it.
+    Cached for the latest sizes: do not write to it.
     """
     y = _axis(height, dim // 2)
     x = _axis(width, dim // 2)
@@ -25,8 +25,8 @@ def sine_positions(height: int, width: int, dim: int, device: torch.device, dtyp
 
 
 def _axis(length: int, dim: int) -> Tensor:
-    """Interleaved sines and cosines [length, dim] of the places 1..length, normalised to 2 pi."""
-    place = torch.arange(1, length + 1, dtype=torch.float32) / (length + EPSILON) * (2 * math.pi)
+    """Interleaved sines and cosines [length, dim] of the positions 1..length, normalised to 2 pi."""
+    position = torch.arange(1, length + 1, dtype=torch.float32) / (length + EPSILON) * (2 * math.pi)
     frequency = TEMPERATURE ** (2 * (torch.arange(dim) // 2).float() / dim)
-    angle = place[:, None] / frequency
+    angle = position[:, None] / frequency
     return torch.stack((angle[:, 0::2].sin(), angle[:, 1::2].cos()), -1).flatten(1)

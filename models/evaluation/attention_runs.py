@@ -14,7 +14,7 @@ from models.detector import Detector
 from models.detr.detr import DetrOutput
 from models.evaluation.fidelity import ImageFidelity, matched_ious, query_drift, relative_error
 from models.measurement.timing import clock
-from models.postprocess import detections
+from models.postprocess import read_detections
 from models.preprocess import PreparedImage
 
 
@@ -54,7 +54,7 @@ def run_attentions(
         start = now()
         output = detr.decode(features, detr.transformer.encoder(features.tokens, make_attention(attention)))
         logits, boxes = output.logits[0].cpu(), output.boxes_cxcywh[0].cpu()
-        detected = detections(logits, boxes, image, detector.config.labels)
+        detected = read_detections(logits, boxes, image, detector.config.labels)
         runs[attention] = AttentionRun(output, detected, backbone_ms, (now() - start) * 1e3)
     return runs
 

@@ -78,22 +78,22 @@ def attend_prototypes(  # type: ignore[no-untyped-def]
     peak = tl.full([BLOCK_C], float("-inf"), tl.float32)
     total = tl.zeros([BLOCK_C], tl.float32)
     weighted = tl.zeros([BLOCK_C, BLOCK_D], tl.float32)
-    # Past the last prototype there is nothing to attend: such programs see no key and write zeros.
+    # Past the last prototype there is nothing to attend: such programs read no key and write zeros.
     for start in range(0, tl.where(first < count, tokens, 0), BLOCK_N):
         token = start + tl.arange(0, BLOCK_N)
-        there = token < tokens
+        real = token < tokens
         keys = tl.load(
             k + token[None, :] * k_row + column[:, None],
-            mask=there[None, :] & (column < D)[:, None],
+            mask=real[None, :] & (column < D)[:, None],
             other=0.0,
         )
         values = tl.load(
             v + token[:, None] * v_row + column[None, :],
-            mask=there[:, None] & (column < D)[None, :],
+            mask=real[:, None] & (column < D)[None, :],
             other=0.0,
         )
         logits = tl.dot(p, keys, input_precision="ieee") * scale
-        logits = tl.where(there[None, :], logits, float("-inf"))
+        logits = tl.where(real[None, :], logits, float("-inf"))
         new_peak = tl.maximum(peak, tl.max(logits, 1))
         weights = tl.exp2(logits - new_peak[:, None])
         decay = tl.exp2(peak - new_peak)

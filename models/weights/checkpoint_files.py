@@ -23,7 +23,7 @@ SUFFIXES: Final = (*PICKLES, ".safetensors")
 CONFIG_KEY: Final = "act_detr_config"
 WRAPPERS: Final = ("model", "state_dict", "model_state_dict")
 UNFINISHED: Final = {"model", "averaged", "step"}
-"""What a checkpoint of our own training has, with several sets of weights."""
+"""Keys of our own training's checkpoints, which have several sets of weights."""
 
 SAVE_AGAIN: Final = (
     "python -c \"import torch; c = torch.load('{path}', map_location='cpu', weights_only=False); "
@@ -92,18 +92,18 @@ def _load_pickle(path: Path) -> object:
         reason = [line for line in str(error).splitlines() if "nsupported" in line] or ["not plain weights"]
         raise UnsafeCheckpoint(
             f"{path} was refused: it holds more than tensors and plain values, so loading it could run code "
-            f"({reason[-1].strip()}); save its state dict alone, best as .safetensors. Where you trust the file: "
+            f"({reason[-1].strip()}); save only its state dict, best as .safetensors. If you trust the file: "
             f"{SAVE_AGAIN.format(path=str(path))}"
         ) from error
     except OSError:
         raise
-    except Exception as error:  # a damaged pickle makes the unpickler fail in every way there is
+    except Exception as error:  # a damaged pickle makes the unpickler fail in every possible way
         raise CorruptCheckpoint(f"{path} is damaged ({type(error).__name__}: {error})") from error
 
 
 def _tensors(loaded: object, path: Path) -> dict[str, Tensor]:
     if isinstance(loaded, Mapping) and loaded.keys() >= UNFINISHED:
-        raise WeightsError(f"{path} is there to go on training from; to be served is the .safetensors file beside it")
+        raise WeightsError(f"{path} is for resuming training; serve the .safetensors file beside it")
     for wrapper in WRAPPERS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
             loaded = loaded[wrapper]

@@ -1,4 +1,4 @@
-"""Published checkpoints from their server into the cache folder: resumable, checked, atomic."""
+"""Download of published checkpoints into the cache folder: resumable, checked, atomic."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def download(
 
     `progress(bytes so far, bytes in all or None)` is called as data arrives, starting at what an earlier try
     left. `base_url` names a mirror's folder; `retry_delays` are the seconds to wait before each further try
-    after a passing error. Several processes may ask at once: one downloads, the others wait for it.
+    after a passing error. Of several processes that ask at once, one downloads and the others wait for it.
 
     Raises UnknownModel, Offline, TruncatedDownload, TamperedDownload, NoDiskSpace or DownloadFailed.
     """
@@ -56,7 +56,7 @@ def download(
 
 
 def _fetch(part: PartialFile, progress: Progress, retry_delays: Sequence[float]) -> None:
-    """Bring the part to its full length, however many connections that takes within the tries there are."""
+    """Complete the part, over as many connections as the tries allow."""
     with httpx.Client(timeout=TIMEOUT, follow_redirects=True) as client:
         for delay in (*retry_delays, None):
             try:
@@ -110,7 +110,7 @@ def _first_byte(response: httpx.Response) -> int | None:
 
 
 def _check_space(part: PartialFile, total: int | None) -> None:
-    """Fail before writing rather than after filling somebody's disk."""
+    """Fail before writing rather than after filling the disk."""
     missing = 0 if total is None else total - part.size
     if missing > shutil.disk_usage(part.target.parent).free:
         raise OSError(errno.ENOSPC, f"{missing / 1e6:.0f} MB more are needed")
@@ -143,4 +143,4 @@ def _disk_error(error: OSError, folder: Path) -> DownloadFailed:
 
 
 def _silent(_received: int, _total: int | None) -> None:
-    """Report to nobody."""
+    """Ignore progress."""

@@ -1,10 +1,10 @@
-"""Everything that can go wrong between a model's name and its weights."""
+"""Errors of loading weights, with messages for the user."""
 
 from __future__ import annotations
 
 
 class WeightsError(RuntimeError):
-    """The weights of a model could not be had. The message is written for the person who asked for them."""
+    """The weights of a model cannot be loaded. The message is written for the user."""
 
 
 class UnknownModel(WeightsError):

@@ -1,4 +1,4 @@
-"""What may lie beside the weights in a pickle, although PyTorch's safe loading does not know it.
+"""Harmless values beside the weights of a pickle that PyTorch's safe loading refuses.
 
 Training scripts keep their command line with the weights, and that holds paths and NumPy's numbers. None of it is
 needed, so none of it is made: their names lead to a class that keeps nothing and does nothing.

@@ -1,4 +1,4 @@
-"""What a bare checkpoint says about its own architecture."""
+"""Configuration of a bare checkpoint, inferred from its names and shapes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _size(state: Mapping[str, Tensor], key: str, axis: int) -> int:
 
 
 def _children(state: Mapping[str, Tensor], prefix: str, suffix: str) -> int:
-    """How many of prefix0suffix, prefix1suffix, ... there are."""
+    """Number of keys prefix0suffix, prefix1suffix, ... without a gap."""
     count = 0
     while f"{prefix}{count}{suffix}" in state:
         count += 1

@@ -64,7 +64,7 @@ def published_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             renamed[_published_name(key)] = value
     for key, parts in projections.items():
         if parts.keys() != set("qkv"):
-            raise MismatchedWeights(f"{key} needs q_proj, k_proj and v_proj; there is {sorted(parts)} alone")
+            raise MismatchedWeights(f"{key} needs q_proj, k_proj and v_proj; it has only {sorted(parts)}")
         renamed[key] = torch.cat([parts[part] for part in "qkv"])
     return renamed
 

@@ -37,7 +37,7 @@ class PartialFile:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def request_headers(self) -> dict[str, str]:
-        """Ask for the rest of the same version where that can be told apart, else for everything."""
+        """Ask for the rest of the same version where the server can tell, else for the whole file."""
         headers = {"Accept-Encoding": "identity"}
         validator = self._validator()
         if self.size and validator:

@@ -15,7 +15,7 @@ PUBLISHED_AT: Final = "https://dl.fbaipublicfiles.com/detr"
 class PublishedCheckpoint:
     """A file whose name ends with the first hex digits of its own sha256, as in `detr-r50-e632da11.pth`.
 
-    `megabytes` is the size to tell people beforehand. Raises ValueError for a name without at least 8 digits.
+    `megabytes` is the size to announce. Raises ValueError for a name without at least 8 digits.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""From what a person calls a model to its configuration and weights."""
+"""Configuration and weights of a model given by name, file or folder."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class LoadedWeights:
 def resolve(model: str, cache_dir: Path | None = None, progress: Progress | None = None) -> LoadedWeights:
     """Load the model of a name, a file or a folder; names come first (`./detr-r50` is a path).
 
-    A published name is downloaded into `cache_dir` unless it is there, telling `progress` of bytes so far and
-    in all. Raises UnknownModel with what is accepted, or another WeightsError.
+    A published name is downloaded into `cache_dir` unless it is in there; `progress` is called with the bytes so
+    far and in all. Raises UnknownModel with what is accepted, or another WeightsError.
     """
     if model in EMBEDDED:
         return _embedded(model)
@@ -49,15 +49,15 @@ def resolve(model: str, cache_dir: Path | None = None, progress: Progress | None
         return LoadedWeights(*load_transformers_folder(path), str(path))
     if path.is_file() and path.suffix in SUFFIXES:
         return load_file(path)
-    there = "exists, but is none of these" if path.exists() else "is no such thing"
+    fault = "exists, but is none of these" if path.exists() else "does not exist"
     raise UnknownModel(
-        f"{model!r} {there}: a model is a name ({', '.join((*EMBEDDED, *PUBLISHED))}), a path to a file "
+        f"{model!r} {fault}: a model is a name ({', '.join((*EMBEDDED, *PUBLISHED))}), a path to a file "
         f"({', '.join(SUFFIXES)}), or a path to a folder that transformers saved for a DETR"
     )
 
 
 def load_file(path: Path) -> LoadedWeights:
-    """Load a checkpoint file with its own configuration, or with the one that its weights betray.
+    """Load a checkpoint file with its own configuration, or with the one inferred from its weights.
 
     A file that transformers saved is loaded with the configuration beside it.
     """

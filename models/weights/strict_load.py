@@ -1,4 +1,4 @@
-"""Weights into a model, all of them and no others."""
+"""Loading of all of a model's weights, and of no others."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ SHOWN = 5
 def load_strict(detr: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Copy the weights into the model, before its batch norms are folded.
 
-    Counters of batch norm matter to no one and are ignored on both sides. Raises MismatchedWeights, with
+    Counters of batch norm do not matter and are ignored on both sides. Raises MismatchedWeights, with
     nothing copied, that lists what is missing, unexpected or of another shape.
     """
-    wanted = _without_counters(detr.state_dict())
+    expected = _without_counters(detr.state_dict())
     given = _without_counters(state)
     misshapen = [
-        f"{key} {list(given[key].shape)} instead of {list(wanted[key].shape)}"
-        for key in wanted
-        if key in given and given[key].shape != wanted[key].shape
+        f"{key} {list(given[key].shape)} instead of {list(expected[key].shape)}"
+        for key in expected
+        if key in given and given[key].shape != expected[key].shape
     ]
     complaints = [
-        _shortened("missing", (key for key in wanted if key not in given)),
-        _shortened("unexpected", (key for key in given if key not in wanted)),
+        _shortened("missing", (key for key in expected if key not in given)),
+        _shortened("unexpected", (key for key in given if key not in expected)),
         _shortened("of another shape", misshapen),
     ]
     if any(complaints):

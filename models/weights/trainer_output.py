@@ -45,9 +45,11 @@ def model_folder(folder: Path) -> Path:
 
 def _checkpoints(folder: Path) -> dict[int, Path]:
     """Complete checkpoints by their step."""
-    found = ((CHECKPOINT.fullmatch(path.name), path) for path in folder.iterdir())
+    matches = ((CHECKPOINT.fullmatch(path.name), path) for path in folder.iterdir())
     return {
-        int(match[1]): path for match, path in found if match and (path / "config.json").is_file() and has_weights(path)
+        int(match[1]): path
+        for match, path in matches
+        if match and (path / "config.json").is_file() and has_weights(path)
     }
 
 

@@ -20,7 +20,7 @@ Three = Field(strict=False, min_length=3, max_length=3)
 IMAGES: Final = "preprocessor_config.json"
 PROCESSOR: Final = "processor_config.json"
 CHECKPOINT: Final = re.compile(r"checkpoint-(\d+)")
-"""What a Trainer calls the folder of a step."""
+"""Name of a Trainer's folder of a step."""
 
 SHORTEST: Final = 800
 LONGEST: Final = 1333
@@ -110,17 +110,17 @@ def read_preprocessor(folder: Path) -> Preprocessor:
 
 def _saved_in(folder: Path) -> tuple[object, str]:
     """Return an image processor and where it was; for a Trainer's checkpoint it may lie one folder up."""
-    for place in (folder, folder.parent) if CHECKPOINT.fullmatch(folder.name) else (folder,):
+    for candidate in (folder, folder.parent) if CHECKPOINT.fullmatch(folder.name) else (folder,):
         # A processor's image processor comes first, as transformers 5 has it; not every processor holds one.
-        processor = read_json(place / PROCESSOR) if (place / PROCESSOR).is_file() else {}
+        processor = read_json(candidate / PROCESSOR) if (candidate / PROCESSOR).is_file() else {}
         inside = processor.get("image_processor")
-        if inside is None and not (place / IMAGES).exists():
+        if inside is None and not (candidate / IMAGES).exists():
             continue
-        if place != folder:
-            log.warning("%s holds no %s; that of %s is taken", folder, IMAGES, place)
+        if candidate != folder:
+            log.warning("%s holds no %s; that of %s is taken", folder, IMAGES, candidate)
         if inside is not None:
-            return inside, f"{place / PROCESSOR}: image_processor"
-        return read_json(place / IMAGES), str(place / IMAGES)
+            return inside, f"{candidate / PROCESSOR}: image_processor"
+        return read_json(candidate / IMAGES), str(candidate / IMAGES)
     log.warning("%s holds no %s; images are resized and normalised as for the published models", folder, IMAGES)
     return {}, str(folder / IMAGES)
 

@@ -1,4 +1,4 @@
-"""What others put before a model's own names: Lightning `model.`, DataParallel `module.`, a compiler `_orig_mod.`."""
+"""Prefixes of wrapped models' weights: Lightning's `model.`, DataParallel's `module.`, a compiler's `_orig_mod.`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ QUERIES: Final = ("query_embed.weight", "model.query_position_embeddings.weight"
 
 
 def without_wrappers(state: Mapping[str, Value], source: object) -> dict[str, Value]:
-    """The weights of the one DETR in a state dict by its own names; all there is where none is wrapped.
+    """The weights of the one DETR in a state dict by its own names; the whole state dict where none is wrapped.
 
     What lies outside the wrapper, such as a loss's weights or a metric's counts, is no part of the model. Raises
     MismatchedWeights where the state dict of `source` holds several DETRs.

@@ -8,7 +8,7 @@ import torch
 from models.attention.exact import ExactAttention
 from models.config import RESNET50, BackboneConfig, BoxRefinementConfig
 from models.detr.backbone import Backbone
-from models.detr.box_refinement import BoxRefinement, Pyramid, RefinementStage, map_channels, places
+from models.detr.box_refinement import BoxRefinement, Pyramid, RefinementStage, bin_centres, map_channels
 from models.detr.detr import Detr
 from models.images import ImageBatch
 
@@ -78,7 +78,7 @@ def test_profiles_run_from_outside_to_inside():
     box, reach = torch.tensor([[30.0, 20.0, 54.0, 40.0]]), torch.tensor([[10.0, 9.0]])
     (profiles,) = stage.profiles(box, reach, torch.zeros(1, dtype=torch.int64), a_pyramid())
     middles = (torch.arange(8) + 0.5) / 4 - 1
-    assert torch.equal(places(8), middles)
+    assert torch.equal(bin_centres(8), middles)
     expected = {
         (0, 0): (30 + 10 * middles, torch.full((8,), 30.0)),  # xmin: x rises inwards, y is the box's middle
         (0, 1): (torch.full((8,), 42.0), 20 + 9 * middles),
@@ -94,7 +94,7 @@ def test_profiles_run_from_outside_to_inside():
 
 
 @pytest.mark.usefixtures("float64")
-def test_sides_move_to_the_mean_of_their_places():
+def test_sides_move_to_the_mean_of_their_positions():
     stage = RefinementStage(CONFIG, 4, 0.25, 4.0)
     boxes = torch.tensor([[30.0, 20.0, 54.0, 40.0]])
     queries = torch.zeros(1, 4)
@@ -104,7 +104,7 @@ def test_sides_move_to_the_mean_of_their_places():
     torch.manual_seed(0)
     torch.nn.init.normal_(stage.place.weight)
     moved = stage(queries, boxes, torch.zeros(1, dtype=torch.int64), a_pyramid())
-    inwards = (moved.logits[0].softmax(-1) * places(8)).sum(-1)  # [low or high, x or y]
+    inwards = (moved.logits[0].softmax(-1) * bin_centres(8)).sum(-1)  # [low or high, x or y]
     x, y = (inwards * moved.reach[0]).unbind(-1)
     by_hand = torch.stack((30 + x[0], 20 + y[0], 54 - x[1], 40 - y[1]))
     torch.testing.assert_close(moved.boxes_xyxy[0], by_hand)

@@ -9,7 +9,7 @@ import torch
 from models.attention.exact import ExactAttention
 from models.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from models.config import AttentionConfig, BoxRefinementConfig
-from models.detr.box_refinement import Refined, places
+from models.detr.box_refinement import Refined, bin_centres
 from models.detr.detr import Detr
 from models.images import ImageBatch
 from models.training.objective.matcher import Target
@@ -59,7 +59,7 @@ def test_a_side_that_was_right_costs_its_doubt_alone():
 def test_the_places_on_either_side_of_the_wanted_one_are_taught():
     """xmin should go 2 pixels inwards, a quarter of its reach: place 4.5 of 8, between two; ymax 3 outwards: 0.5."""
     wanted = BOX + torch.tensor([[2.0, 0.0, 0.0, 3.0]])
-    assert places(8)[4:6].tolist() == [0.125, 0.375]
+    assert bin_centres(8)[4:6].tolist() == [0.125, 0.375]
     logits = torch.full((1, 2, 2, 8), -30.0)
     logits[0, 0, 0, 4:6] = 0.0  # xmin
     logits[0, 0, 1, 3:5] = 0.0  # ymin stays: 3.5
@@ -92,7 +92,7 @@ def test_gradients_are_those_of_finite_differences():
     wanted = box + torch.tensor([[2.0, -1.0, 3.0, 1.5]], dtype=torch.float64)
 
     def loss(logits):
-        inwards = (logits.softmax(-1) * places(8)).sum(-1) * reach[:, None]
+        inwards = (logits.softmax(-1) * bin_centres(8)).sum(-1) * reach[:, None]
         moved = torch.cat((box[:, :2] + inwards[:, 0], box[:, 2:] - inwards[:, 1]), -1)
         return side_loss(Refined(moved, logits, reach), box, wanted).sum()
 

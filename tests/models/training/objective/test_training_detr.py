@@ -59,7 +59,7 @@ def test_own_queries_answer_as_without_the_extra_ones(detr):
 def test_extra_queries_do_not_see_the_models_own(detr):
     hybrid = TrainingDetr(detr, extra_queries=7, repeats=3, dense=False).eval()
     with torch.no_grad():
-        memory = detr.encode(batch(), ExactAttention()).tokens
+        memory = detr.transformer.encoder(detr.tokens(batch()), ExactAttention()).tokens
         before = hybrid.decode(memory)
         detr.query_embed.weight.add_(1)
         after = hybrid.decode(memory)
@@ -71,7 +71,8 @@ def test_one_to_one_loss_is_the_plain_models(detr):
     with torch.no_grad():
         losses = TrainingDetr(detr, extra_queries=7, repeats=3, dense=True)(batch(), targets())
         plain = TrainingDetr(detr, extra_queries=0, repeats=1, dense=False)(batch(), targets())
-        decoded = detr.transformer.decoder(detr.query_embed.weight, detr.encode(batch(), ExactAttention()).tokens)
+        memory = detr.transformer.encoder(detr.tokens(batch()), ExactAttention()).tokens
+        decoded = detr.transformer.decoder(detr.query_embed.weight, memory)
         direct = set_loss(detr.class_embed(decoded), detr.bbox_embed(decoded), targets())
     torch.testing.assert_close(losses.one_to_one.total, direct.total)
     torch.testing.assert_close(plain.total, direct.total)
