@@ -31,23 +31,18 @@ class Claim(Protocol):
     @property
     def name(self) -> str:
         """Name of the JSON file and of the figure."""
-        ...
 
     def settings(self, detector: Detector, plan: Plan) -> dict[str, Any]:
         """Return everything that would change the results, apart from the model."""
-        ...
 
     def measure(self, detector: Detector, plan: Plan, progress: Progress) -> Any:
         """Return the results, as JSON can hold them."""
-        ...
 
     def tables(self, measured: Measured) -> list[str]:
         """Return Markdown headings and tables; none where the figures say it all."""
-        ...
 
     def figures(self, measured: Measured) -> dict[str, Figure]:
         """Return the figures by the name of their file, without the ending."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
