@@ -116,7 +116,7 @@ def test_named_models_have_their_stride(name, stride):
     assert named_config(name).backbone.stride == stride
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones():
+def test_an_unknown_name_is_refused_with_the_known_ones():
     with pytest.raises(KeyError, match="detr-r101-dc5"):
         named_config("detr-r18")
 
@@ -147,6 +147,6 @@ def test_shapes_that_do_not_fit_are_refused():
         {"least_score": 1.1},
     ],
 )
-def test_what_makes_no_box_refinement(wrong):
+def test_box_refinement_out_of_range_is_refused(wrong):
     with pytest.raises(ValueError, match=r"reaches|bins|least_score"):
         BoxRefinementConfig(**wrong)

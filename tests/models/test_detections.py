@@ -34,23 +34,23 @@ def overlapping():
     return Detections(boxes, np.array([0.9, 0.8, 0.7, 0.6], np.float32), ("a", "a", "b", "a"))
 
 
-def test_nms_drops_what_overlaps_a_better_one_of_its_class():
+def test_nms_drops_overlaps_with_a_better_one_of_the_class():
     assert list(overlapping().select(nms=0.79)) == [list(overlapping())[row] for row in (0, 2, 3)]
     assert len(overlapping().select(nms=0.81)) == 4
     assert len(overlapping().select()) == 4
 
 
-def test_nms_drops_before_the_most_are_counted_and_after_the_threshold():
+def test_nms_comes_after_the_threshold_and_before_the_max_count():
     assert overlapping().select(max_detections=2, nms=0.5).labels == ("a", "b")
     assert overlapping().select(threshold=0.65, nms=0.5).labels == ("a", "b")
 
 
-def test_equal_scores_are_told_apart_by_their_order():
+def test_nms_keeps_the_first_of_equal_scores():
     boxes = np.array([[0, 0, 10, 10], [1, 0, 10, 10]], np.float32)
     twins = Detections(boxes, np.array([0.5, 0.5], np.float32), ("a", "a"))
     assert twins.select(nms=0.5).boxes_xyxy.tolist() == [[0, 0, 10, 10]]
 
 
-def test_nms_of_nothing_is_nothing():
+def test_nms_of_no_detections():
     nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), ())
     assert len(nothing.select(nms=0.5)) == 0

@@ -29,7 +29,7 @@ ATTENTIONS = [AttentionConfig.exact(), AttentionConfig.act(8, 2.0), AttentionCon
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS, ids=str)
-def test_an_answer_is_the_same_bit_for_bit_whoever_shares_the_batch(detector, images, attention):
+def test_results_are_bit_identical_in_any_batch(detector, images, attention):
     together = detector.predict([detector.preprocess(image) for image in images], attention)
     for image, prediction in zip(images, together, strict=True):
         alone = detector.detect(image, attention)
@@ -110,7 +110,7 @@ def test_a_file_becomes_a_detector(tiny_detr, images, tmp_path):
     assert np.array_equal(loaded.detect(images[0]).detections.scores, expected.detections.scores)
 
 
-def test_an_unknown_model_is_answered_with_what_there_is():
+def test_an_unknown_model_is_refused_with_the_known_ones():
     with pytest.raises(WeightsError, match="pages-small"):
         load_detector("no-such-model", device="cpu")
 

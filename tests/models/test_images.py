@@ -4,7 +4,7 @@ import torch
 from models.images import ImageBatch, PackedTokens
 
 
-def test_images_stack_by_size_and_know_their_place():
+def test_images_stack_by_size_and_keep_their_order():
     images = [torch.full((3, *size), float(place)) for place, size in enumerate([(2, 3), (4, 5), (2, 3), (1, 1)])]
     batch = ImageBatch.from_images(images)
     assert [tuple(stack.shape) for stack in batch.stacks] == [(2, 3, 2, 3), (1, 3, 4, 5), (1, 3, 1, 1)]

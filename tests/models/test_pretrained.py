@@ -26,7 +26,7 @@ def sample():
         return np.asarray(Image.open(file).convert("RGB"))
 
 
-def test_it_is_small_and_what_its_name_says(detector):
+def test_the_embedded_model_is_small_and_pages_small(detector):
     file = resources.files("models").joinpath("pretrained", "pages-small.safetensors")
     assert len(file.read_bytes()) < MOST_BYTES
     assert detector.config == pages_small()
@@ -50,7 +50,7 @@ def test_a_threshold_changes_no_answer_that_reaches_it(detector, sample, thresho
     np.testing.assert_allclose(some.boxes_xyxy, every.boxes_xyxy, rtol=0, atol=0.01)
 
 
-def test_its_precision_has_not_rotted(detector):
+def test_the_embedded_model_keeps_its_precision(detector):
     """Half of what the card says, on far fewer pages: broken weights score nothing."""
     for evaluation in evaluate(detector, PageSamples(8), (AttentionConfig.exact(), pages_small().default_act)):
         assert evaluation.metrics.ap50 > LEAST_AP50

@@ -42,7 +42,7 @@ def test_images_keep_their_size_up_to_a_limit(size: tuple[int, int], new: tuple[
 
 
 @given(SIDES, SIDES, SIZES, st.sampled_from(["sides", "none"]))
-def test_nothing_reaches_over_its_canvas(height: int, width: int, canvas: tuple[int, int], rule: str) -> None:
+def test_resized_images_fit_their_canvas(height: int, width: int, canvas: tuple[int, int], rule: str) -> None:
     new = Resizing(rule, None, canvas).resized(height, width, 352, 640)
     assert all(1 <= side <= limit for side, limit in zip(new, canvas, strict=True))
 
@@ -55,6 +55,6 @@ def test_training_keeps_the_canvas() -> None:
     "fields",
     [("inside",), ("exact",), ("none", (3, 4)), ("exact", (0, 4)), ("exact", (3, 4), (2, 9)), ("sides", None, (0, 1))],
 )
-def test_what_cannot_be_is_refused(fields: tuple[str, ...]) -> None:
+def test_contradictory_rules_are_refused(fields: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match=r"size|canvas"):
         Resizing(*fields)

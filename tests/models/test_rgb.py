@@ -88,7 +88,7 @@ def test_without_a_stated_maximum_the_scale_is_full() -> None:
     assert greys([0, 4095, 65_535], MOST=(SHORT, 0)) == [0, 16, 255]
 
 
-def test_a_maximum_that_the_pixels_contradict_counts_for_nothing() -> None:
+def test_a_maximum_that_the_pixels_contradict_is_ignored() -> None:
     assert greys([0, 4096, 65_535], MOST=(SHORT, 4095)) == [0, 16, 255]
     assert greys([0, 2048], MOST=(SHORT, 1)) == [0, 8]
     assert colours([0, 4096, 65_535], 4095) == [0, 16, 255]
@@ -110,7 +110,7 @@ def test_twelve_packed_bits_are_twelve_bits() -> None:
     assert [int(value) for value in rgb(tiff(packed, 4, 1, BITS=(SHORT, 12)))[0, :, 0]] == [0, 255, 128, 128]
 
 
-def test_white_is_zero_where_it_is_said() -> None:
+def test_white_is_zero_where_the_file_says_so() -> None:
     assert greys([0, 65_535], PHOTOMETRIC=(SHORT, 0)) == [255, 0]
     assert greys(SCAN, PHOTOMETRIC=(SHORT, 0), MOST=(SHORT, 4095)) == [255 - shade for shade in SHADES]
 
@@ -182,7 +182,7 @@ def test_a_transparent_colour_of_sixteen_bits_is_white() -> None:
     assert rgb(data)[0].tolist() == [[255, 255, 255], [0x20, 0, 0]]
 
 
-def test_significant_bits_of_a_png_change_nothing() -> None:
+def test_significant_bits_of_a_png_are_ignored() -> None:
     """PNG scales samples up to their depth; sBIT says how many bits they had before."""
     data = png(struct.pack(">2H", 0xFFFF, 0x8008), 2, 16, 0, (b"sBIT", bytes([12])))
     assert rgb(data)[0, :, 0].tolist() == [255, 128]

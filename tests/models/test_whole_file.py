@@ -6,7 +6,7 @@ import pytest
 from models.whole_file import whole_file
 
 
-def test_the_file_takes_the_place_of_the_old_one(tmp_path):
+def test_the_file_replaces_the_old_one(tmp_path):
     path = tmp_path / "file.txt"
     path.write_text("old")
     with whole_file(path) as part:

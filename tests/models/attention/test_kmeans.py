@@ -75,7 +75,7 @@ def test_an_image_gets_the_same_by_itself_and_among_others(metric, tokens):
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, pytest.param(torch.bfloat16, marks=pytest.mark.half)])
-def test_one_cluster_a_query_equals_exact_but_for_the_rounding_of_its_dtype(dtype, attention_rounding):
+def test_one_cluster_a_query_equals_exact_within_rounding(dtype, attention_rounding):
     q, k, v = qkv(dtype=dtype)
     kmeans = KMeansAttention(50, metric="key")(q, k, v)
     assert kmeans.values.dtype == dtype

@@ -61,7 +61,7 @@ def test_every_step_gets_the_derivative_of_its_expansion_point():
         torch.testing.assert_close(moved[image, head, i], matrix @ step[image, head, i])
 
 
-def test_error_falls_with_the_square_of_the_radius_and_a_copys_with_the_radius():
+def test_error_falls_with_the_square_of_the_radius():
     q, k, v = qkv(tokens=60)
     middles = q[:, :, :6].repeat_interleave(10, 2)
     radii = torch.tensor([1e-3, 3e-3, 1e-2, 3e-2])
@@ -116,7 +116,7 @@ def test_an_image_gets_the_same_by_itself_and_among_others(points, tokens):
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, pytest.param(torch.bfloat16, marks=pytest.mark.half)])
-def test_one_cluster_a_query_equals_exact_but_for_the_rounding_of_its_dtype(dtype, attention_rounding):
+def test_one_cluster_a_query_equals_exact_within_rounding(dtype, attention_rounding):
     q, k, v = qkv(dtype=dtype)
     tangent = TangentAttention(50, metric="key")(q, k, v)
     assert tangent.values.dtype == dtype

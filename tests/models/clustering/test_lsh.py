@@ -19,7 +19,7 @@ def test_buckets_are_the_golden_ones(case):
     assert torch.equal(hash_buckets(case["q"].double(), planes, r).long(), case["bucket"])
 
 
-def test_planes_depend_on_the_arguments_alone_and_nest():
+def test_planes_depend_only_on_the_arguments_and_nest():
     few, many = (hash_planes(16, rounds, 3, CPU, torch.float32) for rounds in (5, 40))
     assert torch.equal(few.normals, many.normals[:5])
     assert torch.equal(few.offsets, many.offsets[:5])

@@ -176,7 +176,7 @@ def test_no_boxes_are_no_trouble(refinement):
     assert [found.boxes_xyxy.shape for found in none] == [(0, 4), (0, 4)]
 
 
-def test_images_of_a_batch_are_refined_as_if_alone(refining_detr):
+def test_images_of_a_batch_are_refined_independently(refining_detr):
     torch.manual_seed(3)
     images = [torch.randn(3, *size) for size in ((64, 96), (80, 64), (64, 96), (33, 70), (80, 64))]
     with torch.inference_mode():

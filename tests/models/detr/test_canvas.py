@@ -53,7 +53,7 @@ def test_tokens_are_those_that_the_mask_of_detr_keeps(config: DetrConfig) -> Non
 
 
 @pytest.mark.parametrize("refined", [False, True])
-def test_boxes_are_relative_to_the_image_whoever_shares_the_batch(config: DetrConfig, refined: bool) -> None:
+def test_boxes_are_relative_to_the_image_in_any_batch(config: DetrConfig, refined: bool) -> None:
     torch.manual_seed(0)
     config = replace(config, box_refinement=BoxRefinementConfig() if refined else None)
     detr = Detr(config).eval()

@@ -16,7 +16,7 @@ def test_first_half_is_y_second_is_x():
     assert not torch.equal(grid[0, 0, :8], grid[1, 0, :8])
 
 
-def test_places_are_normalised_to_two_pi_and_interleaved():
+def test_positions_are_normalised_to_two_pi_and_interleaved():
     (row,) = sine_positions(1, 1, 8, CPU, torch.float64)
     fast = 2 * math.pi / (1 + EPSILON)
     slow = fast / 10000 ** (2 / 4)
@@ -24,6 +24,6 @@ def test_places_are_normalised_to_two_pi_and_interleaved():
     torch.testing.assert_close(row, torch.tensor(expected, dtype=torch.float64), atol=ROUNDING, rtol=0)
 
 
-def test_last_place_is_the_same_at_any_size():
+def test_the_last_position_is_the_same_at_any_size():
     small, large = (sine_positions(side, side, 32, CPU, torch.float32)[-1] for side in (2, 50))
     torch.testing.assert_close(small, large, atol=2 * math.pi * EPSILON + 2 * ROUNDING, rtol=0)

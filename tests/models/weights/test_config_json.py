@@ -15,7 +15,7 @@ def changed(**changes: object) -> str:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_written_is_read(name: str) -> None:
+def test_a_written_configuration_is_read(name: str) -> None:
     config = named_config(name)
     assert config_from_json(config_to_json(config)) == config
 
@@ -94,18 +94,18 @@ def test_a_field_that_a_file_lacks_takes_its_default() -> None:
         {"backbone": {"block": "basic", "blocks": [1], "depth": 3}},
     ],
 )
-def test_what_does_not_fit_is_refused(changes: dict[str, object]) -> None:
+def test_fields_that_do_not_fit_are_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"\S"):
         config_from_json(changed(**changes))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", '"text"', "{}"])
-def test_what_is_no_configuration_is_refused(text: str) -> None:
+def test_other_json_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"\S"):
         config_from_json(text)
 
 
-def test_the_message_names_the_place() -> None:
+def test_the_message_names_the_field() -> None:
     with pytest.raises(ValueError, match=r"config: backbone\.blocks\[1\]: Input should be a valid integer, not '2'"):
         config_from_json(changed(backbone={"block": "basic", "blocks": [1, "2"]}))
     with pytest.raises(ValueError, match=r"config: backbone: blocks \(1, 0\).* above 0"):

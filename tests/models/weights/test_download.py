@@ -236,7 +236,7 @@ def test_a_file_that_always_ends_early_is_kept_for_later(server: Behaviour, tmp_
     assert not (tmp_path / FILE).exists()
 
 
-def test_a_server_that_stalls_is_left_and_gone_back_to(
+def test_a_stalled_download_times_out_and_resumes(
     server: Behaviour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = sys.modules["models.weights.download"]  # the package's attribute of that name is the function
@@ -313,9 +313,7 @@ def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_real_disk_that_is_full_is_named_and_what_fits_once_there_is_room(
-    server: Behaviour, mounted: Callable[[str], Path]
-) -> None:
+def test_a_full_disk_is_named_and_the_download_fits_later(server: Behaviour, mounted: Callable[[str], Path]) -> None:
     cache = mounted("size=512k")
     server.content, length = CONTENT[:600_000], len(CONTENT)
     server.claimed_length = 400_000  # what is announced fits, what comes does not
@@ -328,9 +326,7 @@ def test_a_real_disk_that_is_full_is_named_and_what_fits_once_there_is_room(
     assert fetch(server, cache).read_bytes() == CONTENT
 
 
-def test_a_read_only_cache_is_named_and_one_that_holds_the_file_serves_it(
-    server: Behaviour, mounted: Callable[[str], Path]
-) -> None:
+def test_a_read_only_cache_is_named_and_its_files_are_used(server: Behaviour, mounted: Callable[[str], Path]) -> None:
     cache = mounted("size=2m")
     subprocess.run(["mount", "-o", "remount,ro", str(cache)], check=True)
     with pytest.raises(DownloadFailed, match=r"cannot be written.*Read-only"):
@@ -350,7 +346,7 @@ def test_a_cache_folder_that_cannot_be_is_named(server: Behaviour, tmp_path: Pat
         fetch(server, tmp_path / "file" / "cache")
 
 
-def test_of_many_who_ask_at_once_one_downloads_and_all_get_the_file(server: Behaviour, tmp_path: Path) -> None:
+def test_of_concurrent_calls_one_downloads_and_all_get_the_file(server: Behaviour, tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:  # the lock is the same between threads as between processes
         paths = list(pool.map(lambda _: fetch(server, tmp_path), range(4)))
     assert paths == [tmp_path / FILE] * 4
@@ -372,7 +368,7 @@ print(download("tiny", Path(cache), base_url=address, published={"tiny": Publish
 
 
 @pytest.mark.slow
-def test_of_two_processes_that_start_at_once_one_downloads_and_a_killed_one_leaves_no_lock(
+def test_a_killed_download_leaves_no_lock_and_the_next_process_resumes(
     server: Behaviour, tmp_path: Path, wait_until: Callable[[Callable[[], bool]], None]
 ) -> None:
     server.stalls = [60.0]

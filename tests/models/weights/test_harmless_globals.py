@@ -124,7 +124,7 @@ def test_the_command_that_saves_a_refused_checkpoint_again_works(tmp_path: Path)
     assert_loads(tmp_path / "weights.pth")
 
 
-def test_what_is_discarded_keeps_nothing() -> None:
+def test_a_discarded_value_keeps_nothing() -> None:
     discarded = Discarded("f8", False, align=True)
     discarded.__setstate__({"a": 1})
     assert vars(discarded) == {}

@@ -23,7 +23,7 @@ def test_published_models_are_recognised(name: str) -> None:
     assert config_from_state_dict(state_of(named_config(name)), name) == named_config(name)
 
 
-def test_small_models_are_recognised_up_to_what_weights_cannot_say() -> None:
+def test_small_models_are_recognised_but_for_what_leaves_no_trace() -> None:
     expected = replace(
         pages_small(),
         labels=tuple(f"class_{i}" for i in range(5)),
@@ -51,7 +51,7 @@ def test_odd_shapes_are_recognised(backbone: BackboneConfig, pre_norm: bool) -> 
     assert config_from_state_dict(state_of(config), "odd") == config
 
 
-def test_dilation_is_told_by_the_file_name() -> None:
+def test_dilation_is_inferred_from_the_file_name() -> None:
     state = state_of(named_config("detr-r50"))
     assert config_from_state_dict(state, "my-DETR-DC5-tuned").backbone.dilation
     assert not config_from_state_dict(state, "my-detr-tuned").backbone.dilation
@@ -62,7 +62,7 @@ def test_dilated_basic_blocks_are_not_supported() -> None:
         config_from_state_dict(state_of(pages_small()), "pages-dc5")
 
 
-def test_a_width_whose_heads_cannot_be_told_is_not_supported() -> None:
+def test_a_width_of_unknown_heads_is_not_supported() -> None:
     state = state_of(replace(pages_small(), hidden_dim=72, heads=4))
     with pytest.raises(UnsupportedModel, match="number of heads"):
         config_from_state_dict(state, "odd")

@@ -4,14 +4,12 @@ from typing import Any
 import pytest
 import torch
 
-from models.config import BackboneConfig, DetrConfig, named_config, pages_small
+from models.config import named_config, pages_small
 from models.detr.detr import Detr
 from models.weights.checkpoint_files import save_checkpoint
 from models.weights.errors import CorruptCheckpoint, UnknownModel, WeightsError
 from models.weights.resolve import resolve
 from models.weights.strict_load import load_strict
-
-TINY = DetrConfig("tiny", ("a", None, "c"), BackboneConfig("basic", (1, 1), width=8), 32, 1, 1, 1, 32, 3)
 
 
 def transformers_model(heads: int = 1) -> Any:
@@ -31,26 +29,26 @@ def transformers_model(heads: int = 1) -> Any:
     return transformers.DetrForObjectDetection(config)
 
 
-def test_a_file_of_ours_brings_its_own_configuration(tmp_path: Path) -> None:
+def test_a_file_of_ours_brings_its_own_configuration(tiny_detr: Detr, tmp_path: Path) -> None:
     path = tmp_path / "other-name.safetensors"
-    save_checkpoint(path, Detr(TINY).state_dict(), TINY)
+    save_checkpoint(path, tiny_detr.state_dict(), tiny_detr.config)
     loaded = resolve(str(path))
-    assert loaded.config == TINY
+    assert loaded.config == tiny_detr.config
     assert loaded.source == str(path)
     load_strict(Detr(loaded.config), loaded.state_dict)
 
 
-def test_the_configuration_of_a_bare_file_is_inferred(tmp_path: Path) -> None:
-    torch.save({"model": Detr(TINY).state_dict()}, tmp_path / "mine.pth")
+def test_the_configuration_of_a_bare_file_is_inferred(tiny_detr: Detr, tmp_path: Path) -> None:
+    torch.save({"model": tiny_detr.state_dict()}, tmp_path / "mine.pth")
     loaded = resolve(str(tmp_path / "mine.pth"))
     assert loaded.config.name == "mine"
-    assert loaded.config.labels == ("class_0", "class_1", "class_2")
+    assert loaded.config.labels == tuple(f"class_{i}" for i in range(5))
     load_strict(Detr(loaded.config), loaded.state_dict)
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "model."])
-def test_a_bare_file_of_names_that_were_wrapped(prefix: str, tmp_path: Path) -> None:
-    state = {prefix + key: value for key, value in Detr(TINY).state_dict().items()}
+def test_a_bare_file_of_names_that_were_wrapped(tiny_detr: Detr, prefix: str, tmp_path: Path) -> None:
+    state = {prefix + key: value for key, value in tiny_detr.state_dict().items()}
     beside = {"criterion.empty_weight": torch.ones(4)} if prefix else {}
     torch.save({"state_dict": state | beside}, tmp_path / "mine.ckpt")
     loaded = resolve(str(tmp_path / "mine.ckpt"))
@@ -68,16 +66,16 @@ def test_a_bare_file_of_transformers_names(prefix: str, tmp_path: Path) -> None:
     load_strict(Detr(loaded.config), loaded.state_dict)
 
 
-def test_the_file_of_a_folder_of_transformers_is_its_folder(tmp_path: Path) -> None:
+def test_the_file_of_a_folder_of_transformers_is_its_folder(tiny_detr: Detr, tmp_path: Path) -> None:
     transformers_model().save_pretrained(tmp_path / "tuned")
     by_file, by_folder = (resolve(str(tmp_path / place)) for place in ("tuned/model.safetensors", "tuned"))
     assert by_file.config == by_folder.config
-    save_checkpoint(tmp_path / "tuned" / "model.safetensors", Detr(TINY).state_dict(), TINY)
-    assert resolve(str(tmp_path / "tuned" / "model.safetensors")).config == TINY
+    save_checkpoint(tmp_path / "tuned" / "model.safetensors", tiny_detr.state_dict(), tiny_detr.config)
+    assert resolve(str(tmp_path / "tuned" / "model.safetensors")).config == tiny_detr.config
 
 
-def test_a_checkpoint_to_go_on_training_from_is_not_served(tmp_path: Path) -> None:
-    weights = Detr(TINY).state_dict()
+def test_a_checkpoint_to_go_on_training_from_is_not_served(tiny_detr: Detr, tmp_path: Path) -> None:
+    weights = tiny_detr.state_dict()
     state = {"model": {f"detr.{key}": value for key, value in weights.items()}, "averaged": {}, "step": 3}
     torch.save(state, tmp_path / "checkpoint.pt")
     with pytest.raises(WeightsError, match=r"checkpoint\.pt.*\.safetensors file beside it"):
@@ -93,7 +91,7 @@ def test_a_published_name_is_taken_from_the_cache(tmp_path: Path) -> None:
     assert loaded.state_dict.keys() == {"query_embed.weight"}
 
 
-def test_a_cached_file_that_was_damaged_is_named_and_kept_for_whoever_looks(tmp_path: Path) -> None:
+def test_a_damaged_cached_file_is_named_and_kept(tmp_path: Path) -> None:
     path = tmp_path / "detr-r50-dc5-f0fb7ef5.pth"
     torch.save({"model": {"query_embed.weight": torch.zeros(2000)}}, path)
     path.write_bytes(path.read_bytes()[:1000])
@@ -122,7 +120,7 @@ def test_an_embedded_model_that_is_missing_is_named(monkeypatch: pytest.MonkeyPa
         resolve("pages-small")
 
 
-def test_anything_else_is_refused_with_what_is_accepted(tmp_path: Path) -> None:
+def test_any_other_model_is_refused_with_the_accepted_forms(tmp_path: Path) -> None:
     (tmp_path / "picture.jpg").touch()
     for model in ("", "yolo", "detr-r5O", str(tmp_path / "gone.pth"), str(tmp_path / "picture.jpg")):
         with pytest.raises(UnknownModel, match=r"pages-small, detr-r50, .*\.safetensors.*transformers"):

@@ -23,14 +23,14 @@ def test_a_folder_with_a_model_is_its_own(tmp_path: Path) -> None:
     assert model_folder(tmp_path) == tmp_path
 
 
-def test_the_newest_checkpoint_by_number_is_taken_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_newest_checkpoint_by_number_is_taken_and_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for step in (500, 1000, 90):
         checkpoint(tmp_path, step)
     assert model_folder(tmp_path).name == "checkpoint-1000"
     assert "steps 90, 500, 1000: checkpoint-1000, the newest, is taken" in caplog.text
 
 
-def test_the_best_is_taken_where_it_is_known(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_best_checkpoint_is_taken_where_it_is_known(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     checkpoint(tmp_path, 500, 500)
     checkpoint(tmp_path, 1000, 500)
     assert model_folder(tmp_path).name == "checkpoint-500"
@@ -44,25 +44,25 @@ def test_the_best_is_taken_where_it_is_known(tmp_path: Path, caplog: pytest.LogC
         {"best_model_checkpoint": None, "best_global_step": 500},
     ],
 )
-def test_the_best_is_known_by_its_step_alone(state: dict[str, object], tmp_path: Path) -> None:
+def test_the_best_checkpoint_is_known_by_its_step(state: dict[str, object], tmp_path: Path) -> None:
     checkpoint(tmp_path, 500)
     checkpoint(tmp_path, 1000, **state)
     assert model_folder(tmp_path).name == "checkpoint-500"
 
 
 @pytest.mark.parametrize("state", ["", "[]", '{"best_model_checkpoint": 3}', '{"best_model_checkpoint": "gone"}'])
-def test_a_state_that_says_nothing_leaves_the_newest(state: str, tmp_path: Path) -> None:
+def test_without_a_usable_state_the_newest_is_taken(state: str, tmp_path: Path) -> None:
     checkpoint(tmp_path, 500)
     (checkpoint(tmp_path, 1000) / "trainer_state.json").write_text(state)
     assert model_folder(tmp_path).name == "checkpoint-1000"
 
 
-def test_a_best_checkpoint_that_was_deleted_and_an_unfinished_one_are_not_taken(tmp_path: Path) -> None:
+def test_deleted_and_unfinished_checkpoints_are_not_taken(tmp_path: Path) -> None:
     checkpoint(tmp_path, 1000, 500)
     (checkpoint(tmp_path, 2000) / "model.safetensors").unlink()
     assert model_folder(tmp_path).name == "checkpoint-1000"
 
 
-def test_any_other_folder_stays_what_it_is(tmp_path: Path) -> None:
+def test_any_other_folder_is_returned_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "checkpoint-last").mkdir()
     assert model_folder(tmp_path) == tmp_path

@@ -57,7 +57,7 @@ def test_only_the_stages_that_are_used_count() -> None:
         ({"model_type": "swin"}, "swin"),
     ],
 )
-def test_what_is_no_such_resnet_is_named(fields: dict[str, object], named: str) -> None:
+def test_unsupported_timm_backbones_are_named(fields: dict[str, object], named: str) -> None:
     with pytest.raises(UnsupportedModel, match=named):
         timm(**fields)
 
@@ -75,7 +75,7 @@ def test_what_is_no_such_resnet_is_named(fields: dict[str, object], named: str) 
         ({"layer_type": "basic"}, "hidden_sizes"),
     ],
 )
-def test_what_does_not_map_on_torchvision_is_named(fields: dict[str, object], named: str) -> None:
+def test_unsupported_resnets_are_named(fields: dict[str, object], named: str) -> None:
     with pytest.raises(UnsupportedModel, match=named):
         own(**fields)
 

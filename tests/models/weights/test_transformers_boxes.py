@@ -200,7 +200,7 @@ def test_a_file_of_ours_keeps_sizes_and_canvas(form: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("attention", [AttentionConfig.exact(), AttentionConfig.act(8, 1.0), AttentionConfig.tangent()])
-def test_who_shares_a_batch_changes_nothing_on_a_canvas(attention: AttentionConfig, tmp_path: Path) -> None:
+def test_results_on_a_canvas_do_not_depend_on_the_batch(attention: AttentionConfig, tmp_path: Path) -> None:
     processor = transformers.DetrImageProcessor(**FORMS["trainer-example"])
     detector = saved(make_model(3, KEEN), processor, tmp_path)
     images = [detector.preprocess(picture(*size)) for size in IMAGES.values()]

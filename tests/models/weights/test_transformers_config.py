@@ -33,7 +33,7 @@ def test_ids_in_gaps_have_no_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("names", [{"x": "a"}, {"-1": "a"}, {"1.0": "a"}, {"0": 3}, {"0": None}, {str(10**9): "a"}])
-def test_names_of_what_is_no_class_id_are_refused(names: dict[str, object], tmp_path: Path) -> None:
+def test_names_of_invalid_class_ids_are_refused(names: dict[str, object], tmp_path: Path) -> None:
     with pytest.raises(CorruptCheckpoint, match="id2label"):
         read(tmp_path, id2label=names)
 
@@ -54,7 +54,7 @@ def test_as_many_labels_as_the_head_has_classes(
     assert with_labels_of_head(config, classes, tmp_path).labels == labels
 
 
-def test_a_name_beyond_the_head_is_said_to_be_lost(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_name_beyond_the_head_is_logged_as_lost(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     config = read(tmp_path, id2label={"1": "cat", "2": "dog"})
     assert with_labels_of_head(config, 2, tmp_path).labels == (None, "cat")
     assert "2 (dog)" in caplog.text
@@ -81,7 +81,7 @@ def test_labels_that_do_not_fit_the_head_are_refused(names: dict[str, object], c
         ({"d_model": 100}, "heads"),
     ],
 )
-def test_what_is_not_supported_is_named(fields: dict[str, object], named: str, tmp_path: Path) -> None:
+def test_unsupported_fields_are_named(fields: dict[str, object], named: str, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedModel, match=named):
         read(tmp_path, **fields)
 

@@ -203,7 +203,7 @@ def test_half_precision_weights_become_float32(dtype: torch.dtype, tmp_path: Pat
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_norms_between_decoder_layers_are_kept_since_they_change_answers(kind: str, tmp_path: Path) -> None:
+def test_norms_between_decoder_layers_are_kept(kind: str, tmp_path: Path) -> None:
     plain = make_model(kind, "own-basic")
     normed = make_model(kind, "own-basic", auxiliary_loss=True)
     normed.load_state_dict(plain.state_dict())
@@ -231,7 +231,7 @@ def test_labels_sizes_and_normalisation_come_from_the_folder(tmp_path: Path) -> 
     assert config.queries == 7
 
 
-def test_what_a_trainer_leaves_is_read(tmp_path: Path) -> None:
+def test_a_trainers_output_is_read(tmp_path: Path) -> None:
     """Its output folder has no model of its own until it is told to save one."""
     run = tmp_path / "run"
     better, newer = make_model("detr", "own-basic"), make_model("detr", "own-three-of-four-stages")

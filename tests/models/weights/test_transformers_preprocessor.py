@@ -74,7 +74,7 @@ def test_a_checkpoint_without_a_file_takes_its_run_s(tmp_path: Path, caplog: pyt
     assert own.resizing == Resizing("exact", (64, 64))
 
 
-def test_another_folder_takes_nothing_from_the_one_above(tmp_path: Path) -> None:
+def test_only_checkpoints_read_the_folder_above(tmp_path: Path) -> None:
     read(tmp_path, size={"shortest_edge": 480, "longest_edge": 640})
     (tmp_path / "model").mkdir()
     assert read_preprocessor(tmp_path / "model").shortest_side == 800
@@ -120,7 +120,7 @@ def test_normalises_like_transformers(fields: dict[str, object], tmp_path: Path)
         ({"size": {"max_height": 640, "max_width": 640}, "pad_size": 600}, "fit in pad_size"),
     ],
 )
-def test_what_is_not_supported_is_named(fields: dict[str, object], named: str, tmp_path: Path) -> None:
+def test_unsupported_fields_are_named(fields: dict[str, object], named: str, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedModel, match=named):
         read(tmp_path, **fields)
 
@@ -149,6 +149,6 @@ def test_fields_of_a_wrong_type_are_named(fields: dict[str, object], named: str,
         read(tmp_path, **fields)
 
 
-def test_another_resampling_is_said_aloud(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_another_resampling_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     read(tmp_path, resample=3)
     assert "not bilinear" in caplog.text

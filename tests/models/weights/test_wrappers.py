@@ -9,11 +9,11 @@ TRANSFORMERS = {"model.query_position_embeddings.weight": 1, "class_labels_class
 
 @pytest.mark.parametrize("prefix", ["", "model.", "module.", "module.model.", "_orig_mod.", "net.detr."])
 @pytest.mark.parametrize("state", [PUBLISHED, TRANSFORMERS])
-def test_what_is_before_every_name_goes(state: dict[str, int], prefix: str) -> None:
+def test_a_prefix_of_every_name_is_removed(state: dict[str, int], prefix: str) -> None:
     assert without_wrappers({prefix + key: value for key, value in state.items()}, "file") == state
 
 
-def test_what_lies_beside_the_model_goes_too() -> None:
+def test_weights_beside_the_model_are_removed() -> None:
     state = {"model." + key: value for key, value in TRANSFORMERS.items()}
     assert without_wrappers(state | {"criterion.empty_weight": 5, "metric.total": 6}, "file") == TRANSFORMERS
 
