@@ -189,7 +189,7 @@ def test_classes_unknown_to_the_model_are_named(tmp_path: Path, model: Path) -> 
         (("--data", "/nowhere"), "/nowhere is no folder"),
         (("--annotations", "/nowhere.json"), "/nowhere.json"),
         (("--output", "/nowhere/out.json"), "no folder /nowhere"),
-        (("--model", "nonsense"), "is no such thing"),
+        (("--model", "nonsense"), "does not exist"),
         (("--device", "abacus"), "device must be"),
     ],
 )
