@@ -28,7 +28,7 @@ ROOT = Path(models.__file__).parents[1]
 INTERPRET = """
 import sys, torch
 import models
-assert "models.kernels.prototype_attention" not in sys.modules, "Triton is imported before anyone needs it"
+assert "models.kernels.prototype_attention" not in sys.modules, "Triton is imported too early"
 from models.kernels.prototype_attention import prototype_attention
 torch.set_num_threads(1)
 cases = torch.load(sys.argv[1])
@@ -91,7 +91,7 @@ def assert_only_rounds(actual: Tensor, case: Case, attention_rounding: Rounding,
 
 @pytest.fixture(scope="module")
 def interpreted(tmp_path_factory: pytest.TempPathFactory) -> dict[Case, Tensor]:
-    """What the kernel makes of every case in Triton's interpreter."""
+    """The kernel's output for every case in Triton's interpreter."""
     pytest.importorskip("triton")
     folder = tmp_path_factory.mktemp("interpreted")
     torch.save([case.inputs() for case in CASES], folder / "inputs")
@@ -117,7 +117,7 @@ def test_the_twin_only_rounds(case: Case, attention_rounding: Rounding) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, HALF], ids=str)
-def test_mistakes_are_more_than_rounding(dtype: torch.dtype, attention_rounding: Rounding) -> None:
+def test_the_bound_catches_mistakes(dtype: torch.dtype, attention_rounding: Rounding) -> None:
     """The last key left out; queries of as few bits as TF32 has, or bfloat16 for float16."""
     case = Case(97, 97, 32, dtype, 0)
     prototypes, k, v, counts = case.inputs()
@@ -192,7 +192,7 @@ def test_gpu_kernel_equals_twin(dtype: torch.dtype, attention_rounding: Rounding
 @gpu
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
-def test_gpu_answers_are_the_same_every_time(dtype: torch.dtype) -> None:
+def test_gpu_results_are_the_same_every_time(dtype: torch.dtype) -> None:
     inputs = Case(300, 660, 32, dtype, 0).inputs("cuda")
     first = prototype_attention(*inputs)
     assert all(torch.equal(prototype_attention(*inputs), first) for _ in range(5))
