@@ -36,7 +36,7 @@ def attention_rounding() -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     """Return a function of q, k, v [..., D] that bounds, element by element, the rounding of softmax(q kᵀ / sqrt(D)) v.
 
     For any order of summation, so on any CPU: sums in float32 at least, results and a half type's weights in q's
-    dtype, exponentials to 20 units in the last place (PyTorch's fused kernel takes fast ones).
+    dtype, exponentials to 20 units in the last i (PyTorch's fused kernel takes fast ones).
     """
     return _attention_rounding
 
@@ -46,7 +46,7 @@ def write_coco() -> Callable[..., Path]:
     """Return a function (json path, image folder, count=5, **changes to the document) that returns the json path.
 
     Image i is 60 + 4i pixels wide and 48 high, its first half of columns has the colour (40i, 0, 200), and it has
-    i objects: cats and dogs by turns.
+    i objects: cats and dogs in turn.
     """
 
     def write(annotations: Path, images: Path, count: int = 5, **changes: Any) -> Path:
@@ -59,13 +59,13 @@ def write_coco() -> Callable[..., Path]:
             pixels[:, : width // 2] = (40 * number % 256, 0, 200)
             Image.fromarray(pixels).save(images / name)
             document["images"].append({"id": 10 * number, "file_name": name, "height": height, "width": width})
-            for place in range(number):
+            for i in range(number):
                 document["annotations"].append(
                     {
                         "id": len(document["annotations"]) + 1,
                         "image_id": 10 * number,
-                        "category_id": (3, 7)[place % 2],
-                        "bbox": [4 + 6 * place, 5, 20, 30],
+                        "category_id": (3, 7)[i % 2],
+                        "bbox": [4 + 6 * i, 5, 20, 30],
                         "area": 600,
                         "iscrowd": 0,
                     }

@@ -32,11 +32,11 @@ ATTENTIONS = [AttentionConfig.exact(), AttentionConfig.act(8, 2.0), AttentionCon
 def test_results_are_bit_identical_in_any_batch(detector, images, attention):
     together = detector.predict([detector.preprocess(image) for image in images], attention)
     for image, prediction in zip(images, together, strict=True):
-        alone = detector.detect(image, attention)
-        assert np.array_equal(alone.detections.boxes_xyxy, prediction.detections.boxes_xyxy)
-        assert np.array_equal(alone.detections.scores, prediction.detections.scores)
-        assert alone.detections.labels == prediction.detections.labels
-        assert alone.attention == prediction.attention
+        single = detector.detect(image, attention)
+        assert np.array_equal(single.detections.boxes_xyxy, prediction.detections.boxes_xyxy)
+        assert np.array_equal(single.detections.scores, prediction.detections.scores)
+        assert single.detections.labels == prediction.detections.labels
+        assert single.attention == prediction.attention
 
 
 def test_attention_switches_per_call_on_the_same_weights(detector, images):
@@ -75,13 +75,13 @@ def test_each_image_has_its_own_threshold(detector, images):
     every = detector.predict(prepared, ATTENTIONS[0])
     thresholds = [float(np.quantile(one.detections.scores, share)) for one, share in zip(every, SHARES, strict=True)]
     some = detector.predict(prepared, ATTENTIONS[0], thresholds)
-    for threshold, found, whole in zip(thresholds, some, every, strict=True):
+    for threshold, selected, whole in zip(thresholds, some, every, strict=True):
         expected = whole.detections.select(threshold)
-        assert found.detections.labels == expected.labels
-        assert np.array_equal(found.detections.scores, expected.scores)
-        assert np.array_equal(found.detections.boxes_xyxy, expected.boxes_xyxy)
-        assert found.attention == whole.attention
-    assert len({len(found.detections) for found in some}) > 2
+        assert selected.detections.labels == expected.labels
+        assert np.array_equal(selected.detections.scores, expected.scores)
+        assert np.array_equal(selected.detections.boxes_xyxy, expected.boxes_xyxy)
+        assert selected.attention == whole.attention
+    assert len({len(selected.detections) for selected in some}) > 2
     assert detector.detect(images[1], ATTENTIONS[0], thresholds[1]).detections.labels == some[1].detections.labels
 
 
@@ -136,14 +136,14 @@ def test_without_box_refinement_the_decoder_boxes_come_back(tiny_detr):
     for stage in refining.box_refinement.stages:
         torch.nn.init.normal_(stage.place.weight)
     image = np.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=np.uint8)
-    detector, alone = Detector(refining), Detector(tiny_detr)
+    detector, single = Detector(refining), Detector(tiny_detr)
     plain = detector.without_box_refinement()
-    assert plain.config == alone.config
-    expected, got = alone.detect(image).detections, plain.detect(image).detections
+    assert plain.config == single.config
+    expected, got = single.detect(image).detections, plain.detect(image).detections
     assert np.array_equal(got.boxes_xyxy, expected.boxes_xyxy)
     assert np.array_equal(got.scores, expected.scores)
     refined = detector.detect(image).detections
     assert np.array_equal(refined.scores, expected.scores)
     assert not np.allclose(refined.boxes_xyxy, expected.boxes_xyxy)
     with pytest.raises(ValueError, match="no box refinement"):
-        alone.without_box_refinement()
+        single.without_box_refinement()

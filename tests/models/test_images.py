@@ -5,11 +5,11 @@ from models.images import ImageBatch, PackedTokens
 
 
 def test_images_stack_by_size_and_keep_their_order():
-    images = [torch.full((3, *size), float(place)) for place, size in enumerate([(2, 3), (4, 5), (2, 3), (1, 1)])]
+    images = [torch.full((3, *size), float(i)) for i, size in enumerate([(2, 3), (4, 5), (2, 3), (1, 1)])]
     batch = ImageBatch.from_images(images)
     assert [tuple(stack.shape) for stack in batch.stacks] == [(2, 3, 2, 3), (1, 3, 4, 5), (1, 3, 1, 1)]
     through_stacks = [image for stack in batch.stacks for image in stack]
-    assert all(torch.equal(through_stacks[batch.order[place]], image) for place, image in enumerate(images))
+    assert all(torch.equal(through_stacks[batch.order[i]], image) for i, image in enumerate(images))
     assert len(batch) == 4
 
 

@@ -10,14 +10,14 @@ IMAGE = PreparedImage(torch.zeros(3, 10, 20, dtype=torch.uint8), original_height
 def test_best_first_in_pixels_inside_the_image():
     logits = torch.tensor([[0.0, 2.0, 0.0], [5.0, 0.0, 0.0], [0.0, 0.0, 9.0]])
     boxes = torch.tensor([[0.5, 0.5, 0.2, 0.4], [0.0, 1.0, 0.5, 0.5], [0.5, 0.5, 1.0, 1.0]])
-    found = read_detections(logits, boxes, IMAGE, ("a", "b"))
-    assert found.labels[:2] == ("a", "b")
-    np.testing.assert_allclose(found.boxes_xyxy[:2], [[0, 75, 50, 100], [80, 30, 120, 70]], atol=1e-4)
+    detections = read_detections(logits, boxes, IMAGE, ("a", "b"))
+    assert detections.labels[:2] == ("a", "b")
+    np.testing.assert_allclose(detections.boxes_xyxy[:2], [[0, 75, 50, 100], [80, 30, 120, 70]], atol=1e-4)
     expected = torch.softmax(logits, -1)[:, :2].amax(-1).sort(descending=True).values
-    np.testing.assert_allclose(found.scores, expected, rtol=4 * np.finfo(np.float32).eps)
+    np.testing.assert_allclose(detections.scores, expected, rtol=4 * np.finfo(np.float32).eps)
 
 
 def test_unused_ids_are_left_out():
-    found = read_detections(torch.tensor([[9.0, 0.0, 0.0], [0.0, 9.0, 0.0]]), torch.rand(2, 4), IMAGE, (None, "b"))
-    assert found.labels == ("b",)
-    assert found.boxes_xyxy.shape == (1, 4)
+    detections = read_detections(torch.tensor([[9.0, 0.0, 0.0], [0.0, 9.0, 0.0]]), torch.rand(2, 4), IMAGE, (None, "b"))
+    assert detections.labels == ("b",)
+    assert detections.boxes_xyxy.shape == (1, 4)

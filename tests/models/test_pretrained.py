@@ -34,11 +34,11 @@ def test_the_embedded_model_is_small_and_pages_small(detector):
 
 
 def test_it_finds_objects_on_the_sample_page(detector, sample):
-    found = detector.detect(sample).detections.select(threshold=0.5)
-    assert {"text", "table", "figure"} <= set(found.labels)
+    detections = detector.detect(sample).detections.select(threshold=0.5)
+    assert {"text", "table", "figure"} <= set(detections.labels)
     height, width = sample.shape[:2]
-    assert (found.boxes_xyxy[:, 2:] > found.boxes_xyxy[:, :2]).all()
-    assert (found.boxes_xyxy <= [width, height, width, height]).all()
+    assert (detections.boxes_xyxy[:, 2:] > detections.boxes_xyxy[:, :2]).all()
+    assert (detections.boxes_xyxy <= [width, height, width, height]).all()
 
 
 @pytest.mark.parametrize("threshold", [0.1, 0.5, 0.9])

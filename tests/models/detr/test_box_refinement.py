@@ -1,4 +1,4 @@
-"""Sides of boxes: what is read across them, where they go, and that one image's do not depend on another's."""
+"""Sides of boxes: features read across them, movement, and independence of other images."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from models.images import ImageBatch
 CONFIG = BoxRefinementConfig(fine_channels=2, coarse_channels=2, bins=8, bins_along=2, hidden_dim=8)
 HEIGHT, WIDTH = 64, 96
 TENTH_OF_A_PIXEL = 1e-3
-"""Relative to the images here. Sides move by pixels; rounding, which differs with a batch's shape, by far less."""
+"""Relative to the image. Sides move by pixels; rounding, which differs with a batch's shape, by far less."""
 
 
 def ramps(stride, images=1):
@@ -30,7 +30,7 @@ def a_pyramid(images=1):
 
 @pytest.fixture
 def float64():
-    """For what is no matter of rounding."""
+    """For identities that rounding would blur."""
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
@@ -133,13 +133,13 @@ def corners(boxes_cxcywh):
     return centre - size / 2, centre + size / 2
 
 
-def test_boxes_stay_inside_and_the_right_way_round(refinement):
+def test_boxes_stay_inside_and_upright(refinement):
     for stage in refinement.stages:
         stage.pixels = 40.0
     boxes = torch.tensor([[0.0, 0.0, 1.0, 1.0], [90.0, 60.0, 96.0, 64.0], [40.0, 30.0, 40.0, 30.0]])
     pyramid = Pyramid(50 * torch.randn(1, 2, 32, 48), 50 * torch.randn(1, 2, 16, 24), HEIGHT, WIDTH)
-    for found in refinement(torch.randn(3, 32), boxes, torch.zeros(3, dtype=torch.int64), pyramid):
-        low, high = found.boxes_xyxy.split(2, -1)
+    for stage in refinement(torch.randn(3, 32), boxes, torch.zeros(3, dtype=torch.int64), pyramid):
+        low, high = stage.boxes_xyxy.split(2, -1)
         assert (low >= 0).all()
         assert (low <= high).all()
         assert (high <= torch.tensor((WIDTH, HEIGHT))).all()
@@ -166,14 +166,14 @@ def test_a_box_is_read_in_its_own_image(refinement):
     together = refinement(queries, boxes, order, Pyramid(fine, coarse, HEIGHT, WIDTH))[-1].boxes_xyxy
     for row, image in enumerate(order.tolist()):
         own = Pyramid(fine[image : image + 1], coarse[image : image + 1], HEIGHT, WIDTH)
-        alone = refinement(queries[:1], boxes[:1], torch.zeros(1, dtype=torch.int64), own)[-1].boxes_xyxy
-        torch.testing.assert_close(together[row : row + 1], alone)
+        single = refinement(queries[:1], boxes[:1], torch.zeros(1, dtype=torch.int64), own)[-1].boxes_xyxy
+        torch.testing.assert_close(together[row : row + 1], single)
     assert not torch.allclose(together[0], together[1])
 
 
-def test_no_boxes_are_no_trouble(refinement):
+def test_no_boxes_are_refined_to_no_boxes(refinement):
     none = refinement(torch.zeros(0, 32), torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), a_pyramid())
-    assert [found.boxes_xyxy.shape for found in none] == [(0, 4), (0, 4)]
+    assert [stage.boxes_xyxy.shape for stage in none] == [(0, 4), (0, 4)]
 
 
 def test_images_of_a_batch_are_refined_independently(refining_detr):
@@ -181,33 +181,31 @@ def test_images_of_a_batch_are_refined_independently(refining_detr):
     images = [torch.randn(3, *size) for size in ((64, 96), (80, 64), (64, 96), (33, 70), (80, 64))]
     with torch.inference_mode():
         together = refining_detr(ImageBatch.from_images(images), ExactAttention())
-        for place, image in enumerate(images):
-            alone = refining_detr(ImageBatch.from_images([image]), ExactAttention())
-            torch.testing.assert_close(
-                together.boxes_cxcywh[place], alone.boxes_cxcywh[0], rtol=0, atol=TENTH_OF_A_PIXEL
-            )
-            assert together.refined[place] == alone.refined[0]
+        for i, image in enumerate(images):
+            single = refining_detr(ImageBatch.from_images([image]), ExactAttention())
+            torch.testing.assert_close(together.boxes_cxcywh[i], single.boxes_cxcywh[0], rtol=0, atol=TENTH_OF_A_PIXEL)
+            assert together.refined[i] == single.refined[0]
 
 
 def widest_gap(scores):
     """A threshold that parts the scores where no rounding takes one across it."""
     ordered = scores.sort().values
-    place = ordered.diff().argmax()
-    return float((ordered[place] + ordered[place + 1]) / 2)
+    i = ordered.diff().argmax()
+    return float((ordered[i] + ordered[i + 1]) / 2)
 
 
-def test_hopeless_queries_stay_as_they_are(refining_detr):
+def test_improbable_queries_stay_as_they_are(refining_detr):
     torch.manual_seed(3)
     images = ImageBatch.from_images([torch.randn(3, 64, 96)])
     refinement, refining_detr.box_refinement = refining_detr.box_refinement, None
     with torch.inference_mode():
         plain = refining_detr(images, ExactAttention())
-        hope = 1 - plain.logits[0].softmax(-1)[:, -1]
-        refinement.least_score = widest_gap(hope)
+        probability = 1 - plain.logits[0].softmax(-1)[:, -1]
+        refinement.least_score = widest_gap(probability)
         refining_detr.box_refinement = refinement
         refined = refining_detr(images, ExactAttention())
     moved = (refined.boxes_cxcywh[0] != plain.boxes_cxcywh[0]).any(-1)
-    assert torch.equal(moved, hope >= refinement.least_score)
+    assert torch.equal(moved, probability >= refinement.least_score)
     assert 0 < refined.refined[0] == int(moved.sum()) < len(moved)
 
 
@@ -216,20 +214,22 @@ def test_only_boxes_that_may_reach_their_images_threshold_are_refined(refining_d
     batch = ImageBatch.from_images([torch.randn(3, *size) for size in ((64, 96), (80, 64), (64, 96))])
     with torch.inference_mode():
         every = refining_detr(batch, ExactAttention())
-        hope = 1 - every.logits.softmax(-1)[..., -1]
-        thresholds = [0.0, widest_gap(hope[1]), 1.0]
+        probability = 1 - every.logits.softmax(-1)[..., -1]
+        thresholds = [0.0, widest_gap(probability[1]), 1.0]
         some = refining_detr(batch, ExactAttention(), thresholds)
     assert torch.equal(some.logits, every.logits)
-    worthy = hope >= torch.tensor(thresholds)[:, None]
-    assert some.refined == tuple(worthy.sum(1).tolist())
-    assert 0 < some.refined[1] < some.refined[0] == len(hope[0])
+    refinable = probability >= torch.tensor(thresholds)[:, None]
+    assert some.refined == tuple(refinable.sum(1).tolist())
+    assert 0 < some.refined[1] < some.refined[0] == len(probability[0])
     assert some.refined[2] == 0
-    torch.testing.assert_close(some.boxes_cxcywh[worthy], every.boxes_cxcywh[worthy], rtol=0, atol=TENTH_OF_A_PIXEL)
-    assert (some.boxes_cxcywh[~worthy] != every.boxes_cxcywh[~worthy]).any(-1).all()
+    torch.testing.assert_close(
+        some.boxes_cxcywh[refinable], every.boxes_cxcywh[refinable], rtol=0, atol=TENTH_OF_A_PIXEL
+    )
+    assert (some.boxes_cxcywh[~refinable] != every.boxes_cxcywh[~refinable]).any(-1).all()
 
 
 @pytest.mark.half
-def test_sides_are_computed_in_float32_whatever_the_model_is_in(refining_detr):
+def test_sides_are_computed_in_float32_in_any_model_dtype(refining_detr):
     torch.manual_seed(3)
     images = [torch.randn(3, 64, 96)]
     with torch.inference_mode():

@@ -33,17 +33,17 @@ def detect(detr, images, attention):
 def assert_independent(detr, images, attention):
     together = detect(detr, images, attention)
     first = 0
-    for place, image in enumerate(images):
-        alone = detect(detr, [image], attention)
-        torch.testing.assert_close(together.logits[place], alone.logits[0], atol=1e-9, rtol=0)
-        torch.testing.assert_close(together.boxes_cxcywh[place], alone.boxes_cxcywh[0], atol=1e-9, rtol=0)
-        tokens = alone.encoded.tokens.lengths[0]
-        assert together.encoded.tokens.lengths[place] == tokens
+    for i, image in enumerate(images):
+        single = detect(detr, [image], attention)
+        torch.testing.assert_close(together.logits[i], single.logits[0], atol=1e-9, rtol=0)
+        torch.testing.assert_close(together.boxes_cxcywh[i], single.boxes_cxcywh[0], atol=1e-9, rtol=0)
+        tokens = single.encoded.tokens.lengths[0]
+        assert together.encoded.tokens.lengths[i] == tokens
         memory = together.encoded.tokens.values[first : first + tokens]
-        torch.testing.assert_close(memory, alone.encoded.tokens.values, atol=1e-9, rtol=0)
+        torch.testing.assert_close(memory, single.encoded.tokens.values, atol=1e-9, rtol=0)
         first += tokens
-        if alone.encoded.cluster_counts is not None:
-            assert torch.equal(together.encoded.cluster_counts[place], alone.encoded.cluster_counts[0])
+        if single.encoded.cluster_counts is not None:
+            assert torch.equal(together.encoded.cluster_counts[i], single.encoded.cluster_counts[0])
 
 
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -66,7 +66,7 @@ def test_clusters_vanish_as_r_goes_to_zero(tiny_detr):
     torch.testing.assert_close(act.boxes_cxcywh, exact.boxes_cxcywh, atol=1e-9, rtol=0)
 
 
-def test_coarse_clusters_change_the_answer(tiny_detr):
+def test_coarse_clusters_change_the_output(tiny_detr):
     images = images_of([(64, 80)])
     exact = detect(tiny_detr, images, ExactAttention())
     act = detect(tiny_detr, images, ActAttention(L=1, r=1000.0))
@@ -83,7 +83,7 @@ def test_cluster_counts_are_per_image_layer_and_head(tiny_detr):
     assert counts[0].min() > 1
 
 
-def test_folding_batch_norms_keeps_the_answer(tiny_detr):
+def test_folding_batch_norms_keeps_the_output(tiny_detr):
     images = images_of([(64, 80)])
     folded = copy.deepcopy(tiny_detr)
     fold_batch_norms(folded)

@@ -1,9 +1,9 @@
-"""Checkpoints of training scripts, with what they keep beside the weights."""
+"""Checkpoints of training scripts, with other values beside the weights."""
 
 import argparse
-import os
 import pathlib
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,16 +28,6 @@ ARGUMENTS = argparse.Namespace(
     device=torch.device("cpu"),
     backbone="resnet50",
 )
-
-
-class Touch:
-    """Runs a command when it is loaded carelessly."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.system, (f"touch {self.path}",)
 
 
 def assert_loads(path: Path) -> None:
@@ -75,13 +65,13 @@ def test_a_checkpoint_of_detrs_own_script_is_read(zipped: bool, tmp_path: Path) 
 def test_names_of_other_versions_and_systems_are_known(name: str, tmp_path: Path) -> None:
     module, _, kind = name.rpartition(".")
     checkpoint = {"model": STATE, "args": argparse.Namespace(value=Path("marked"))}
-    torch.save(checkpoint, tmp_path / "here.pth", _use_new_zipfile_serialization=False)
-    here = pathlib.PosixPath
-    written = (tmp_path / "here.pth").read_bytes()
-    mark = f"c{here.__module__}\n{here.__name__}\n".encode()
+    torch.save(checkpoint, tmp_path / "own.pth", _use_new_zipfile_serialization=False)
+    own = pathlib.PosixPath
+    written = (tmp_path / "own.pth").read_bytes()
+    mark = f"c{own.__module__}\n{own.__name__}\n".encode()
     assert mark in written
-    (tmp_path / "there.pth").write_bytes(written.replace(mark, f"c{module}\n{kind}\n".encode()))
-    assert_loads(tmp_path / "there.pth")
+    (tmp_path / "other.pth").write_bytes(written.replace(mark, f"c{module}\n{kind}\n".encode()))
+    assert_loads(tmp_path / "other.pth")
 
 
 def test_a_checkpoint_of_lightning_is_read(tmp_path: Path) -> None:
@@ -101,19 +91,23 @@ def test_a_checkpoint_of_lightning_is_read(tmp_path: Path) -> None:
     assert_loads(tmp_path / "epoch=4-step=500.ckpt")
 
 
-@pytest.mark.parametrize("place", [None, "value", "path"])
+@pytest.mark.parametrize("inside", [None, "value", "path"])
 @pytest.mark.parametrize("zipped", [True, False])
-def test_code_is_refused_wherever_it_hides(place: str | None, zipped: bool, tmp_path: Path) -> None:
-    evil = Touch(tmp_path / "ran")
-    arguments = {None: evil, "value": argparse.Namespace(lr=evil), "path": np.array([evil], dtype=object)}[place]
+def test_code_is_refused_wherever_it_hides(
+    inside: str | None, zipped: bool, tmp_path: Path, touch: Callable[[Path], object]
+) -> None:
+    evil = touch(tmp_path / "ran")
+    arguments = {None: evil, "value": argparse.Namespace(lr=evil), "path": np.array([evil], dtype=object)}[inside]
     torch.save({"model": STATE, "args": arguments}, tmp_path / "c.pth", _use_new_zipfile_serialization=zipped)
     with pytest.raises(UnsafeCheckpoint, match=r"c\.pth was refused.*python -c"):
         load_state_dict(tmp_path / "c.pth")
     assert not (tmp_path / "ran").exists()
 
 
-def test_the_command_that_saves_a_refused_checkpoint_again_works(tmp_path: Path) -> None:
-    checkpoint = {"model": STATE, "args": argparse.Namespace(made=Touch(tmp_path / "ran"))}
+def test_the_command_that_saves_a_refused_checkpoint_again_works(
+    tmp_path: Path, touch: Callable[[Path], object]
+) -> None:
+    checkpoint = {"model": STATE, "args": argparse.Namespace(made=touch(tmp_path / "ran"))}
     torch.save(checkpoint, tmp_path / "c.pth")
     with pytest.raises(UnsafeCheckpoint) as refused:
         load_state_dict(tmp_path / "c.pth")

@@ -205,11 +205,11 @@ def test_results_on_a_canvas_do_not_depend_on_the_batch(attention: AttentionConf
     detector = saved(make_model(3, KEEN), processor, tmp_path)
     images = [detector.preprocess(picture(*size)) for size in IMAGES.values()]
     together = detector.predict(images, attention)
-    for image, found in zip(images, together, strict=True):
-        (alone,) = detector.predict([image], attention)
-        assert np.array_equal(alone.detections.boxes_xyxy, found.detections.boxes_xyxy)
-        assert alone.attention == found.attention
-        assert alone.attention.tokens == detector.tokens(image) <= 100
+    for image, prediction in zip(images, together, strict=True):
+        (single,) = detector.predict([image], attention)
+        assert np.array_equal(single.detections.boxes_xyxy, prediction.detections.boxes_xyxy)
+        assert single.attention == prediction.attention
+        assert single.attention.tokens == detector.tokens(image) <= 100
     assert {image.height for image in images} == {image.width for image in images} == {160}
 
 

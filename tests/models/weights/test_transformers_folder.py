@@ -1,6 +1,7 @@
 """Folders that transformers writes, against transformers itself."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -285,21 +286,13 @@ def test_a_head_of_another_size_than_the_labels_does_not_load(tmp_path: Path) ->
         load_transformers_folder(tmp_path)
 
 
-def test_a_pickle_that_runs_code_is_refused(tmp_path: Path) -> None:
+def test_a_pickle_that_runs_code_is_refused(tmp_path: Path, touch: Callable[[Path], object]) -> None:
     make_model("detr", "own-basic").save_pretrained(tmp_path)
     (tmp_path / "model.safetensors").unlink()
-    torch.save({"a": Runs(tmp_path / "ran")}, tmp_path / "pytorch_model.bin")
+    torch.save({"a": touch(tmp_path / "ran")}, tmp_path / "pytorch_model.bin")
     with pytest.raises(UnsafeCheckpoint):
         load_transformers_folder(tmp_path)
     assert not (tmp_path / "ran").exists()
-
-
-class Runs:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return exec, (f"open({str(self.path)!r}, 'w')",)
 
 
 def edit(folder: Path, **changes: object) -> None:
