@@ -31,7 +31,7 @@ def evaluate(
     attention: Annotated[
         list[str] | None,
         typer.Option(
-            help="Attention setting, such as exact, act, act:L=32,r=8, tangent or kmeans:C=64; repeatable. An L, r or C "
+            help="Attention setting, such as exact, act, act:L=32,r=8, tangent, kmeans:C=64; repeatable. An L, r or C "
             "that is left out is the model's own. Default: exact and act."
         ),
     ] = None,

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
+MIN_WIDTH: Final = 130
+"""Columns of the widest table."""
+
 _out = Console()
 
 
@@ -112,7 +115,7 @@ def _show(candidates: Sequence[Candidate], best: Candidate | None, epsilon: floa
             collisions = (one.predicted_collisions, one.measured_collisions)
             cells += ["-" if value is None else f"{value:.4f}" for value in collisions]
         table.add_row(*cells, style="bold green" if one is best else None)
-    Console(width=max(_out.width, 110)).print(table)
+    Console(width=max(_out.width, MIN_WIDTH)).print(table)
 
 
 def _advice(best: Candidate) -> str:
