@@ -13,16 +13,7 @@ from PIL import Image
 from models.rgb import UnknownSamples, read_samples, to_rgb
 
 SHORT, LONG, FLOAT = 3, 4, 11
-BITS, PHOTOMETRIC, SAMPLES, LEAST, MOST, SAMPLE_FORMAT, LEAST_OF_ANY, MOST_OF_ANY = (
-    258,
-    262,
-    277,
-    280,
-    281,
-    339,
-    340,
-    341,
-)
+BITS, PHOTOMETRIC, SAMPLES, MIN, MAX, SAMPLE_FORMAT, SMIN, SMAX = 258, 262, 277, 280, 281, 339, 340, 341
 
 
 def rgb(data: bytes) -> NDArray[np.uint8]:
@@ -48,10 +39,10 @@ def tiff(pixels: bytes, width: int, height: int, order: str = "<", **tags: Any) 
     rows[273] = (LONG, 0)
     start = 8 + 2 + 12 * len(rows) + 4
     directory, behind = b"", b""
-    place_of_pixels = start + 4 * 64
+    pixels_at = start + 4 * 64
     for tag, (kind, *values) in sorted(rows.items()):
         if tag == 273:
-            values = [place_of_pixels]
+            values = [pixels_at]
         packed = struct.pack(f"{order}{len(values)}{kinds[kind]}", *values)
         if len(packed) > 4:
             field, behind = struct.pack(order + "I", start + len(behind)), behind + packed
@@ -60,7 +51,7 @@ def tiff(pixels: bytes, width: int, height: int, order: str = "<", **tags: Any) 
         directory += struct.pack(order + "HHI", tag, kind, len(values)) + field
     head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
     body = head + struct.pack(order + "H", len(rows)) + directory + bytes(4) + behind
-    return body.ljust(place_of_pixels, b"\0") + pixels
+    return body.ljust(pixels_at, b"\0") + pixels
 
 
 def greys(values: list[int], order: str = "<", **tags: Any) -> list[int]:
@@ -76,7 +67,7 @@ SHADES = [0, 64, 128, 255]
 
 
 @pytest.mark.parametrize("order", "<>")
-@pytest.mark.parametrize("tag", ["MOST", "MOST_OF_ANY"])
+@pytest.mark.parametrize("tag", ["MAX", "SMAX"])
 @pytest.mark.parametrize("most", [4095, 3712, 2048])
 def test_a_stated_maximum_says_how_many_bits_are_used(order: str, tag: str, most: int) -> None:
     assert greys(SCAN, order, **{tag: (SHORT, most)}) == SHADES
@@ -84,25 +75,25 @@ def test_a_stated_maximum_says_how_many_bits_are_used(order: str, tag: str, most
 
 def test_without_a_stated_maximum_the_scale_is_full() -> None:
     assert greys([0, 4095, 65_535]) == [0, 16, 255]
-    assert greys([0, 4095, 65_535], MOST=(SHORT, 65_535)) == [0, 16, 255]
-    assert greys([0, 4095, 65_535], MOST=(SHORT, 0)) == [0, 16, 255]
+    assert greys([0, 4095, 65_535], MAX=(SHORT, 65_535)) == [0, 16, 255]
+    assert greys([0, 4095, 65_535], MAX=(SHORT, 0)) == [0, 16, 255]
 
 
 def test_a_maximum_that_the_pixels_contradict_is_ignored() -> None:
-    assert greys([0, 4096, 65_535], MOST=(SHORT, 4095)) == [0, 16, 255]
-    assert greys([0, 2048], MOST=(SHORT, 1)) == [0, 8]
+    assert greys([0, 4096, 65_535], MAX=(SHORT, 4095)) == [0, 16, 255]
+    assert greys([0, 2048], MAX=(SHORT, 1)) == [0, 8]
     assert colours([0, 4096, 65_535], 4095) == [0, 16, 255]
     assert colours([0, 4096, 65_535], 1) == [0, 16, 255]
 
 
 def test_no_maximum_makes_fewer_than_eight_bits() -> None:
-    assert greys([0, 3, 255], MOST=(SHORT, 1)) == [0, 3, 255]
+    assert greys([0, 3, 255], MAX=(SHORT, 1)) == [0, 3, 255]
 
 
 def test_a_maximum_of_another_type_is_read_or_left() -> None:
-    assert greys(SCAN, MOST_OF_ANY=(FLOAT, 4095.0)) == SHADES
-    assert greys([0, 65_535], MOST_OF_ANY=(FLOAT, float("nan"))) == [0, 255]
-    assert greys([0, 65_535], MOST_OF_ANY=(FLOAT, -5.0)) == [0, 255]
+    assert greys(SCAN, SMAX=(FLOAT, 4095.0)) == SHADES
+    assert greys([0, 65_535], SMAX=(FLOAT, float("nan"))) == [0, 255]
+    assert greys([0, 65_535], SMAX=(FLOAT, -5.0)) == [0, 255]
 
 
 def test_twelve_packed_bits_are_twelve_bits() -> None:
@@ -112,13 +103,13 @@ def test_twelve_packed_bits_are_twelve_bits() -> None:
 
 def test_white_is_zero_where_the_file_says_so() -> None:
     assert greys([0, 65_535], PHOTOMETRIC=(SHORT, 0)) == [255, 0]
-    assert greys(SCAN, PHOTOMETRIC=(SHORT, 0), MOST=(SHORT, 4095)) == [255 - shade for shade in SHADES]
+    assert greys(SCAN, PHOTOMETRIC=(SHORT, 0), MAX=(SHORT, 4095)) == [255 - shade for shade in SHADES]
 
 
 def colours(values: list[int], most: int) -> list[int]:
     data = np.array(values, "<u2").tobytes()
     bits = (SHORT, 16, 16, 16)
-    tags = {"BITS": bits, "SAMPLES": (SHORT, 3), "PHOTOMETRIC": (SHORT, 2), "MOST": (SHORT, most, most, most)}
+    tags = {"BITS": bits, "SAMPLES": (SHORT, 3), "PHOTOMETRIC": (SHORT, 2), "MAX": (SHORT, most, most, most)}
     return [int(value) for value in rgb(tiff(data, len(values) // 3, 1, **tags)).reshape(-1)]
 
 
@@ -141,7 +132,7 @@ def test_signed_and_float_samples_need_a_stated_range(values: Any, format_tag: i
     fields = {"BITS": (SHORT, bits), "SAMPLE_FORMAT": (SHORT, format_tag)}
     with pytest.raises(UnknownSamples, match="SMaxSampleValue"):
         rgb(tiff(values.tobytes(), 4, 1, **fields))
-    fields |= {"LEAST_OF_ANY": (FLOAT, -1000.0), "MOST_OF_ANY": (FLOAT, 1000.0)}
+    fields |= {"SMIN": (FLOAT, -1000.0), "SMAX": (FLOAT, 1000.0)}
     shades = [int(value) for value in rgb(tiff(values.tobytes(), 4, 1, **fields))[0, :, 0]]
     assert shades[:3] == [0, 128, 255]
     assert shades[3] == (255 if format_tag == 2 else 0)

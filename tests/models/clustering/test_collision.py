@@ -52,8 +52,11 @@ def test_the_widest_buckets_are_wide_enough_and_no_wider(L, distance, confidence
     assert collision_probability(distance, L, 1.0001 * r) > 1 - confidence
 
 
-@pytest.mark.parametrize(("L", "r", "distance"), [(1, 1.0, 1.0), (4, 8.0, 1.0), (16, 8.0, 0.5), (32, 4.0, 0.1)])
+@pytest.mark.parametrize(
+    ("L", "r", "distance"), [(1, 1.0, 1.0), (1, 8.0, 4.0), (4, 8.0, 1.0), (16, 8.0, 0.5), (32, 4.0, 0.1)]
+)
 def test_the_real_hash_agrees(L, r, distance):
+    """Also shows that offsets are U(0, r): with U(0, 1) the second case would come out otherwise."""
     generator = torch.Generator().manual_seed(0)
     start = 10 * torch.randn(2000, 32, generator=generator, dtype=torch.float64)
     step = torch.randn(2000, 32, generator=generator, dtype=torch.float64)
