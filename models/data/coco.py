@@ -22,7 +22,7 @@ from models.data.image_names import image_folder
 
 @dataclass(frozen=True, slots=True)
 class GroundTruth:
-    """What there is in one image.
+    """The objects in one image.
 
     `boxes_xyxy` float [n, 4] in pixels of the original image; `labels` n class names; `crowd` bool [n], None:
     no crowds. `areas` float [n] in square pixels decides which size an object has; None: the boxes' areas.
@@ -35,11 +35,11 @@ class GroundTruth:
 
     @property
     def objects(self) -> int:
-        """How many count: crowds do not."""
+        """Number of objects that count: crowds do not."""
         return len(self.labels) - (0 if self.crowd is None else int(self.crowd.sum()))
 
     def of_classes(self, names: Collection[str | None]) -> GroundTruth:
-        """What there is of the named classes."""
+        """The objects of the named classes."""
         keep = np.fromiter((label in names for label in self.labels), bool, len(self.labels))
         return GroundTruth(
             self.boxes_xyxy[keep],
@@ -71,24 +71,24 @@ class CocoData:
 
 
 def read_coco(files: CocoFiles, limit: int | None = None) -> CocoData:
-    """Read a COCO annotation file (`instances_*.json`) and find its images, in the file's order; `limit`: the first.
+    """Read a COCO annotation file (`instances_*.json`) and find its images (the first `limit`), in the file's order.
 
-    What can mean only one thing is read however a tool wrote it, what nothing can be learnt from is left out, and
-    the notices tell of both. Boxes may reach out of their image.
+    What can mean only one thing is read however a tool wrote it; data that is of no use is left out; the
+    notices tell of both. Boxes may reach out of their image.
 
     Raises OSError for a file that cannot be opened, and DataError, with all problems of the file, for what it would
-    take a guess to read, images that are not there, and files without an object that counts.
+    take a guess to read, missing images, and files without an object that counts.
     """
     document, findings = CocoDocument.load(files.annotations), Findings(str(files.annotations))
     names = read_categories(document, findings)
     listed = list(listed_images(document.images[:limit], findings))
     boxes = _boxes(document, listed, names, findings)
     folder = _folder(files, listed, findings)
-    found = [(image, find_file(folder, image, _corners(boxes[image.key]), findings)) for image in listed]
-    there = [(image, file) for image, file in found if file is not None]
-    check_distinct(there, findings)
+    searched = [(image, find_file(folder, image, _corners(boxes[image.key]), findings)) for image in listed]
+    files_of = [(image, file) for image, file in searched if file is not None]
+    check_distinct(files_of, findings)
     findings.refuse()
-    images = tuple(_image(file, boxes[image.key], findings) for image, file in there)
+    images = tuple(_image(file, boxes[image.key], findings) for image, file in files_of)
     _check_objects(images, findings)
     return CocoData(files, folder, images, class_order(document, names), findings.notices())
 
@@ -96,7 +96,7 @@ def read_coco(files: CocoFiles, limit: int | None = None) -> CocoData:
 def _boxes(
     document: CocoDocument, listed: Sequence[ListedImage], names: Mapping[Key, str], findings: Findings
 ) -> dict[Key, list[LabelledBox]]:
-    """The objects of every listed image; those of the file's other images are nobody's concern."""
+    """The objects of every listed image; those of the file's other images are ignored."""
     boxes: dict[Key, list[LabelledBox]] = {image.key: [] for image in listed}
     others = {key for row in document.images if (key := key_or_none(row.get("id"))) not in boxes}
     images = {image.key: image for image in listed}
@@ -110,7 +110,7 @@ def _corners(boxes: Iterable[LabelledBox]) -> list[tuple[float, float]]:
 
 
 def _folder(files: CocoFiles, listed: Sequence[ListedImage], findings: Findings) -> Path:
-    """Where the images lie; refuses the data set where that is nowhere."""
+    """The folder of the images. Raises DataError where no folder has them."""
     if not listed:
         findings.problem("", "", "lists no images")
         raise findings.error()
@@ -126,7 +126,7 @@ def _image(file: ImageFile, boxes: Sequence[LabelledBox], findings: Findings) ->
     inside = []
     for box in boxes:
         if box.lies_outside(file.height, file.width):
-            findings.notice(OUTSIDE, box.place)
+            findings.notice(OUTSIDE, box.where)
         else:
             inside.append(box)
     corners = np.array([(*box.box[:2], *box.corner) for box in inside], np.float64).reshape(-1, 4)

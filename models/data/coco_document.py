@@ -13,12 +13,12 @@ from models.data.findings import DataError, Findings, Problem, shown
 SECTIONS: Final = ("images", "annotations", "categories")
 
 SAME_NAME: Final = "categories of the same name, taken as one class"
-KEYPOINTS: Final = "annotations with keypoints, of which the boxes alone are read"
+KEYPOINTS: Final = "annotations with keypoints, of which only the boxes are read"
 
 
 @dataclass(frozen=True, slots=True)
 class CocoDocument:
-    """The lists of an annotation file, whose rows are still what JSON makes of them."""
+    """The lists of an annotation file, with rows as JSON gives them."""
 
     path: Path
     images: list[dict[str, Any]]
@@ -41,11 +41,11 @@ class CocoDocument:
 
 
 def read_categories(document: CocoDocument, findings: Findings) -> dict[Key, str]:
-    """The name of every category by its id; of the same name are several where tools repeat them."""
+    """The name of every category by its id; several may have the same name."""
     names: dict[Key, str] = {}
     ids: dict[str, Key] = {}
-    for place, row in enumerate(document.categories):
-        where, field = f"categories[{place}]", "id"
+    for index, row in enumerate(document.categories):
+        where, field = f"categories[{index}]", "id"
         try:
             key = read_key(row.get("id"))
             field = "name"
@@ -76,7 +76,7 @@ def class_order(document: CocoDocument, names: dict[Key, str]) -> tuple[str, ...
 
 
 def _unusable(document: Any) -> str | None:
-    """Why a JSON document is no ground truth for detection; None where it may be."""
+    """The reason why a JSON document is no ground truth for detection; None if it may be."""
     if isinstance(document, list) and document and isinstance(document[0], dict) and "score" in document[0]:
         return "holds detections with scores, not ground truth"
     if not isinstance(document, dict) or "images" not in document:

@@ -1,13 +1,13 @@
-"""Where the annotations and the images of a COCO-format data set lie: one finder for training and for evaluation.
+"""The files of a COCO-format data set: one finder for training and evaluation.
 
 These layouts are known; a split is `train` or `val` (`valid` and `validation`, too), and evaluation takes `test`
 where there is no `val`:
 
 - COCO's and CVAT's: `annotations/instances_train2017.json`, any year or none, with the images in `train2017/` or
-  `images/train2017/`; other names in `annotations/` are told by the word of their split;
+  `images/train2017/`; other names in `annotations/` go by the word of their split;
 - a folder for each split, as Roboflow writes them: `train/`, `valid/`, each with `_annotations.coco.json` or one
   other file, or laid out as the next;
-- one file for all of it, as Label Studio's `result.json`, or one a split, as `custom_train.json`.
+- one file for all of it, as Label Studio's `result.json`, or one per split, as `custom_train.json`.
 
 Images lie where the layout says, in `images/`, or beside the annotations. A file that names no split is all there is:
 training learns from it, and evaluation scores on it.
@@ -28,11 +28,11 @@ WORDS: Final[dict[Split, tuple[str, ...]]] = {
     "val": ("val", "valid", "validation", "minival"),
     "test": ("test", "testing"),
 }
-"""What names of files and folders call a split."""
+"""Words for a split in the names of files and folders."""
 PREFERRED: Final = ("_annotations.coco.json", "annotations.json")
 MAX_NAMED: Final = 5
 OWN: Final = "instances_"
-"""What COCO's names of box annotations begin with: its captions and keypoints lie beside them."""
+"""Prefix of COCO's box annotations: its captions and keypoints lie beside them."""
 EXPECTED: Final = (
     "annotations/instances_{split}2017.json and {split}2017/, {split}/_annotations.coco.json beside its images, "
     "or one .json beside its images"
@@ -48,23 +48,23 @@ class CocoFiles:
 
 
 def training_files(folder: Path, annotations: Path | None = None) -> CocoFiles:
-    """What to train on: the split of that name, or else the file that names none.
+    """The files to train on: the split of that name, or else the file that names none.
 
-    `annotations` is the file where it is not to be looked for. Raises FileNotFoundError for what is not there, and
+    `annotations` is the file where it is not to be looked for. Raises FileNotFoundError for what is missing, and
     ValueError for several files to choose from.
     """
     return _required(folder, annotations, ("train", None), "train", "--annotations")
 
 
 def validation_files(folder: Path, annotations: Path | None = None) -> CocoFiles | None:
-    """What to validate on while training; None where there is no such split. Raises as `training_files`."""
+    """The files to validate on while training; None without such a split. Raises as `training_files`."""
     if annotations is not None:
         return _named(folder, annotations)
     return _first(folder, ("val",), "--val-annotations")
 
 
 def evaluation_files(folder: Path, annotations: Path | None = None) -> CocoFiles:
-    """What to score on: validation, test, a file that names no split, or training. Raises as `training_files`."""
+    """The files to score on: validation, test, a file that names no split, or training. Raises as `training_files`."""
     return _required(folder, annotations, ("val", "test", None, "train"), "val", "--annotations")
 
 
@@ -73,15 +73,15 @@ def _required(
 ) -> CocoFiles:
     if annotations is not None:
         return _named(folder, annotations)
-    found = _first(folder, splits, option)
-    if found is None:
+    files = _first(folder, splits, option)
+    if files is None:
         expected = EXPECTED.format(split=example)
         raise FileNotFoundError(f"{folder} holds no COCO annotations: expected {expected}; or name them with {option}")
-    return found
+    return files
 
 
 def _named(folder: Path, annotations: Path) -> CocoFiles:
-    """A file that a person names, anywhere."""
+    """The files of an annotation file that a person names, anywhere."""
     _check_folder(folder)
     if not annotations.is_file():
         raise FileNotFoundError(f"there is no file {annotations}")
@@ -89,29 +89,29 @@ def _named(folder: Path, annotations: Path) -> CocoFiles:
 
 
 def _first(folder: Path, splits: Iterable[Split | None], option: str) -> CocoFiles | None:
-    """The first of several splits that there is."""
+    """The first of several splits that the folder has."""
     _check_folder(folder)
-    return next((found for split in splits if (found := _find(folder, split, option)) is not None), None)
+    return next((files for split in splits if (files := _find(folder, split, option)) is not None), None)
 
 
 def _find(folder: Path, split: Split | None, option: str) -> CocoFiles | None:
-    """One split, or what names none, of a folder."""
-    for place in (folder / "annotations", folder):
-        file = _only([path for path in place.glob("*.json") if _split(path.stem) == split], folder, option)
+    """The files of one split, or those that name none, in a folder."""
+    for parent in (folder / "annotations", folder):
+        file = _only([path for path in parent.glob("*.json") if _split(path.stem) == split], folder, option)
         if file is not None:
             return _files(folder, file)
     for word in WORDS[split] if split else ():
-        found = _in_split(folder / word, option)
-        if found is not None:
-            elsewhere = _distinct(_folders(folder, found.annotations, split))
-            return CocoFiles(found.annotations, tuple(dict.fromkeys((*found.folders, *elsewhere))))
+        files = _in_split(folder / word, option)
+        if files is not None:
+            elsewhere = _distinct(_folders(folder, files.annotations, split))
+            return CocoFiles(files.annotations, tuple(dict.fromkeys((*files.folders, *elsewhere))))
     return None
 
 
 def _in_split(folder: Path, option: str) -> CocoFiles | None:
-    """All that a split's own folder holds, whatever its file is called."""
-    for place in (folder, folder / "annotations"):
-        file = _only(place.glob("*.json"), folder, option)
+    """The files in a split's own folder, whatever the annotation file is called."""
+    for parent in (folder, folder / "annotations"):
+        file = _only(parent.glob("*.json"), folder, option)
         if file is not None:
             return _files(folder, file)
     return None
@@ -122,14 +122,14 @@ def _files(folder: Path, annotations: Path) -> CocoFiles:
 
 
 def _folders(folder: Path, annotations: Path, split: Split | None) -> Iterable[Path]:
-    """Yield where the images of a file may lie, also such as there are not."""
+    """Yield the folders that the images of a file may lie in, existing or not."""
     own = annotations.stem.removeprefix(OWN)
     for name in (own, *(WORDS[split] if split else ())):
         yield folder / name
         yield folder / "images" / name
-    for place in (annotations.parent, folder):
-        yield place / "images"
-        yield place
+    for parent in (annotations.parent, folder):
+        yield parent / "images"
+        yield parent
 
 
 def _distinct(folders: Iterable[Path]) -> tuple[Path, ...]:
@@ -144,9 +144,9 @@ def _split(stem: str) -> Split | None:
 
 
 def _only(files: Iterable[Path], folder: Path, option: str) -> Path | None:
-    """The one file there is, names that are sure to be of boxes before others; None where there is none."""
-    found = sorted(files)
-    for likelier in ([path for path in found if path.name in PREFERRED or path.name.startswith(OWN)], found):
+    """The only file, those that are sure to hold boxes first; None without any. Raises ValueError for several."""
+    paths = sorted(files)
+    for likelier in ([path for path in paths if path.name in PREFERRED or path.name.startswith(OWN)], paths):
         if len(likelier) == 1:
             return likelier[0]
         if likelier:

@@ -30,7 +30,7 @@ class ListedImage:
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """An image that is there: its path relative to the folder of images, and the size that its boxes are of."""
+    """An image that exists: its path relative to the folder of images, and the size that its boxes are of."""
 
     path: str
     height: int
@@ -40,8 +40,8 @@ class ImageFile:
 def listed_images(rows: Iterable[dict[str, Any]], findings: Findings) -> Iterator[ListedImage]:
     """Yield those of a file's images that can be read, each id once."""
     known: dict[Key, ListedImage] = {}
-    for place, row in enumerate(rows):
-        image = _listed(f"images[{place}]", row, findings)
+    for index, row in enumerate(rows):
+        image = _listed(f"images[{index}]", row, findings)
         if image is None or known.get(image.key) == image:
             continue
         if image.key in known:
@@ -75,10 +75,10 @@ def find_file(
     return ImageFile(path, height, width)
 
 
-def check_distinct(found: Iterable[tuple[ListedImage, ImageFile]], findings: Findings) -> None:
-    """Refuse one file for images of several names: whose annotations are its own cannot be told."""
+def check_distinct(files: Iterable[tuple[ListedImage, ImageFile]], findings: Findings) -> None:
+    """Refuse one file for images of several names: whose annotations are its own is unknown."""
     owners: dict[str, ListedImage] = {}
-    for image, file in found:
+    for image, file in files:
         owner = owners.setdefault(file.path, image)
         if owner.file_name != image.file_name:
             findings.problem(str(image), "file_name", f"leads to {file.path}, as that of {owner} does")
@@ -86,14 +86,14 @@ def check_distinct(found: Iterable[tuple[ListedImage, ImageFile]], findings: Fin
             findings.notice(LISTED_TWICE, file.path)
 
 
-def _listed(place: str, row: dict[str, Any], findings: Findings) -> ListedImage | None:
+def _listed(entry: str, row: dict[str, Any], findings: Findings) -> ListedImage | None:
     values: dict[str, Any] = {}
     readers = {"id": read_key, "file_name": _path, "height": read_side, "width": read_side}
     for name, read in readers.items():
         try:
             values[name] = read(row.get(name))
         except ValueError as error:
-            where = f"{place} ({row['file_name']})" if isinstance(row.get("file_name"), str) else place
+            where = f"{entry} ({row['file_name']})" if isinstance(row.get("file_name"), str) else entry
             findings.problem(where, name, f"{shown(row.get(name))} {error}" if name in row else "is missing")
     if len(values) < len(readers):
         return None

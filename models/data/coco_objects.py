@@ -1,4 +1,4 @@
-"""The objects that a COCO annotation file has boxes of: read where only one thing can be meant."""
+"""The objects of a COCO annotation file that have a box: read where only one thing can be meant."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class LabelledBox:
     label: str
     crowd: bool
     area: float
-    place: str
+    where: str
 
     @property
     def corner(self) -> tuple[float, float]:
@@ -52,43 +52,43 @@ def labelled_boxes(
 ) -> Iterator[tuple[Key, LabelledBox]]:
     """Yield the objects of `images` that have a box with an area, each with the id of its image.
 
-    `others` are the file's images that nobody asks for; `names` the classes by the categories' ids.
+    `others` are the file's images that are not asked for; `names` the classes by the categories' ids.
     """
-    for number, row in enumerate(rows):
-        place = f"annotation {row['id']}" if row.get("id") is not None else f"annotations[{number}]"
+    for index, row in enumerate(rows):
+        where = f"annotation {row['id']}" if row.get("id") is not None else f"annotations[{index}]"
         try:
             key = read_key(row.get("image_id"))
         except ValueError as error:
-            findings.problem(place, "image_id", _said(row, "image_id", error))
+            findings.problem(where, "image_id", _said(row, "image_id", error))
             continue
         if key in others:
             continue
         if key not in images:
-            findings.notice(UNKNOWN_IMAGE, place)
+            findings.notice(UNKNOWN_IMAGE, where)
             continue
-        found = _labelled(f"{place} of {images[key]}", row, images[key], names, findings)
-        if found is not None:
-            yield key, found
+        box = _labelled(f"{where} of {images[key]}", row, images[key], names, findings)
+        if box is not None:
+            yield key, box
 
 
 def _labelled(
-    place: str, row: dict[str, Any], image: ListedImage, names: Mapping[Key, str], findings: Findings
+    where: str, row: dict[str, Any], image: ListedImage, names: Mapping[Key, str], findings: Findings
 ) -> LabelledBox | None:
     read: dict[str, Callable[[], Any]] = {
         "category_id": lambda: _label(row.get("category_id"), names),
         "iscrowd": lambda: read_flag(row.get("iscrowd")),
-        "bbox": lambda: _box(row, place, image, findings),
+        "bbox": lambda: _box(row, where, image, findings),
     }
     values: dict[str, Any] = {}
     for name, reader in read.items():
         try:
             values[name] = reader()
         except ValueError as error:
-            findings.problem(place, name, _said(row, name, error))
-    if len(values) < len(read) or not _has_area(values["bbox"], place, findings):
+            findings.problem(where, name, _said(row, name, error))
+    if len(values) < len(read) or not _has_area(values["bbox"], where, findings):
         return None
     box: Box = values["bbox"]
-    return LabelledBox(box, values["category_id"], values["iscrowd"], _area(row.get("area"), box), place)
+    return LabelledBox(box, values["category_id"], values["iscrowd"], _area(row.get("area"), box), where)
 
 
 def _label(value: Any, names: Mapping[Key, str]) -> str:
@@ -98,14 +98,14 @@ def _label(value: Any, names: Mapping[Key, str]) -> str:
     return names[key]
 
 
-def _box(row: dict[str, Any], place: str, image: ListedImage, findings: Findings) -> Box:
+def _box(row: dict[str, Any], where: str, image: ListedImage, findings: Findings) -> Box:
     """x, y, width, height: as given, or around the segmentation where the file leaves them open."""
     given = row.get("bbox")
     open_ = given is None or given in ([], "") or (isinstance(given, list) and all(one in (None, 0) for one in given))
     if open_:
         around = _around(row, image)
         if around is not None:
-            findings.notice(FROM_SEGMENTATION, place)
+            findings.notice(FROM_SEGMENTATION, where)
             return around
     if not isinstance(given, list) or len(given) != 4:
         raise ValueError("is not four numbers, and there is no segmentation" if open_ else "is not four numbers")
@@ -127,14 +127,14 @@ def _agree(size: tuple[int, int], image: ListedImage) -> bool:
     return all(own in (None, given) for own, given in zip((image.height, image.width), size, strict=True))
 
 
-def _has_area(box: Box, place: str, findings: Findings) -> bool:
-    """Whether a box covers anything; if not, say why."""
+def _has_area(box: Box, where: str, findings: Findings) -> bool:
+    """Whether a box covers anything; if not, a notice says why."""
     if not all(map(math.isfinite, box)):
-        findings.notice(NOT_FINITE, place)
+        findings.notice(NOT_FINITE, where)
     elif min(box[2:]) < 0:
-        findings.notice(NEGATIVE, place)
+        findings.notice(NEGATIVE, where)
     elif min(box[2:]) == 0:
-        findings.notice(NO_AREA, place)
+        findings.notice(NO_AREA, where)
     else:
         return True
     return False

@@ -1,4 +1,4 @@
-"""What reading a data set finds: problems that refuse it, all at once, and notices of what was assumed or left out."""
+"""Findings of reading a data set: problems that refuse it, all at once, and notices of what was assumed or left out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LONGEST_VALUE: Final = 60
 
 
 class DataError(ValueError):
-    """A data set that cannot be used as it is; the message has a line a problem, `problems` all of them."""
+    """A data set that cannot be used as it is; the message has a line per problem, `problems` has all of them."""
 
     def __init__(self, source: str, problems: tuple[Problem, ...]) -> None:
         self.problems = problems
@@ -24,14 +24,14 @@ class DataError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that cannot be read without guessing: in which place of the file, in which field, and why."""
+    """Something that cannot be read without guessing: where in the file, in which field, and why."""
 
-    place: str
+    where: str
     field: str
     reason: str
 
     def __str__(self) -> str:
-        return ": ".join(filter(None, (self.place, f"{self.field} {self.reason}".strip())))
+        return ": ".join(filter(None, (self.where, f"{self.field} {self.reason}".strip())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +56,11 @@ class Notices:
     rows: tuple[Notice, ...] = ()
 
     def lines(self) -> list[str]:
-        """A line a notice, for people."""
+        """A line per notice, for people."""
         return [f"{self.source}: {row}" for row in self.rows]
 
     def as_json(self) -> list[dict[str, Any]]:
-        """An object a notice."""
+        """An object per notice."""
         return [{"what": row.what, "count": row.count, "examples": list(row.examples)} for row in self.rows]
 
     def counted(self, what: str) -> int:
@@ -81,23 +81,23 @@ class Findings:
     counts: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
 
-    def problem(self, place: str, name: str, reason: str) -> None:
-        """Note what refuses the data set."""
-        self.problems.append(Problem(place, name, reason))
+    def problem(self, where: str, name: str, reason: str) -> None:
+        """Note a problem that refuses the data set."""
+        self.problems.append(Problem(where, name, reason))
 
-    def notice(self, what: str, place: str) -> None:
+    def notice(self, what: str, where: str) -> None:
         """Count what was left out or assumed."""
         self.counts[what] += 1
-        places = self.examples.setdefault(what, [])
-        if len(places) < MAX_EXAMPLES:
-            places.append(place)
+        examples = self.examples.setdefault(what, [])
+        if len(examples) < MAX_EXAMPLES:
+            examples.append(where)
 
     def error(self) -> DataError:
-        """What refuses the data set."""
+        """The error that refuses the data set."""
         return DataError(self.source, tuple(self.problems))
 
     def refuse(self) -> None:
-        """Raise DataError where there was any problem."""
+        """Raise DataError if there was any problem."""
         if self.problems:
             raise self.error()
 
@@ -120,12 +120,12 @@ def _message(source: str, problems: tuple[Problem, ...]) -> str:
     lines = [f"{source}: {len(problems)} problems", *map(str, problems[:MAX_PROBLEMS])]
     rest = Counter(problem.field or problem.reason for problem in problems[MAX_PROBLEMS:])
     if rest:
-        kinds = ", ".join(f"{count} of {name}" for name, count in rest.most_common())
-        lines.append(f"and {rest.total()} more: {kinds}")
+        counts = ", ".join(f"{count} of {name}" for name, count in rest.most_common())
+        lines.append(f"and {rest.total()} more: {counts}")
     return "\n  ".join(lines)
 
 
 def few(names: Sequence[str]) -> str:
-    """The first names, and how many more there are: a line of eighty classes is read by nobody."""
+    """The first names, and the number of others: a line of eighty classes is unreadable."""
     more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
     return ", ".join(names[:MAX_NAMES]) + more

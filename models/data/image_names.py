@@ -1,4 +1,4 @@
-"""Which file an annotation's `file_name` means: below one folder, however a tool wrote it, and never outside."""
+"""Find the file that an annotation's `file_name` means: below one folder and never outside, however a tool wrote it."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def leads_out(name: str) -> bool:
 
 def image_folder(folders: Sequence[Path], names: Sequence[str]) -> Path | None:
     """The folder that has most of the first images, by the longest names; None where none has any."""
-    best, most = None, (0, 0)
+    best, best_score = None, (0, 0)
     for folder in folders:
-        found = [path for path in (find_image(folder, name) for name in names[:SAMPLED]) if path is not None]
-        score = len(found), sum(path.count("/") for path in found)
-        if score > most:
-            best, most = folder, score
+        paths = [path for path in (find_image(folder, name) for name in names[:SAMPLED]) if path is not None]
+        score = len(paths), sum(path.count("/") for path in paths)
+        if score > best_score:
+            best, best_score = folder, score
     return best
 
 
@@ -49,14 +49,14 @@ def _spellings(name: str) -> Iterator[str]:
     slashed = name.replace("\\", "/")
     plain = dict.fromkeys((name, slashed, unquote(slashed), unquote(slashed).replace("\\", "/")))
     yield from dict.fromkeys(
-        form for text in plain for form in (text, *(unicodedata.normalize(kind, text) for kind in ("NFC", "NFD")))
+        form for text in plain for form in (text, *(unicodedata.normalize(name, text) for name in ("NFC", "NFD")))
     )
 
 
 def _parts(path: str) -> list[str]:
     """What follows the last `..`, without empty parts."""
     parts = [part for part in path.split("/") if part not in ("", ".")]
-    last = max((place for place, part in enumerate(parts) if part == ".."), default=-1)
+    last = max((index for index, part in enumerate(parts) if part == ".."), default=-1)
     return parts[last + 1 :]
 
 

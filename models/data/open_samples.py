@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from models.data.coco import read_coco
 from models.data.coco_files import evaluation_files
@@ -30,8 +30,9 @@ def open_samples(data: str, annotations: Path | None = None, limit: int | None =
         return _open_folder(Path(data).expanduser(), annotations, limit)
     if annotations is not None:
         raise ValueError("generated pages come with their annotations")
-    named = zip(("count", "height", "width"), pages.groups(), strict=True)
-    samples = replace(PageSamples(), **{name: int(text) for name, text in named if text})
+    groups = zip(("count", "height", "width"), pages.groups(), strict=True)
+    named: dict[str, Any] = {name: int(text) for name, text in groups if text}
+    samples = PageSamples(**named)
     if not samples.count or min(samples.height, samples.width) < MIN_PAGE_SIDE:
         raise ValueError(f"{data}: at least one page, of at least {MIN_PAGE_SIDE} pixels either way")
     return samples if limit is None else replace(samples, count=min(samples.count, limit))

@@ -18,7 +18,7 @@ BITS: Final = 5
 
 
 def box_around(segmentation: Any) -> Box | None:
-    """The box around a segmentation; None where there is none, or it covers nothing.
+    """The box around a segmentation; None without one, or if it covers nothing.
 
     Polygons: a list of lists [x, y, x, y, ...], one such list, or points [[x, y], ...]. RLE: `size` [height, width]
     and `counts`, a list or COCO's compressed string. Raises ValueError for what is neither.

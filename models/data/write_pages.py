@@ -1,6 +1,6 @@
 """Generated pages as a data set in COCO's format: `python -m models.data.write_pages DIR --train 200 --val 50`.
 
-It is what to try commands on where there is no data yet, and a pattern for labels of one's own.
+Use it to try commands without data of your own, and as a pattern for your own labels.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from models.data.pages.held_out import HELD_OUT_SEEDS
 
 JPEG_QUALITY = 92
 LETTER = (792, 612)
-"""Height and width of a letter page at 72 dots an inch."""
+"""Height and width of a letter page at 72 dots per inch."""
 
 
 def write_pages(folder: Path, train: int, val: int, height: int = LETTER[0], width: int = LETTER[1]) -> None:
@@ -32,44 +32,44 @@ def write_pages(folder: Path, train: int, val: int, height: int = LETTER[0], wid
         images = folder / split
         images.mkdir(exist_ok=True)
         pages = []
-        for number in track(range(count), f"drawing {split}"):
-            page = render_page(first + number, height, width)
-            page.image.save(images / file_name(number), quality=JPEG_QUALITY)
+        for index in track(range(count), f"drawing {split}"):
+            page = render_page(first + index, height, width)
+            page.image.save(images / file_name(index), quality=JPEG_QUALITY)
             pages.append(page)
         annotations = folder / "annotations" / f"instances_{split}.json"
         annotations.write_text(json.dumps(as_coco(pages)), encoding="utf-8")
 
 
-def file_name(number: int) -> str:
+def file_name(index: int) -> str:
     """Name of a page's picture."""
-    return f"{number:06}.jpg"
+    return f"{index:06}.jpg"
 
 
 def as_coco(pages: Sequence[Page]) -> dict[str, Any]:
     """COCO's description of pages 0, 1, ...: ids count from 1."""
     images = [
-        {"id": number + 1, "file_name": file_name(number), "width": page.image.width, "height": page.image.height}
-        for number, page in enumerate(pages)
+        {"id": index + 1, "file_name": file_name(index), "width": page.image.width, "height": page.image.height}
+        for index, page in enumerate(pages)
     ]
     objects = [
-        (number + 1, int(label) + 1, [round(float(value), 2) for value in box])
-        for number, page in enumerate(pages)
+        (index + 1, int(label) + 1, [round(float(value), 2) for value in box])
+        for index, page in enumerate(pages)
         for box, label in zip(page.boxes_xyxy, page.labels, strict=True)
     ]
     return {
         "images": images,
         "categories": [{"id": id_, "name": name} for id_, name in enumerate(PAGE_LABELS, 1)],
         "annotations": [
-            _annotation(number, image, category, box) for number, (image, category, box) in enumerate(objects, 1)
+            _annotation(index, image, category, box) for index, (image, category, box) in enumerate(objects, 1)
         ],
     }
 
 
-def _annotation(number: int, image: int, category: int, box_xyxy: Sequence[float]) -> dict[str, Any]:
+def _annotation(index: int, image: int, category: int, box_xyxy: Sequence[float]) -> dict[str, Any]:
     xmin, ymin, xmax, ymax = box_xyxy
     width, height = round(xmax - xmin, 2), round(ymax - ymin, 2)
     return {
-        "id": number,
+        "id": index,
         "image_id": image,
         "category_id": category,
         "bbox": [xmin, ymin, width, height],

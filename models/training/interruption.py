@@ -1,4 +1,4 @@
-"""Being asked to stop: a run ends after the step that it is making, with everything saved."""
+"""Stop on a signal: a run ends after its current step, with everything saved."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interruption:
-    """Whether somebody has asked."""
+    """Whether a signal has asked the run to stop."""
 
     def __init__(self) -> None:
         self.wanted = False
 
-    def ask(self, number: int, frame: FrameType | None) -> None:
+    def ask(self, signal_number: int, frame: FrameType | None) -> None:
         """Take note of a signal; a second one ends the process as if there were no handler."""
         self.wanted = True
-        signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal_number, signal.SIG_DFL)
 
 
 @contextmanager
 def interruptible() -> Iterator[Interruption]:
-    """Take SIGTERM and SIGINT as a wish to stop while the block lasts; main thread only."""
+    """Take SIGTERM and SIGINT as requests to stop while the block lasts; main thread only."""
     interruption = Interruption()
-    before = {number: signal.signal(number, interruption.ask) for number in SIGNALS}
+    before = {signal_number: signal.signal(signal_number, interruption.ask) for signal_number in SIGNALS}
     try:
         yield interruption
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for signal_number, handler in before.items():
+            signal.signal(signal_number, handler)

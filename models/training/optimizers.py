@@ -1,4 +1,4 @@
-"""Which optimiser moves which weights, and how fast."""
+"""The optimisers of a run, and the weights and rates of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The processes that train together: as many as torchrun started, or this one alone."""
+"""The processes that train together: those that torchrun started, or only this one."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def joined(device: str) -> Iterator[torch.device]:
 
 
 def rank() -> int:
-    """This process's number, from 0."""
+    """This process's index."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def ranks() -> int:
-    """How many processes train together."""
+    """The number of processes that train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
@@ -52,8 +52,8 @@ def mean_over_processes(values: Tensor) -> Tensor:
     return values / ranks()
 
 
-def shared_count(count: Tensor) -> Tensor:
-    """What a process divides its sum by, so that the mean over processes is that of the whole batch.
+def global_mean_count(count: Tensor) -> Tensor:
+    """The divisor of a process's sum, so that the mean over processes is that of the whole batch.
 
     The processes' mean count, standing for at least one object in all of them together.
     """
@@ -70,9 +70,9 @@ def any_process(yes: bool) -> bool:
 
 
 def gathered(own: Any) -> list[Any]:
-    """What every process brought, by rank; all must call it."""
+    """The objects of all processes, by rank; all must call it."""
     if ranks() == 1:
         return [own]
-    brought: list[Any] = [None] * ranks()
-    dist.all_gather_object(brought, own)
-    return brought
+    objects: list[Any] = [None] * ranks()
+    dist.all_gather_object(objects, own)
+    return objects

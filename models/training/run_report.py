@@ -32,9 +32,9 @@ Rows = list[dict[str, Any]]
 
 
 def write_report(output: Path, refinement: str, held_out: Samples | None, say: Callable[[str], None]) -> None:
-    """Write `curves.png` and `validation.png` into a run's folder, and say what there is and what comes next.
+    """Write `curves.png` and `validation.png` into a run's folder, and say what they show and which command comes next.
 
-    `refinement` names the folder of the box refinement's training in it, if there was any.
+    `refinement` names the folder of the box refinement's training in it, if any.
     """
     stages = {"run": read_rows(output / METRICS), "box refinement": read_rows(output / refinement / METRICS)}
     curves(stages).savefig(output / CURVES, dpi=110)

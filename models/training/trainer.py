@@ -1,4 +1,4 @@
-"""One optimiser step after the other."""
+"""Optimiser steps over a stream of batches, in one of the processes that train together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from models.training.training_state import TrainingState
 
 
 class Trainer:
-    """This process's part of a run: takes its share of every batch and keeps the state in step with the others'."""
+    """This process's part of a run: takes its share of every batch and keeps the state equal to the others'."""
 
     def __init__(self, state: TrainingState, device: torch.device) -> None:
         self.state = state

@@ -1,4 +1,4 @@
-"""Signs that a run is going nowhere, said while there is time to stop it."""
+"""Warnings of a run that is going nowhere, while there is time to stop it."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from models.training.validation import Validation
 
 A_THIRD: Final = 1 / 3
 WINDOW: Final = 20
-"""Reported losses that a mean is taken of."""
+"""Reported losses in an average."""
 FLAT: Final = 0.98
-"""A loss that is still above this share of what it was at first has not fallen."""
+"""A loss above this share of the first one has not fallen."""
 NOTHING: Final = 0.001
 NEVER: Final = 0.05
 """A class whose best score is below this is never predicted."""
 
 REMEDIES: Final = (
     "see whether the boxes are right (validation.png shows them when the run ends), give the run more time "
-    "(--minutes, --epochs), or start from a model that has seen such images"
+    "(--minutes, --epochs), or start from a model that knows such images"
 )
 
 
 class Watch:
-    """Looks at the losses and validations of a run of `steps` steps, and says each warning once.
+    """Looks at the losses and validations of a run of `steps` steps, and gives each warning once.
 
-    A run that goes on from a later `step` is not judged by its losses: how high they were at first is not known.
+    A run that resumes from a later `step` is not judged by its losses: the first ones are not known.
     """
 
     def __init__(self, steps: int, step: int = 0) -> None:
@@ -53,16 +53,16 @@ class Watch:
         if last <= FLAT * first:
             return []
         return self._once(
-            "flat", f"the loss has not fallen: {last:.3g} now, {first:.3g} at first; try another rate, or "
+            "flat", f"the loss has not fallen: {last:.3g} now, {first:.3g} at first; try another learning_rate, or "
         )
 
-    def validation(self, step: int, found: Validation) -> list[str]:
+    def validation(self, step: int, validation: Validation) -> list[str]:
         """Warnings after a validation, from a third of the run on."""
         if not self._late(step):
             return []
-        if all(row.ap50 < NOTHING for row in found.metrics.values()):
-            return self._once("nothing", f"nothing is found yet after {step} of {self._steps} steps (AP50 0): ")
-        never = [name for name, score in found.best_scores.items() if score < NEVER]
+        if all(row.ap50 < NOTHING for row in validation.metrics.values()):
+            return self._once("nothing", f"nothing is detected yet after {step} of {self._steps} steps (AP50 0): ")
+        never = [name for name, score in validation.best_scores.items() if score < NEVER]
         if not never:
             return []
         return self._once(f"never {never}", f"never predicted so far: {', '.join(never)}; ")

@@ -11,5 +11,5 @@ HELD_OUT_SEEDS = 1_000_000_000
 
 
 def held_out_pages(count: int, height: int, width: int) -> Iterator[Page]:
-    """Render the first `count` of them, always the same ones, of this size in pixels."""
-    return (render_page(HELD_OUT_SEEDS + place, height, width) for place in range(count))
+    """Render the first `count` of them, always the same, of this size in pixels."""
+    return (render_page(HELD_OUT_SEEDS + index, height, width) for index in range(count))

@@ -20,7 +20,7 @@ class Augmentation:
 
     The image's shortest side is resized to one of `shortest_sides`, unless the longest would pass `longest_side`.
     Before it is cropped, its shortest side is resized to one of `crop_from`; each side of the part is between the
-    two `crop_sides`, or all there is. All sides are pixels. Brightness, contrast and saturation are multiplied by
+    two `crop_sides`, or the whole side. All sides are pixels. Brightness, contrast and saturation are multiplied by
     factors between 1 - `colour` and 1 + `colour`.
     """
 
@@ -46,12 +46,12 @@ class Augmentation:
         def scaled(*sides: int) -> tuple[int, ...]:
             return tuple(max(1, round(side * high / 800)) for side in sides)
 
-        least, most = scaled(384, 600)
+        crop_sides = scaled(384, 600)
         return cls(
             shortest_sides=tuple(sorted({low, *range(high, low, -max(1, high // 25))})),
             longest_side=max(1, round(config.longest_side * high / config.shortest_side)),
             crop_from=scaled(400, 500, 600),
-            crop_sides=(least, most),
+            crop_sides=(crop_sides[0], crop_sides[1]),
             flip=0.5 if flip else 0.0,
             colour=colour,
         )
@@ -62,33 +62,33 @@ class Augmentation:
         side = config.shortest_side
         return cls((side,), config.longest_side, (side,), (side, side), flip=0.0, crop=0.0)
 
-    def __call__(self, image: LabelledImage, chance: torch.Generator, sizes: torch.Generator) -> LabelledImage:
-        """Draw one variant of an image: its size from `sizes`, all else from `chance`; their states alone decide.
+    def __call__(self, image: LabelledImage, rng: torch.Generator, sizes: torch.Generator) -> LabelledImage:
+        """Draw one variant of an image: its size from `sizes`, all else from `rng`; only their states decide.
 
         Images of one size that are given the same state of `sizes` come out in one size again: such a batch is one
         stack for the backbone.
         """
-        if _happens(self.flip, chance):
+        if _happens(self.flip, rng):
             image = image.changed(functional.horizontal_flip)
         if self.colour:
-            image = self._coloured(image, chance)
+            image = self._coloured(image, rng)
         if _happens(self.crop, sizes):
             # Without a limit, an image of 1 x 10,000 would become one of 600 x 6,000,000.
             image = resize(image, _pick(self.crop_from, sizes), 4 * self.longest_side)
-            image = self._cropped(image, chance, sizes)
+            image = self._cropped(image, rng, sizes)
         return resize(image, _pick(self.shortest_sides, sizes), self.longest_side)
 
-    def _coloured(self, image: LabelledImage, chance: torch.Generator) -> LabelledImage:
+    def _coloured(self, image: LabelledImage, rng: torch.Generator) -> LabelledImage:
         pixels = image.pixels
         for adjust in (functional.adjust_brightness, functional.adjust_contrast, functional.adjust_saturation):
-            pixels = adjust(pixels, 1 + self.colour * (2 * float(torch.rand((), generator=chance)) - 1))
+            pixels = adjust(pixels, 1 + self.colour * (2 * float(torch.rand((), generator=rng)) - 1))
         return replace(image, pixels=pixels)
 
-    def _cropped(self, image: LabelledImage, chance: torch.Generator, sizes: torch.Generator) -> LabelledImage:
+    def _cropped(self, image: LabelledImage, rng: torch.Generator, sizes: torch.Generator) -> LabelledImage:
         """A part of random size, anywhere in the image."""
         height, width = (self._side(available, sizes) for available in (image.height, image.width))
-        top = _integer(0, image.height - height, chance)
-        left = _integer(0, image.width - width, chance)
+        top = _integer(0, image.height - height, rng)
+        left = _integer(0, image.width - width, rng)
         return image.changed(lambda part: functional.crop(part, top, left, height, width))
 
     def _side(self, available: int, sizes: torch.Generator) -> int:
@@ -122,14 +122,14 @@ def resize(image: LabelledImage, shortest_side: int, longest_side: int) -> Label
     return image.changed(lambda part: functional.resize(part, list(size), antialias=True))
 
 
-def _happens(probability: float, chance: torch.Generator) -> bool:
-    return float(torch.rand((), generator=chance)) < probability
+def _happens(probability: float, rng: torch.Generator) -> bool:
+    return float(torch.rand((), generator=rng)) < probability
 
 
-def _integer(low: int, high: int, chance: torch.Generator) -> int:
+def _integer(low: int, high: int, rng: torch.Generator) -> int:
     """An integer in low..high, both ends included."""
-    return int(torch.randint(low, high + 1, (), generator=chance))
+    return int(torch.randint(low, high + 1, (), generator=rng))
 
 
-def _pick(sides: Sequence[int], chance: torch.Generator) -> int:
-    return sides[_integer(0, len(sides) - 1, chance)]
+def _pick(sides: Sequence[int], rng: torch.Generator) -> int:
+    return sides[_integer(0, len(sides) - 1, rng)]

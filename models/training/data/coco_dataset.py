@@ -41,7 +41,7 @@ class CocoDataset:
 
     @classmethod
     def read(cls, files: CocoFiles) -> CocoDataset:
-        """Read the annotations and see that every image file is there; classes are in the order of their ids.
+        """Read the annotations and check that every image file exists; classes are in the order of their ids.
 
         Raises OSError for a file that cannot be opened, and ValueError for annotations that are not COCO's, images
         that are missing or of another size than annotated, and no object to learn.

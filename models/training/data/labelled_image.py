@@ -44,7 +44,7 @@ class LabelledImage:
         return LabelledImage(pixels, boxes, self.labels[kept])
 
     def target(self) -> Target:
-        """What the losses want: boxes relative to the image."""
+        """The target of the losses: boxes relative to the image."""
         size = self.boxes_xyxy.new_tensor((self.width, self.height, self.width, self.height))
         return Target(self.labels, xyxy_to_cxcywh(self.boxes_xyxy / size))
 

@@ -1,1 +1,1 @@
-"""What training minimizes: matching, losses, distillation."""
+"""The objective of training: matching, losses, distillation, box refinement."""

@@ -13,7 +13,7 @@ from models.attention.strategy import Attended, AttentionStrategy
 from models.config import AttentionConfig
 from models.precision import at_least_float32
 from models.training.objective.losses import GIOU_WEIGHT, L1_WEIGHT, box_losses
-from models.training.processes import shared_count
+from models.training.processes import global_mean_count
 
 Layers = Literal["all", "last"]
 Distance = Literal["squared", "overlap"]
@@ -27,8 +27,8 @@ class Distillation:
     """Distil the boxes that exact attention gives into those that `attention` gives.
 
     `distance` says how far boxes are apart: `squared` is the paper's, see `box_distance`, `overlap` ours, see
-    `overlap_distance`. `weight` is the paper's lambda. `layers`: the boxes of all decoder layers, or of the last
-    alone. Raises ValueError for exact attention or a weight below zero.
+    `overlap_distance`. `weight` is the paper's lambda. `layers`: the boxes of all decoder layers, or only of the last.
+    Raises ValueError for exact attention or a weight below zero.
     """
 
     attention: AttentionConfig
@@ -66,7 +66,7 @@ def box_distance(boxes_cxcywh: Tensor, exact_boxes_cxcywh: Tensor) -> Tensor:
     """
     layers, images, queries = boxes_cxcywh.shape[:3]
     squares = (boxes_cxcywh - exact_boxes_cxcywh.detach()).square().sum()
-    return squares / (shared_count(squares.new_tensor(images)) * layers * queries)
+    return squares / (global_mean_count(squares.new_tensor(images)) * layers * queries)
 
 
 def overlap_distance(boxes_cxcywh: Tensor, exact_boxes_cxcywh: Tensor, confidence: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ def overlap_distance(boxes_cxcywh: Tensor, exact_boxes_cxcywh: Tensor, confidenc
     """
     l1, giou = box_losses(boxes_cxcywh.flatten(0, 2), exact_boxes_cxcywh.detach().flatten(0, 2))
     weight = confidence.detach().flatten()
-    return ((L1_WEIGHT * l1 + GIOU_WEIGHT * giou) * weight).sum() / shared_count(weight.sum())
+    return ((L1_WEIGHT * l1 + GIOU_WEIGHT * giou) * weight).sum() / global_mean_count(weight.sum())
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from torchvision.ops import generalized_box_iou_loss
 from models.boxes import cxcywh_to_xyxy
 from models.precision import at_least_float32
 from models.training.objective.matcher import PaddedTargets, Target, match
-from models.training.processes import mean_over_processes, shared_count
+from models.training.processes import global_mean_count, mean_over_processes
 
 CLASS_WEIGHT: Final = 1.0
 L1_WEIGHT: Final = 5.0
@@ -23,7 +23,7 @@ BACKGROUND_WEIGHT: Final = 0.5  # tokens beside every object are about as many a
 
 
 class Losses(Protocol):
-    """What a step of any kind of training comes to."""
+    """The losses of a training step."""
 
     @property
     def total(self) -> Tensor:
@@ -66,11 +66,11 @@ def set_loss(
     layer_logits = at_least_float32(logits).flatten(0, 1)
     layer_boxes = at_least_float32(boxes_cxcywh).flatten(0, 1)
     padded = PaddedTargets.from_targets(targets, layer_boxes)
-    row, query, found = _matched_rows(match(layer_logits, layer_boxes, list(targets) * len(logits), repeats))
+    row, query, target = _matched_rows(match(layer_logits, layer_boxes, list(targets) * len(logits), repeats))
     classes = torch.full((len(layer_logits), queries), logits.shape[-1] - 1, device=logits.device)
-    classes[row, query] = padded.labels[row % images, found]
-    l1, giou = box_losses(layer_boxes[row, query], padded.boxes_cxcywh[row % images, found])
-    boxes = shared_count(l1.new_tensor(repeats * sum(len(target) for target in targets)))
+    classes[row, query] = padded.labels[row % images, target]
+    l1, giou = box_losses(layer_boxes[row, query], padded.boxes_cxcywh[row % images, target])
+    boxes = global_mean_count(l1.new_tensor(repeats * sum(len(target) for target in targets)))
     return LossTerms(
         class_loss(
             layer_logits.reshape(len(logits), images * queries, -1),
@@ -84,7 +84,7 @@ def set_loss(
 
 @dataclass(frozen=True, slots=True)
 class DenseGuess:
-    """What a dense head says of the tokens of b images of one size, and what is there.
+    """The output of a dense head for the tokens of b images of one size, and the truth.
 
     `logits` [b, N, K + 1]; `boxes_cxcywh` [b, N, 4]; `centres` [N, 2] (x, y) of the tokens; boxes and centres
     in 0..1.
@@ -105,7 +105,7 @@ def dense_loss(guesses: Sequence[DenseGuess]) -> LossTerms:
     """
     sums = [_dense_sums(guess) for guess in guesses]
     class_, weight, l1, giou, objects = (torch.stack(column).sum() for column in zip(*sums, strict=True))
-    objects = shared_count(objects)
+    objects = global_mean_count(objects)
     return LossTerms(class_ / mean_over_processes(weight), l1 / objects, giou / objects)
 
 
@@ -164,12 +164,11 @@ def box_losses(predicted_cxcywh: Tensor, wanted_cxcywh: Tensor) -> tuple[Tensor,
     return l1, giou
 
 
-
 def _matched_rows(matches: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
     """Join matches into index tensors [m]: which row of the batch, which query, which ground truth."""
     rows = [torch.full_like(query, row) for row, (query, _) in enumerate(matches)]
     return (
         torch.cat(rows),
         torch.cat([query for query, _ in matches]),
-        torch.cat([found for _, found in matches]),
+        torch.cat([target for _, target in matches]),
     )

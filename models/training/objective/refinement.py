@@ -1,4 +1,4 @@
-"""A Detr whose box refinement learns, and nothing else: sides of boxes, as several kinds of attention give them."""
+"""Training of only the box refinement of a Detr, on boxes of exact and approximate attention."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from models.images import ImageBatch
 from models.precision import at_least_float32
 from models.training.objective.distillation import FullPrecision
 from models.training.objective.matcher import Target
-from models.training.processes import shared_count
+from models.training.processes import global_mean_count
 
 GIOU_WEIGHT: Final = 2.0
-PLACE_WEIGHT: Final = 0.25
+BIN_WEIGHT: Final = 0.25
 L1_WEIGHT: Final = 0.5
 
-LEAST_IOU: Final = 0.25
+MIN_IOU: Final = 0.25
 """A box that overlaps every object less is none of them; it is left to the class head to say so."""
 
 NOISE: Final = 0.04
-"""Most standard deviation of the noise on boxes, in shares of their sides: what other attention may do to them."""
+"""Maximum standard deviation of the noise on boxes, in shares of their sides: what other attention may do to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class RefinementTraining(nn.Module):
             raise ValueError(f"{detr.config.name} has no box refinement to train")
         self.detr = detr.requires_grad_(False)
         detr.box_refinement.requires_grad_(True)
-        self.rough = rough_attentions(detr.config)
+        self.approximate_attentions = approximate_attentions(detr.config)
 
     def forward(self, batch: ImageBatch, targets: Sequence[Target]) -> RefinementLosses:
         """Loss of B images of any sizes: the weighted mean over boxes, of whichever process."""
@@ -83,51 +83,52 @@ class RefinementTraining(nn.Module):
         decoded = self.detr.transformer.decoder(self.detr.query_embed.weight, encoded.tokens)[-1]
         sums = []
         with torch.autocast(decoded.device.type, enabled=False):  # a box in bfloat16 is a pixel off
-            for place, sample in self.samples(features, at_least_float32(decoded), targets):
-                stages = self.refinement(sample.queries, sample.boxes_xyxy, sample.images, features.pyramids[place])
+            for index, sample in self.samples(features, at_least_float32(decoded), targets):
+                stages = self.refinement(sample.queries, sample.boxes_xyxy, sample.images, features.pyramids[index])
                 sums.append(_sums(sample, stages))
         loss, weight, *ious = torch.stack(sums).sum(0)
-        whole = shared_count(weight.detach())
+        whole = global_mean_count(weight.detach())
         own = weight.detach().clamp(min=1e-6)
         return RefinementLosses(loss / whole, tuple(iou.detach() / own for iou in ious))
 
     @property
     def refinement(self) -> BoxRefinement:
-        """What learns."""
+        """The part that learns."""
         return cast("BoxRefinement", self.detr.box_refinement)
 
     def attention(self) -> AttentionConfig:
         """Draw the attention of a step."""
-        if not self.rough or torch.rand(()) < 0.5:
+        if not self.approximate_attentions or torch.rand(()) < 0.5:
             return AttentionConfig.exact()
-        return self.rough[int(torch.randint(len(self.rough), ()))]
+        return self.approximate_attentions[int(torch.randint(len(self.approximate_attentions), ()))]
 
     def samples(self, features: Features, decoded: Tensor, targets: Sequence[Target]) -> Iterator[tuple[int, _Sample]]:
-        """For every pyramid, the queries that found something: [B, Q, d] decoded, and what they should have said.
+        """For every pyramid, the queries [B, Q, d] decoded that overlap an object, with the boxes to learn.
 
-        Every query that is refined when serving takes the object that its box overlaps most, however many do.
+        Every query that is refined when serving learns the object that its box overlaps most: several may share one.
         """
         with torch.autocast(decoded.device.type, enabled=False):
             logits, boxes = self.detr.class_embed(decoded), self.detr.boxes(decoded, features.shares)
-        hope = 1 - logits.softmax(-1)[..., -1]
-        for place, (pyramid, images) in enumerate(features.by_pyramid()):
+        object_probability = 1 - logits.softmax(-1)[..., -1]
+        for index, (pyramid, images) in enumerate(features.by_pyramid()):
             parts = []
             for row, image in enumerate(images):
                 start = scale_to_pixels(cxcywh_to_xyxy(boxes[image]), pyramid.height, pyramid.width)
                 sides = (start[:, 2:] - start[:, :2]).repeat(1, 2)
                 noise = NOISE * torch.rand(()) * torch.randn(start.shape)  # a checkpoint keeps the CPU's random state
                 start = start + noise.to(start) * sides
-                found = cxcywh_to_xyxy(targets[image].boxes_cxcywh.to(start))
-                found = torch.cat((found, found.new_zeros(1, 4)))  # a page may have none
-                iou, nearest = box_iou(start, scale_to_pixels(found, pyramid.height, pyramid.width)).max(1)
-                (kept,) = ((iou > LEAST_IOU) & (hope[image] >= self.refinement.least_score)).nonzero(as_tuple=True)
-                wanted = scale_to_pixels(found[nearest[kept]], pyramid.height, pyramid.width)
-                rows = torch.full_like(kept, row)
-                parts.append((decoded[image, kept], start[kept], wanted, rows, hope[image, kept].sqrt()))
-            yield place, _Sample(*(torch.cat(column) for column in zip(*parts, strict=True)))
+                objects = cxcywh_to_xyxy(targets[image].boxes_cxcywh.to(start))
+                objects = torch.cat((objects, objects.new_zeros(1, 4)))  # a page may have none
+                objects = scale_to_pixels(objects, pyramid.height, pyramid.width)
+                iou, nearest = box_iou(start, objects).max(1)
+                probability = object_probability[image]
+                (kept,) = ((iou > MIN_IOU) & (probability >= self.refinement.least_score)).nonzero(as_tuple=True)
+                own = torch.full_like(kept, row)
+                parts.append((decoded[image, kept], start[kept], objects[nearest[kept]], own, probability[kept].sqrt()))
+            yield index, _Sample(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
-def rough_attentions(config: DetrConfig) -> list[AttentionConfig]:
+def approximate_attentions(config: DetrConfig) -> list[AttentionConfig]:
     """The approximate attentions whose boxes a refinement should know."""
     act = config.default_act
     return [act, AttentionConfig.act(act.L, 2 * act.r), config.default_tangent]
@@ -151,7 +152,7 @@ def side_loss(stage: Refined, boxes_xyxy: Tensor, wanted_xyxy: Tensor) -> Tensor
     at = below.long()[..., None]
     nats = -((1 - share) * logs.gather(-1, at)[..., 0] + share * logs.gather(-1, at + 1)[..., 0])
     l1 = ((stage.boxes_xyxy - wanted_xyxy).view(-1, 2, 2).abs() / reach).clamp(max=2)
-    return GIOU_WEIGHT * giou + PLACE_WEIGHT * nats.mean((1, 2)) + L1_WEIGHT * l1.mean((1, 2))
+    return GIOU_WEIGHT * giou + BIN_WEIGHT * nats.mean((1, 2)) + L1_WEIGHT * l1.mean((1, 2))
 
 
 def _sums(sample: _Sample, stages: Sequence[Refined]) -> Tensor:

@@ -70,7 +70,7 @@ class DenseHead(nn.Module):
 
 
 class TrainingDetr(nn.Module):
-    """A Detr in training, with parts that are dropped afterwards: `detr` is saved alone.
+    """A Detr in training, with parts that are dropped afterwards: only `detr` is saved.
 
     `extra_queries` learned queries go through the same decoder, unseen by the model's own, and every ground
     truth is matched to `repeats` of them. `dense` adds a head on the encoder's tokens. 0 and False switch
@@ -148,13 +148,13 @@ class TrainingDetr(nn.Module):
 
 
 def size_runs(batch: ImageBatch, config: DetrConfig) -> Iterator[tuple[int, int, int]]:
-    """Neighbours with one grid of tokens, in the order the images came: how many, its rows and columns."""
+    """Neighbours with one grid of tokens, in the order of the images: their number, the rows and the columns."""
     sizes = [token_grid(height, width, config) for height, width in batch.sizes]
     first = 0
-    for place in range(1, len(sizes) + 1):
-        if place == len(sizes) or sizes[place] != sizes[first]:
-            yield place - first, *sizes[first]
-            first = place
+    for index in range(1, len(sizes) + 1):
+        if index == len(sizes) or sizes[index] != sizes[first]:
+            yield index - first, *sizes[first]
+            first = index
 
 
 def cell_centres(height: int, width: int) -> Tensor:

@@ -1,1 +1,1 @@
-"""What a run does and how long it takes: its recipe, schedule and sizes, from what is known of the data."""
+"""The plan of a run: its recipe, schedule and image sizes, from what is known of the data, and the time it takes."""

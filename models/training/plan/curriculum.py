@@ -1,4 +1,4 @@
-"""Image sizes in the course of a training run: they grow."""
+"""Image sizes over the steps of a training run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Curriculum:
-    """Small images first: positions are encoded relative to the image, so what is learnt there carries over."""
+    """Small images first: positions are encoded relative to the image, so what is learnt on them carries over."""
 
     stages: tuple[Stage, ...]
 
@@ -30,7 +30,7 @@ class Curriculum:
                 low, high = sides.split("-")
                 stage = Stage(int(steps), (int(low), int(high)))
             except ValueError:
-                raise ValueError(f"{part!r} is no stage: it should look like 1500:192-224") from None
+                raise ValueError(f"{part!r} is no stage, which looks like 1500:192-224") from None
             if stage.steps < 1 or not 32 <= stage.shortest_sides[0] <= stage.shortest_sides[1]:
                 raise ValueError(f"stage {part!r} needs at least one step and rising sides of at least 32 pixels")
             stages.append(stage)
@@ -54,8 +54,8 @@ class Curriculum:
 
     def page_size(self, step: int) -> tuple[int, int]:
         """(height, width) in pixels of every page of one step: mostly portrait, as journals are."""
-        chance = random.Random(step)
-        shortest = chance.randint(*self.stage(step).shortest_sides)
-        aspect = chance.choice((chance.uniform(1.28, 1.45), chance.uniform(1.28, 1.45), chance.uniform(1.0, 1.6)))
+        rng = random.Random(step)
+        shortest = rng.randint(*self.stage(step).shortest_sides)
+        aspect = rng.choice((rng.uniform(1.28, 1.45), rng.uniform(1.28, 1.45), rng.uniform(1.0, 1.6)))
         longest = round(shortest * aspect)
-        return (shortest, longest) if chance.random() < 0.06 else (longest, shortest)
+        return (shortest, longest) if rng.random() < 0.06 else (longest, shortest)

@@ -25,7 +25,7 @@ from models.whole_file import whole_file
 
 PLAN: Final = "plan.json"
 DRAFT: Final = 1000
-"""Steps of the draft whose time is taken to find out how many fit."""
+"""Steps of the draft that is timed to find the number of steps that fit."""
 TIMED: Final = 3
 """Images of a validation that are timed."""
 

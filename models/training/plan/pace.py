@@ -1,4 +1,4 @@
-"""Time that a run will take: a few of its steps are made and thrown away."""
+"""Estimate the time of a run: a few of its steps are made and thrown away."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from models.training.training_state import TrainingState
 
 TIMED_STEPS = 2
 SLACK = 1.05
-"""Machines slow down: what a run is expected to take is a twentieth more than its parts."""
+"""Machines slow down: a run is expected to take a twentieth more time than its parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +28,13 @@ class Pace:
 
     @property
     def mean(self) -> float:
-        """Seconds of a step, a mean over the run."""
+        """Seconds per step, averaged over the run."""
         return sum(second * share for second, share in zip(self.seconds, self.shares, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Seconds of what a plan is made of: steps of the run and of the box refinement, and one validation."""
+    """Seconds of the parts of a plan: steps of the run and of the box refinement, and one validation."""
 
     run: Pace
     refinement: Pace | None
@@ -47,7 +47,7 @@ class Cost:
         return self.preparation + SLACK * (steps * self.run.mean + refining + validations * self.validation)
 
     def steps_within(self, seconds: float, refinement_share: float, validations: int) -> int:
-        """Steps of a run that, with all else, fits into so many seconds; at least one."""
+        """Steps of a run that, with all else, fits into the seconds; at least one."""
         refining = refinement_share * self.refinement.mean if self.refinement else 0.0
         left = (seconds - self.preparation) / SLACK - validations * self.validation
         return max(1, int(left / (self.run.mean + refining)))

@@ -1,4 +1,4 @@
-"""A plan in words, for the person who waits for it."""
+"""A plan in words."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from models.training.plan.survey import Survey
 
 
 def description(request: Request, planned: Plan, decided: Decisions) -> list[str]:
-    """The plan in words, before the first step."""
+    """Say what a plan does, and what it follows from; nothing for generated pages."""
     survey, recipe = decided.survey, planned.recipe
     if not request.labelled_images:
         return []
     known = f"new to the model: {few(survey.new_classes)}" if survey.new_classes else "all known to the model"
     lines = [f"{survey.images} images to learn from; classes {known}"]
     if survey.feature_shift is not None:
-        kind = "unlike them: all of the model learns" if survey.far else "like them: fine-tuning"
+        likeness = "unlike them: all of the model learns" if survey.far else "like them: fine-tuning"
         lines.append(
             f"features of the images are {survey.feature_shift:.2f} standard deviations from those that the model "
-            f"learnt on, {kind}"
+            f"learnt on, {likeness}"
         )
     lines.append(
         f"plan: {recipe.steps} steps of {recipe.batch_size} images ({passes(planned, survey):.3g} passes) with "

@@ -238,24 +238,24 @@ def _toml_lines(values: dict[str, Any]) -> Iterator[str]:
         yield from ("", f"[{name}]", *_toml_lines(table))
 
 
-def _problem(kind: str, place: tuple[int | str, ...], message: str, value: Any) -> str:
+def _problem(error: str, path: tuple[int | str, ...], message: str, value: Any) -> str:
     """Say what is wrong with one setting."""
-    name = ".".join(map(str, place))
-    if kind == "extra_forbidden":
-        names, wrong = _names(place[:-1]), str(place[-1])
+    name = ".".join(map(str, path))
+    if error == "extra_forbidden":
+        names, wrong = _names(path[:-1]), str(path[-1])
         near = [known for known in names if known.startswith(wrong)] or get_close_matches(wrong, names, 1, cutoff=0.4)
         return f"unknown setting {name}" + (f"; did you mean {near[0]}?" if near else "")
-    if kind == "missing":
+    if error == "missing":
         return f"{name} is missing"
-    if kind == "value_error":
+    if error == "value_error":
         return ": ".join(filter(None, (name, message.removeprefix("Value error, "))))
     return f"{name} {message.replace('Input should', 'must')}, not {value!r}"
 
 
-def _names(place: tuple[int | str, ...]) -> list[str]:
+def _names(path: tuple[int | str, ...]) -> list[str]:
     """The settings of a table."""
     section: type[BaseModel] = RecipeSettings
-    for part in place:
+    for part in path:
         annotation = section.model_fields[str(part)].annotation
-        section = next(kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type))
+        section = next(each for each in (annotation, *get_args(annotation)) if isinstance(each, type))
     return list(section.model_fields)

@@ -1,4 +1,4 @@
-"""How the learning rate changes in the course of a run."""
+"""The learning rate over the steps of a run."""
 
 from __future__ import annotations
 

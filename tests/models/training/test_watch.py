@@ -44,7 +44,7 @@ def test_a_run_that_goes_on_does_not_know_how_high_its_loss_was():
 def test_nothing_found_after_a_third_of_the_run_is_said_once():
     watch = Watch(300)
     assert watch.validation(60, found(0.0, cat=0.0)) == []
-    assert "nothing is found yet after 100 of 300 steps" in watch.validation(100, found(0.0, cat=0.3))[0]
+    assert "nothing is detected yet after 100 of 300 steps" in watch.validation(100, found(0.0, cat=0.3))[0]
     assert watch.validation(200, found(0.0, cat=0.3)) == []
     assert watch.validation(300, found(0.4, cat=0.9)) == []
 
