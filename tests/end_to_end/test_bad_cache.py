@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-def test_a_service_with_a_damaged_cache_names_the_file_and_ends_with_status_1(tmp_path: Path) -> None:
+def test_a_damaged_cached_file_is_named_and_the_exit_status_is_1(tmp_path: Path) -> None:
     damaged = tmp_path / "detr-r50-e632da11.pth"
     damaged.write_bytes(b"PK\x03\x04 not a checkpoint")
     plain = {name: value for name, value in os.environ.items() if not name.startswith("ACT_DETR_")}

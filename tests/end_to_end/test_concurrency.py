@@ -12,7 +12,13 @@ import httpx
 
 CALLERS = 64
 SIZES = ((120, 90), (90, 120), (200, 60), (64, 64), (301, 97), (33, 150))
-QUERIES = ("attention=exact", "attention=act&L=16&r=8", "attention=act&L=4&r=0.5", "attention=auto")
+QUERIES = (
+    "attention=exact",
+    "attention=act&L=16&r=8",
+    "attention=act&L=4&r=0.5",
+    "attention=tangent&C=4",
+    "attention=auto",
+)
 
 
 def answer(client: httpx.Client, image: bytes, query: str) -> dict[str, Any]:
@@ -23,7 +29,7 @@ def answer(client: httpx.Client, image: bytes, query: str) -> dict[str, Any]:
     return {name: body[name] for name in ("detections", "image", "attention", "model")}
 
 
-def test_64_callers_get_the_answers_that_they_get_alone(start: Any, encoded: Callable[..., bytes]) -> None:
+def test_64_concurrent_callers_get_the_results_of_single_calls(start: Any, encoded: Callable[..., bytes]) -> None:
     calls = [
         (encoded(size=SIZES[caller % len(SIZES)], seed=caller), QUERIES[caller % len(QUERIES)])
         for caller in range(CALLERS)

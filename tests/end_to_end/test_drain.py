@@ -55,7 +55,7 @@ def when_ready(client: httpx.Client) -> None:
         time.sleep(0.05)
 
 
-def test_what_was_accepted_before_sigterm_is_answered(process: Any, encoded: Callable[..., bytes]) -> None:
+def test_requests_accepted_before_sigterm_are_answered(process: Any, encoded: Callable[..., bytes]) -> None:
     image = encoded()
     url = address(process)
     with httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
@@ -80,7 +80,7 @@ def test_what_was_accepted_before_sigterm_is_answered(process: Any, encoded: Cal
     assert [line["status"] for line in lines if line["message"] == "request"][-1] == 200
 
 
-def test_sigterm_while_it_still_loads_ends_it(process: Any) -> None:
+def test_sigterm_during_loading_ends_the_process(process: Any) -> None:
     """In a container it is the first process, and the kernel ignores signals for that one that it does not handle."""
     status = Path(f"/proc/{process.pid}/status")
     if not status.exists():

@@ -55,7 +55,7 @@ def found(response: Any) -> list[Any]:
     return [row["detections"] for row in response.json()["results"]]
 
 
-def test_a_batch_too_large_for_the_device_is_halved_until_all_are_answered(
+def test_a_batch_too_large_for_the_device_is_halved_until_it_fits(
     run_server: Any, faulty: FaultyDetector, images: Any
 ) -> None:
     with run_server(faulty, max_batch=8, max_delay_ms=2000) as server:
@@ -74,7 +74,7 @@ def test_a_batch_too_large_for_the_device_is_halved_until_all_are_answered(
             assert server.client.get(probe).status_code == 200
 
 
-def test_an_image_too_large_for_the_device_fails_alone(run_server: Any, faulty: FaultyDetector, images: Any) -> None:
+def test_only_an_image_too_large_for_the_device_fails(run_server: Any, faulty: FaultyDetector, images: Any) -> None:
     with run_server(faulty) as server:
         faulty.room = 0
         response = server.client.post("/detect", files=images[:1])
@@ -84,9 +84,7 @@ def test_an_image_too_large_for_the_device_fails_alone(run_server: Any, faulty: 
         assert server.client.get("/readyz").status_code == 200
 
 
-def test_a_dead_device_answers_all_stops_readiness_and_asks_for_a_restart(
-    run_server: Any, faulty: FaultyDetector, images: Any
-) -> None:
+def test_a_dead_device_fails_all_requests_and_both_probes(run_server: Any, faulty: FaultyDetector, images: Any) -> None:
     with run_server(faulty) as server, ThreadPoolExecutor(8) as pool:
         assert server.metric("act_detr_ready") == 1
         faulty.dead = True
@@ -101,7 +99,7 @@ def test_a_dead_device_answers_all_stops_readiness_and_asks_for_a_restart(
         server.eventually(server.idle)
 
 
-def test_a_device_that_dies_unasked_is_noticed_by_the_probes(run_server: Any, faulty: FaultyDetector) -> None:
+def test_probes_notice_a_device_that_dies_while_idle(run_server: Any, faulty: FaultyDetector) -> None:
     with run_server(faulty) as server:
         assert server.client.get("/livez").status_code == 200
         faulty.dead = True

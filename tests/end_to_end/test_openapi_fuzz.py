@@ -32,7 +32,7 @@ CHECKS = (
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_whatever_the_document_allows_or_forbids_is_answered_as_documented(start: Any, tmp_path: Path) -> None:
+def test_every_operation_conforms_to_the_openapi_document(start: Any, tmp_path: Path) -> None:
     (tmp_path / "schemathesis.toml").write_text(CONFIGURATION)
     with start() as server:
         command = [sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{server.port}/openapi.json"]

@@ -63,7 +63,7 @@ def test_an_image_gets_boxes_times_and_clusters(opened: Any) -> None:
     assert "of exact" in opened.inner_text("#encoder")
 
 
-def test_less_overlap_leaves_fewer_boxes(opened: Any) -> None:
+def test_a_lower_nms_threshold_leaves_fewer_boxes(opened: Any) -> None:
     opened.set_input_files("#file", sample())
     opened.wait_for_selector("#result:not([hidden])")
     before = opened.locator("#list li").count()
@@ -74,7 +74,7 @@ def test_less_overlap_leaves_fewer_boxes(opened: Any) -> None:
     assert opened.inner_text("#overlap-shown") == "0.05"
 
 
-def test_what_is_no_image_is_explained(opened: Any, tmp_path: Any) -> None:
+def test_a_file_that_is_not_an_image_is_explained(opened: Any, tmp_path: Any) -> None:
     text = tmp_path / "page.jpg"
     text.write_text("this is no image")
     opened.set_input_files("#file", str(text))
@@ -141,7 +141,7 @@ def proxy(target: int, prefix: str, strips: bool) -> Iterator[str]:
         ("/vision/one", False, ""),
     ],
 )
-def test_the_pages_work_behind_a_prefix(
+def test_pages_work_behind_a_prefix(
     browser: Any, start: Callable[..., Any], root_path: str, strips: bool, entry: str
 ) -> None:
     with start(threshold=0.0, root_path=root_path) as server, proxy(server.port, "/vision/one", strips) as address:

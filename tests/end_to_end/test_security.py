@@ -29,14 +29,14 @@ def head(path: str, *headers: str, method: str = "POST") -> bytes:
 
 
 class TestOtherOrigins:
-    def test_no_page_of_another_origin_may_read_answers_unless_configured(self, service: Any, image: bytes) -> None:
+    def test_no_other_origin_may_read_responses_by_default(self, service: Any, image: bytes) -> None:
         for response in (
             service.client.post("/detect", content=image, headers={"origin": ORIGIN}),
             service.client.options("/detect", headers={"origin": ORIGIN, "access-control-request-method": "POST"}),
         ):
             assert not [name for name in response.headers if name.startswith("access-control-")]
 
-    def test_configured_origins_may_and_others_may_not(self, start: Any, image: bytes) -> None:
+    def test_only_configured_origins_may_read_responses(self, start: Any, image: bytes) -> None:
         with start(cors_origins=f"https://a.example, {ORIGIN}", api_key="key") as server:
             asks = {"access-control-request-method": "POST", "access-control-request-headers": "x-api-key"}
             allowed = server.client.options("/detect", headers={"origin": ORIGIN, **asks})
@@ -51,12 +51,12 @@ class TestOtherOrigins:
 
 
 class TestKeys:
-    def test_a_body_without_a_key_is_not_even_asked_for(self, start: Any) -> None:
+    def test_a_body_without_a_key_is_not_asked_for(self, start: Any) -> None:
         with start(api_key="key") as server:
             answer = server.raw(head("/detect", "Content-Length: 100", "Expect: 100-continue"))
             assert answer.startswith(b"HTTP/1.1 401")
 
-    def test_no_key_is_ever_told(self, start: Any, image: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    def test_no_key_is_sent_or_logged(self, start: Any, image: bytes, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.DEBUG)
         with start(api_key="first-secret,second-secret") as server:
             said = []
@@ -72,11 +72,11 @@ class TestKeys:
 class TestSlowAndManyCallers:
     @pytest.mark.parametrize("method", ["GET", "POST"])
     @pytest.mark.parametrize("path", ["/livez", "/metrics", "/nowhere", "/"])
-    def test_a_body_that_nobody_reads_holds_no_connection(self, service: Any, method: str, path: str) -> None:
+    def test_an_unread_body_does_not_hold_a_connection(self, service: Any, method: str, path: str) -> None:
         answer = service.raw(head(path, "Content-Length: 1000000", method=method) + b"x")  # the server hangs up
         assert answer.startswith(b"HTTP/1.1 ")
 
-    def test_a_trickle_of_bytes_does_not_prolong_a_body(self, start: Any) -> None:
+    def test_a_trickle_of_bytes_does_not_extend_the_body_timeout(self, start: Any) -> None:
         with start(body_timeout_s=0.5) as server:
             with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
                 connection.sendall(head("/detect", "Content-Length: 1000000"))
@@ -97,7 +97,7 @@ class TestSlowAndManyCallers:
             except OSError:
                 return
 
-    def test_stalled_bodies_give_their_places_back(self, start: Any, image: bytes) -> None:
+    def test_stalled_bodies_free_their_places(self, start: Any, image: bytes) -> None:
         with start(max_inflight=2, body_timeout_s=2) as server:
             stalled = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(2)]
             for connection in stalled:
@@ -124,9 +124,7 @@ class TestWhatIsSentStaysData:
         yield seen
         watching = False
 
-    def test_no_address_and_no_path_of_a_request_is_ever_used(
-        self, service: Any, image: bytes, touched: list[str]
-    ) -> None:
+    def test_no_url_or_path_of_a_request_is_ever_used(self, service: Any, image: bytes, touched: list[str]) -> None:
         post = service.client.post
         for name in (f"../../{MARK}.png", f"/tmp/{MARK}", f"C:\\{MARK}", f"{MARK}\x00.png"):
             assert post("/detect", files={"image": (name, image)}).status_code in (200, 400)
@@ -211,7 +209,7 @@ class TestWhatIsSentStaysData:
         "\xff\xfe",
     ],
 )
-def test_no_wish_for_a_format_breaks_the_metrics(service: Any, accept: str) -> None:
+def test_no_accept_header_breaks_the_metrics(service: Any, accept: str) -> None:
     response = service.client.get("/metrics", headers={"accept": accept.encode("latin-1")})
     assert response.status_code == 200
     assert "act_detr_ready" in response.text

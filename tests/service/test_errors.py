@@ -118,7 +118,7 @@ def test_the_headers_that_http_asks_for() -> None:
         (502, InternalError),
     ],
 )
-def test_what_the_framework_refuses_is_in_the_tree_too(status: int, cause: type[ServiceError]) -> None:
+def test_framework_errors_become_service_errors(status: int, cause: type[ServiceError]) -> None:
     error = framework_error(status, {"Allow": "POST"})
     assert type(error) is cause
     assert error.headers["Allow"] == "POST"

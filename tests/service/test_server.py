@@ -24,7 +24,7 @@ def test_the_first_signal_drains(start: Any, detector: Any, png: bytes) -> None:
         server.eventually(lambda: cannot_connect(server.port))
 
 
-def test_a_drain_that_takes_too_long_ends(start: Any, detector: Any, png: bytes) -> None:
+def test_a_drain_ends_after_its_timeout(start: Any, detector: Any, png: bytes) -> None:
     with start(drain_seconds=0.2) as server, ThreadPoolExecutor(1) as pool:
         detector.gate.clear()
         stuck = pool.submit(server.client.post, "/detect", content=png)
@@ -49,7 +49,7 @@ def cannot_connect(port: int) -> bool:
     return False
 
 
-def test_the_address_is_told_in_one_line(start: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_address_is_logged_in_one_line(start: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "service.server")
     with start() as server:
         lines = [record.getMessage() for record in caplog.records if record.name == "service.server"]

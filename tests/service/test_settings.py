@@ -101,7 +101,7 @@ def test_batching_window_depends_on_the_device(device: str, given: float | None,
     assert load_settings(max_delay_ms=given).delay_seconds(device) == seconds
 
 
-def test_a_root_path_has_no_slash_at_its_end() -> None:
+def test_a_root_path_loses_its_trailing_slash() -> None:
     assert [load_settings(root_path=path).root_path for path in ("", "/", "/a/b", "/a/")] == ["", "", "/a/b", "/a"]
 
 

@@ -2,8 +2,8 @@
 
 function element(name, text, className) {
   const made = document.createElement(name);
-  // What stands between backticks is code.
-  String(text ?? "").split("`").forEach((part, place) => made.append(place % 2 ? code(part) : part));
+  // Text between backticks is code.
+  String(text ?? "").split("`").forEach((part, index) => made.append(index % 2 ? code(part) : part));
   if (className) made.className = className;
   return made;
 }
@@ -54,14 +54,14 @@ function operation(method, path, about) {
   made.append(title, element("p", about.summary), element("p", about.description || "", "muted"), element("pre", curl(method, path)));
   const query = (about.parameters || []).filter((parameter) => parameter.in === "query");
   if (query.length) {
-    made.append(table(["query", "values", "what"], query.map((parameter) => [
+    made.append(table(["query", "values", "meaning"], query.map((parameter) => [
       parameter.name, kind(parameter.schema), parameter.description || parameter.schema.description || "",
     ])));
   }
   if (about.requestBody) {
     made.append(element("p", "Body: " + Object.keys(about.requestBody.content).join(", ")));
   }
-  made.append(table(["status", "what", ""], Object.entries(about.responses).map(([status, response]) => {
+  made.append(table(["status", "meaning", ""], Object.entries(about.responses).map(([status, response]) => {
     const cell = element("td");
     for (const content of Object.values(response.content || {})) {
       if (content.example) cell.append(example("example", content.example));

@@ -23,8 +23,7 @@ function shape(name, attributes) {
 }
 
 function colorOf(label) {
-  const place = labels.indexOf(label);
-  return PALETTE[(place < 0 ? 0 : place) % PALETTE.length];
+  return PALETTE[Math.max(0, labels.indexOf(label)) % PALETTE.length];
 }
 
 function headers() {

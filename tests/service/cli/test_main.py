@@ -89,7 +89,7 @@ def test_download_prints_the_path_or_the_reason(monkeypatch: pytest.MonkeyPatch,
     assert "no model is named yolo" in bad.stderr
 
 
-def test_serve_tells_bad_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_serve_prints_bad_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACT_DETR_MAX_QUEUE", "0")
     result = run("serve", "--port", 99999)
     assert result.exit_code == 2

@@ -67,7 +67,7 @@ def test_the_hidden_packages_are_those_of_the_extra() -> None:
         ),
     ],
 )
-def test_commands_that_need_more_say_what_to_install(
+def test_commands_with_missing_packages_say_what_to_install(
     tmp_path: Path, arguments: tuple[object, ...], missing: str
 ) -> None:
     result = act_detr(tmp_path, *arguments)
@@ -90,7 +90,9 @@ def test_commands_that_need_more_say_what_to_install(
         (("--help",), "evaluate"),
     ],
 )
-def test_other_commands_do_without(tmp_path: Path, image: Path, arguments: tuple[object, ...], said: str) -> None:
+def test_other_commands_need_only_a_plain_installation(
+    tmp_path: Path, image: Path, arguments: tuple[object, ...], said: str
+) -> None:
     places = {"IMAGE": image, "FOLDER": image.parent}
     result = act_detr(tmp_path, *(places.get(str(argument), argument) for argument in arguments))
     assert re.search(said, result.stdout + result.stderr)
@@ -98,14 +100,14 @@ def test_other_commands_do_without(tmp_path: Path, image: Path, arguments: tuple
     assert "No module named" not in result.stderr
 
 
-def test_pages_to_try_commands_on_need_no_more(tmp_path: Path) -> None:
+def test_writing_pages_needs_only_a_plain_installation(tmp_path: Path) -> None:
     result = act_detr(tmp_path, "pages", "--train", 1, "--val", 1, module="models.data.write_pages")
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "pages" / "annotations" / "instances_val2017.json").exists()
 
 
 @pytest.mark.slow
-def test_evaluation_needs_no_more_than_it_says(tmp_path: Path) -> None:
+def test_evaluation_needs_only_the_packages_that_it_names(tmp_path: Path) -> None:
     options = ("--data", "pages:1:320x256", "--attention", "exact", "--size", 64)
     result = act_detr(tmp_path, "evaluate", *options, hidden={"matplotlib", "scipy", "tensorboard"})
     assert result.returncode == 0, result.stderr

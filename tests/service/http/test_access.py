@@ -31,7 +31,7 @@ def test_either_key_opens_by_either_header(locked: Any, png: bytes, key: str) ->
         {"authorization": "Bearer wrong"},
     ],
 )
-def test_anything_else_is_a_401(locked: Any, png: bytes, headers: dict[str, str]) -> None:
+def test_other_credentials_are_a_401(locked: Any, png: bytes, headers: dict[str, str]) -> None:
     for path in ("/detect", "/detect/batch", "/detect?L=nonsense"):
         response = locked.client.post(path, content=png, headers=headers)
         assert (response.status_code, response.json()["type"]) == (401, "unauthorized")

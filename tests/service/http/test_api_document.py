@@ -1,10 +1,12 @@
 """docs/api.md names the whole HTTP contract and nothing else.
 
-Checked against the OpenAPI document, the errors, the models of the responses and a real response: the requests in the
-first table; under "Parameters", every query parameter with its bounds; under "Answer" and "GET /model", the fields;
-under "PNG", the headers; under "Errors", every type with its status. Only tables are checked: the first cell of a row
-names things in backticks (`a.b` and `a[].b` are the fields a and b), and other cells are free text, apart from a parameter's
-range (third cell), whose numbers and backticked values are its bounds, and an error's status (second cell).
+Tables are checked against the OpenAPI document, the errors, the response models and a real response. The document's
+first table has the requests. The first table under "Parameters" has every query parameter with its bounds, under
+"Answer" and "GET /model" the fields, under "PNG" the headers, and under "Errors" every type with its status.
+
+The first cell of a row names things in backticks; `a.b` and `a[].b` are the fields a and b. Other cells are free text,
+except for a parameter's range (third cell), whose numbers and backticked values are its bounds, and an error's status
+(second cell).
 """
 
 from __future__ import annotations

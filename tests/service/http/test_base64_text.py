@@ -47,7 +47,7 @@ WAYS: dict[str, Callable[[bytes], str]] = {
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("length", [0, 1, 2, 3, 1000, 1003])
-def test_every_way_of_writing_gives_the_bytes(way: str, length: int) -> None:
+def test_every_variant_of_base64_is_decoded(way: str, length: int) -> None:
     data = DATA[-length:] if length else b""
     assert decode(WAYS[way](data)) == data
 
@@ -74,13 +74,13 @@ def test_every_way_of_writing_gives_the_bytes(way: str, length: int) -> None:
         ("data:image/png;base64,data:image/png;base64,AAAA", "contains ':'"),
     ],
 )
-def test_what_is_not_base64_is_refused_with_the_reason(text: str, complaint: str) -> None:
+def test_invalid_base64_is_refused_with_the_reason(text: str, complaint: str) -> None:
     with pytest.raises(MalformedRequest, match=complaint):
         decode(text)
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_bytes_are_counted_as_they_will_be(way: str) -> None:
+def test_the_limit_counts_decoded_bytes(way: str) -> None:
     assert decode(WAYS[way](DATA), max_bytes=len(DATA)) == DATA
     with pytest.raises(TooManyBytes):
         decode(WAYS[way](DATA), max_bytes=len(DATA) - 1)

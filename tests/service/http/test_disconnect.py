@@ -9,7 +9,7 @@ def request(png: bytes, path: str = "/detect") -> bytes:
     return f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(png)}\r\n\r\n".encode() + png
 
 
-def test_a_caller_who_leaves_the_queue_costs_no_device_time(start: Any, detector: Any, png: bytes) -> None:
+def test_a_client_that_leaves_the_queue_costs_no_device_time(start: Any, detector: Any, png: bytes) -> None:
     with start(max_batch=1) as server, ThreadPoolExecutor(1) as pool:
         detector.gate.clear()
         running = pool.submit(server.client.post, "/detect", content=png)
@@ -25,7 +25,7 @@ def test_a_caller_who_leaves_the_queue_costs_no_device_time(start: Any, detector
         assert server.metric("act_detr_cancelled_total") == 1
 
 
-def test_a_caller_who_leaves_while_sending_is_counted_and_dropped(start: Any, detector: Any, png: bytes) -> None:
+def test_a_client_that_leaves_while_sending_is_counted_and_dropped(start: Any, detector: Any, png: bytes) -> None:
     with start() as server:
         server.raw(request(png)[:-10], finish=False)
         server.eventually(lambda: server.metric("act_detr_cancelled_total") == 1)
@@ -33,15 +33,7 @@ def test_a_caller_who_leaves_while_sending_is_counted_and_dropped(start: Any, de
         assert detector.entered == 0
 
 
-def test_a_body_that_stalls_is_a_408(start: Any, png: bytes) -> None:
-    with start(body_timeout_s=0.1) as server:
-        answer = server.raw(request(png)[:-10])
-        assert answer.startswith(b"HTTP/1.1 408")
-        assert b"request-timeout" in answer
-        server.eventually(server.idle)
-
-
-def test_two_requests_on_one_connection_are_answered_in_order(service: Any, png: bytes) -> None:
+def test_pipelined_requests_are_answered_in_order(service: Any, png: bytes) -> None:
     last = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     answer = service.raw(request(png) + last)
     assert answer.count(b"HTTP/1.1 200") == 2

@@ -33,7 +33,7 @@ def test_head_is_get_without_a_body(service: Any, path: str) -> None:
         assert asked.headers["content-length"] == got.headers["content-length"]
 
 
-def test_not_a_byte_follows_and_the_connection_goes_on(service: Any) -> None:
+def test_no_body_follows_and_the_connection_stays_open(service: Any) -> None:
     head = b"HEAD /docs HTTP/1.1\r\nHost: x\r\n\r\n"
     last = b"HEAD /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     answers = service.raw(head + last)
@@ -53,18 +53,18 @@ def test_errors_have_the_status_of_get(start: Any, detector: Any) -> None:
         detector.warm.set()
 
 
-def test_what_is_only_posted_has_no_head(service: Any) -> None:
+def test_a_post_route_has_no_head(service: Any) -> None:
     refused = service.client.head("/detect")
     assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
 
 
 @pytest.mark.parametrize("path", READABLE)
-def test_what_is_allowed_names_head(service: Any, path: str) -> None:
+def test_the_allow_header_includes_head(service: Any, path: str) -> None:
     refused = service.client.delete(path)
     assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
 
 
-def test_it_is_logged_and_counted_by_its_route(start: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_head_is_logged_and_counted_by_its_route(start: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "act_detr.request")
     with start() as server:
         server.client.head("/docs")
@@ -77,6 +77,6 @@ def test_it_is_logged_and_counted_by_its_route(start: Any, caplog: pytest.LogCap
     assert (line["method"], line["route"], line["status"]) == ("HEAD", "/docs", 200)
 
 
-def test_the_document_tells_of_get_alone(service: Any) -> None:
+def test_the_openapi_document_omits_head(service: Any) -> None:
     document = service.client.get("/openapi.json").json()
     assert set(document["paths"]["/livez"]) == {"get"}

@@ -19,7 +19,7 @@ import pytest
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
     ],
 )
-def test_what_is_not_http_is_told_so_as_a_problem(service: Any, data: bytes) -> None:
+def test_invalid_http_is_answered_with_a_problem(service: Any, data: bytes) -> None:
     head, _, body = service.raw(data).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400")
     assert b"application/problem+json" in head
@@ -27,7 +27,7 @@ def test_what_is_not_http_is_told_so_as_a_problem(service: Any, data: bytes) -> 
 
 
 @pytest.mark.parametrize("data", [b"", b"POST /detect HT"])
-def test_a_head_that_never_ends_is_hung_up_on(start: Any, data: bytes) -> None:
+def test_a_connection_whose_headers_never_end_is_closed(start: Any, data: bytes) -> None:
     with start(header_timeout_s=0.2) as server:
         server.raw(data)  # returns because the server closes
         assert server.client.get("/livez").status_code == 200
@@ -41,7 +41,7 @@ def impatient(server: Any) -> socket.socket:
     return socket.create_connection(("127.0.0.1", server.port), timeout=4)
 
 
-def test_a_second_head_that_never_ends_is_hung_up_on(start: Any) -> None:
+def test_second_headers_that_never_end_close_the_connection(start: Any) -> None:
     with start(header_timeout_s=0.2) as server, impatient(server) as connection:
         connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
@@ -50,7 +50,7 @@ def test_a_second_head_that_never_ends_is_hung_up_on(start: Any) -> None:
             pass
 
 
-def test_a_second_head_that_begins_with_the_first_is_hung_up_on(start: Any) -> None:
+def test_second_headers_that_begin_with_the_first_are_timed(start: Any) -> None:
     with start(header_timeout_s=0.2) as server, impatient(server) as connection:
         connection.sendall(GET + b"GET /li")
         while connection.recv(65536):
@@ -66,7 +66,7 @@ def ask(connection: socket.socket) -> None:
     assert answer.startswith(b"HTTP/1.1 200")
 
 
-def test_a_resting_connection_is_kept_for_the_next_request(start: Any) -> None:
+def test_an_idle_connection_is_kept_for_the_next_request(start: Any) -> None:
     with start(header_timeout_s=0.2) as server, impatient(server) as connection:
         for _ in range(2):
             ask(connection)
@@ -75,13 +75,13 @@ def test_a_resting_connection_is_kept_for_the_next_request(start: Any) -> None:
         assert resting.timeout_keep_alive_task.when() - resting.loop.time() > 60  # a minute is what proxies keep theirs
 
 
-def test_a_connection_rests_as_long_as_is_set(start: Any) -> None:
+def test_an_idle_connection_is_closed_after_the_keep_alive_timeout(start: Any) -> None:
     with start(keepalive_timeout_s=0.2) as server, impatient(server) as connection:
         ask(connection)
         assert connection.recv(65536) == b""  # closed by the server
 
 
-def test_resting_connections_make_room_for_new_ones(start: Any) -> None:
+def test_the_longest_idle_connection_is_closed_for_a_new_one(start: Any) -> None:
     head = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     with start(max_connections=2) as server, impatient(server) as oldest, impatient(server) as newer:
         for connection in (oldest, newer):
@@ -91,7 +91,7 @@ def test_resting_connections_make_room_for_new_ones(start: Any) -> None:
         ask(newer)
 
 
-def test_busy_connections_make_no_room(start: Any, detector: Any, png: bytes) -> None:
+def test_busy_connections_are_never_closed_for_new_ones(start: Any, detector: Any, png: bytes) -> None:
     with start(max_connections=1) as server, impatient(server) as connection:
         detector.gate.clear()
         post = f"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: {len(png)}\r\n\r\n".encode()
@@ -111,7 +111,7 @@ def test_broken_chunks_never_reach_the_detector(start: Any, detector: Any) -> No
         assert detector.entered == 0
 
 
-def test_an_answer_that_nobody_takes_is_dropped(start: Any) -> None:
+def test_a_response_that_is_never_received_is_aborted(start: Any) -> None:
     with start(answer_timeout_s=0.3) as server, socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.connect(("127.0.0.1", server.port))
@@ -120,7 +120,7 @@ def test_an_answer_that_nobody_takes_is_dropped(start: Any) -> None:
         server.eventually(lambda: len(server.server.server_state.connections) == 0)
 
 
-def test_an_answer_that_is_taken_slowly_comes_whole(start: Any) -> None:
+def test_a_response_that_is_received_slowly_is_complete(start: Any) -> None:
     with start(answer_timeout_s=20) as server, impatient(server) as connection:
         request = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
         last = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -132,7 +132,7 @@ def test_an_answer_that_is_taken_slowly_comes_whole(start: Any) -> None:
         assert len(answer) > 200 * len(server.client.get("/openapi.json").content)
 
 
-def test_connections_beyond_the_most_are_closed_and_room_is_made_again(start: Any) -> None:
+def test_connections_beyond_the_maximum_are_closed(start: Any) -> None:
     head = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     with start(max_connections=2) as server, impatient(server), impatient(server) as second:
         server.eventually(lambda: len(server.server.server_state.connections) == 2)

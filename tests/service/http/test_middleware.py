@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 
-def test_a_plain_request_id_is_echoed_and_another_replaced(service: Any) -> None:
+def test_a_plain_request_id_is_echoed_and_others_are_replaced(service: Any) -> None:
     def echoed(wished: str) -> str:
         response = service.client.get("/livez", headers={"x-request-id": wished})
         return str(response.headers["x-request-id"])
@@ -24,7 +24,7 @@ def test_server_timing_has_the_stages(service: Any, png: bytes) -> None:
     assert all(float(part.split("dur=")[1]) >= 0 for part in timing.split(", "))
 
 
-def test_one_line_a_request(service: Any, png: bytes, caplog: pytest.LogCaptureFixture) -> None:
+def test_every_request_has_one_log_line(service: Any, png: bytes, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "act_detr.request")
     service.client.post("/detect?attention=act", content=png, headers={"x-request-id": "mine"})
     service.client.post("/detect", content=b"junk")
@@ -47,7 +47,7 @@ def test_an_unexpected_error_is_a_500_problem(start: Any, png: bytes, caplog: py
         server.eventually(server.idle)
 
 
-def test_a_large_refused_body_does_not_hide_the_answer(start: Any) -> None:
+def test_the_response_to_a_large_refused_body_arrives(start: Any) -> None:
     with start(max_bytes=1000) as server:
         for _ in range(5):
             response = server.client.post("/detect", content=b"x" * 5_000_000)

@@ -22,7 +22,7 @@ def test_detection_works_under_the_prefix(start: Any, png: bytes) -> None:
 
 
 @pytest.mark.parametrize("path", ["/vision", "/vision/", "/", "/vision/docs", "/docs"])
-def test_pages_say_what_their_addresses_are_relative_to(start: Any, path: str) -> None:
+def test_pages_have_the_prefix_as_their_base(start: Any, path: str) -> None:
     with start(root_path="/vision/") as server:
         page = server.client.get(path)
         assert page.status_code == 200
@@ -33,7 +33,7 @@ def test_without_a_prefix_addresses_are_relative_to_the_page(service: Any) -> No
     assert "<base" not in service.client.get("/").text
 
 
-def test_the_document_names_the_server(start: Any, service: Any) -> None:
+def test_the_openapi_document_names_the_prefix(start: Any, service: Any) -> None:
     with start(root_path="/vision") as server:
         assert server.client.get("/openapi.json").json()["servers"] == [{"url": "/vision"}]
         assert server.client.get("/vision/openapi.json").json()["servers"] == [{"url": "/vision"}]

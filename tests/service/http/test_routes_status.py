@@ -21,7 +21,7 @@ def test_probes_follow_the_warm_up(start: Any, detector: Any, png: bytes) -> Non
         assert server.metric("act_detr_ready") == 1
 
 
-def test_a_failed_warm_up_is_dead(start: Any, detector: Any) -> None:
+def test_a_failed_warm_up_fails_both_probes(start: Any, detector: Any) -> None:
     detector.warm_up = lambda: 1 / 0
     with start(warm=False) as server:
         server.eventually(lambda: server.client.get("/livez").status_code == 503)
@@ -47,7 +47,7 @@ def test_model_card(service: Any) -> None:
     assert card["box_refinement"] is True
 
 
-def test_a_setting_comes_before_what_the_model_recommends(start: Any) -> None:
+def test_settings_override_the_models_defaults(start: Any) -> None:
     with start(nms=1.0, l=9, c=5) as server:
         card = server.client.get("/model").json()
     assert card["default_nms"] == 1.0

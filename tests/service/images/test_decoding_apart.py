@@ -52,7 +52,7 @@ def children_seconds() -> float:
         codestream(6000, 6000, 4, b"\x55" * 6, 65_535, levels=5),
     ],
 )
-def test_bookkeeping_that_asks_for_gigabytes_ends_the_child_alone(data: bytes) -> None:
+def test_a_file_that_needs_gigabytes_ends_only_its_process(data: bytes) -> None:
     assert len(data) < 300
     with pytest.raises(UndecodableImage, match="far more"):
         decode_apart(data, "JPEG2000", max_pixels=50_000_000)
@@ -66,7 +66,7 @@ def lying_avif(real: int, said: int) -> bytes:
     return bytes(data)
 
 
-def test_frames_larger_than_the_file_says_come_out_as_it_says() -> None:
+def test_oversized_frames_are_decoded_to_the_size_of_the_header() -> None:
     assert decode_apart(lying_avif(300, 10), "AVIF", max_pixels=100).size == (10, 10)
 
 
@@ -80,7 +80,7 @@ def test_time_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert children_seconds() - before < 3  # the kernel counts the seconds that are worked
 
 
-def test_a_process_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.images.decoding_apart._TIMEOUT_SECONDS", 0.001)
     with pytest.raises(UndecodableImage, match="too long"):
         decode_apart(saved(Image.new("RGB", (8, 8)), "AVIF"), "AVIF", max_pixels=100)
@@ -97,7 +97,7 @@ def test_pixels_are_counted_before_they_are_decoded(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["AVIF", "JPEG2000"])
-def test_other_threads_run_meanwhile(kind: str) -> None:
+def test_other_threads_run_during_decoding(kind: str) -> None:
     """The interpreter's lock is free: a thread's own work goes on at its pace while another waits for its child."""
     import threading
 
@@ -113,6 +113,6 @@ def test_other_threads_run_meanwhile(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["AVIF", "JPEG2000"])
-def test_rubbish_is_undecodable(kind: str) -> None:
+def test_broken_files_are_undecodable(kind: str) -> None:
     with pytest.raises(UndecodableImage):
         decode_apart(b"rubbish", kind, max_pixels=100)

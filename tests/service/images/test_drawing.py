@@ -29,7 +29,7 @@ def test_a_tag_stands_above_its_box_or_inside_where_there_is_no_room() -> None:
     assert (inside[2:10, 22:60] != 255).any()
 
 
-def test_a_tag_makes_room_for_the_tag_of_a_better_detection() -> None:
+def test_a_tag_avoids_the_tag_of_a_better_detection() -> None:
     one, two = ("a", 0.9, (20.0, 60.0, 180.0, 150.0)), ("b", 0.8, (22.0, 62.0, 182.0, 152.0))
     alone, both = drawn((240, 200), one), drawn((240, 200), one, two)
     tag = (slice(46, 58), slice(22, 50))
@@ -38,14 +38,14 @@ def test_a_tag_makes_room_for_the_tag_of_a_better_detection() -> None:
     assert (both[46:58, 130:180] == class_color("b", ("a", "b"))).all(-1).any()
 
 
-def test_where_there_is_no_room_the_better_detection_lies_on_top() -> None:
+def test_without_room_the_better_detection_is_on_top() -> None:
     one, two = ("a", 0.9, (0.0, 0.0, 20.0, 12.0)), ("b", 0.8, (0.0, 0.0, 20.0, 12.0))
     pixels = drawn((21, 14), one, two)
     assert (pixels == class_color("a", ("a", "b"))).all(-1).sum() > 100
     assert not (pixels == class_color("b", ("a", "b"))).all(-1).any()
 
 
-def test_nothing_drawn_leaves_the_image_alone() -> None:
+def test_without_detections_the_image_stays_as_it_is() -> None:
     assert (drawn((5, 4)) == 255).all()
 
 

@@ -82,7 +82,7 @@ def test_thirty_two_bits_are_refused() -> None:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK"])
-def test_other_kinds_of_pixels_become_rgb(mode: str) -> None:
+def test_every_mode_of_pixels_becomes_rgb(mode: str) -> None:
     image = Image.new("RGB", (4, 3), "white").convert(mode)
     pixels = decode(saved(image, "TIFF"))
     assert pixels.shape == (3, 4, 3)
@@ -104,7 +104,7 @@ def test_transparent_colours_of_palette_and_rgb_lie_on_white() -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_exif_orientation_is_undone_once(orientation: int, kind: str) -> None:
+def test_exif_orientation_is_applied_once(orientation: int, kind: str) -> None:
     upright = Image.fromarray(np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3))
     stored = upright.transpose(TURNS[orientation]) if orientation in TURNS else upright
     exif = Image.Exif()
@@ -113,7 +113,7 @@ def test_exif_orientation_is_undone_once(orientation: int, kind: str) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation_of_avif_is_undone_once(orientation: int) -> None:
+def test_orientation_of_avif_is_applied_once(orientation: int) -> None:
     corners = Image.new("RGB", (64, 32), "black")
     corners.paste("red", (0, 0, 32, 16))
     corners.paste("blue", (32, 16, 64, 32))
@@ -138,7 +138,7 @@ def test_transparency_of_formats_decoded_apart_lies_on_white(kind: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "CMYK"])
-def test_kinds_of_jpeg_2000_become_rgb(mode: str) -> None:
+def test_jpeg_2000_of_every_mode_becomes_rgb(mode: str) -> None:
     image = Image.new("RGB", (9, 7), "white").convert(mode)
     pixels = decode(saved(image, "JPEG2000"))
     assert pixels.shape == (7, 9, 3)
@@ -236,7 +236,7 @@ def test_pillow_formats_outside_the_list_are_not_read() -> None:
         decode(saved(Image.new("RGB", (3, 3)), "PPM"))
 
 
-def test_nothing_is_no_image() -> None:
+def test_an_empty_file_is_refused() -> None:
     with pytest.raises(UndecodableImage, match="empty"):
         decode(b"")
 

@@ -31,7 +31,7 @@ def complaint(data: bytes) -> str:
         media(b"mif1"),
     ],
 )
-def test_heic_is_told_what_to_become(data: bytes) -> None:
+def test_heic_is_refused_with_advice_to_convert(data: bytes) -> None:
     text = complaint(data)
     assert "HEIC/HEIF" in text
     assert "convert it to JPEG or PNG" in text
@@ -48,7 +48,7 @@ def test_heic_is_told_what_to_become(data: bytes) -> None:
         (b"\xff\x0a\xfa\x7f", "JPEG XL"),
     ],
 )
-def test_other_media_are_named(data: bytes, kind: str) -> None:
+def test_other_media_are_refused_by_name(data: bytes, kind: str) -> None:
     text = complaint(data)
     assert kind in text
     assert "convert it to JPEG or PNG" in text

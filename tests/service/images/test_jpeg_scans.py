@@ -9,20 +9,20 @@ from service.images.jpeg_scans import count_scans
 Encode = Callable[..., bytes]
 
 
-def test_encoders_make_few(encoded: Encode) -> None:
+def test_encoders_make_few_scans(encoded: Encode) -> None:
     assert count_scans(encoded(kind="JPEG")) == 1
     assert count_scans(encoded(kind="JPEG", progressive=True)) == 10
     assert count_scans(encoded(kind="JPEG", restart_marker_rows=1)) == 1
 
 
-def test_every_one_counts(encoded: Encode) -> None:
+def test_every_scan_counts(encoded: Encode) -> None:
     image = encoded(kind="JPEG", progressive=True)
     scan = image[image.rfind(b"\xff\xda") : -2]
     assert count_scans(image[:-2] + 30 * scan + image[-2:]) == 40
     assert count_scans(image[:-2] + 30 * scan) == 40  # without an end, too
 
 
-def test_those_of_thumbnails_and_of_what_follows_the_image_do_not(encoded: Encode) -> None:
+def test_scans_of_thumbnails_and_after_the_image_do_not_count(encoded: Encode) -> None:
     image = encoded(kind="JPEG", size=(600, 400))
     thumbnail = b"\xff\xe1" + (2 + len(b"\xff\xda" * 9)).to_bytes(2, "big") + b"\xff\xda" * 9
     assert count_scans(image[:2] + thumbnail + image[2:] + b"\xff\xda" * 500) == 1

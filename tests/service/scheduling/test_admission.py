@@ -42,7 +42,7 @@ class Bench:
         return refused.value
 
 
-def test_a_request_is_refused_if_the_requests_under_way_take_too_long_for_its_deadline() -> None:
+def test_a_deadline_that_the_requests_under_way_exceed_is_refused() -> None:
     bench = Bench(Backlog(seconds_per_image=2.0))
     with bench.under_way(4):
         with bench.admission.admit(10.5):  # 8 s of work, and a safety factor of 1.25

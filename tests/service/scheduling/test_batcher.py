@@ -44,12 +44,12 @@ class TestLimits:
 
 
 class TestPadding:
-    def test_is_to_the_tallest_and_the_widest(self) -> None:
+    def test_padding_is_to_the_tallest_and_the_widest(self) -> None:
         jobs = [job(size=(10, 40)), job(size=(20, 10))]
         assert padded_size(jobs) == (20, 40)
         assert padding_ratio(jobs) == 1 - (400 + 200) / (20 * 40 * 2)
 
-    def test_is_nothing_for_equal_sizes(self) -> None:
+    def test_padding_is_zero_for_equal_sizes(self) -> None:
         assert padding_ratio([job(size=(3, 7)), job(size=(3, 7)), job(size=(3, 7))]) == 0
 
 
@@ -117,7 +117,7 @@ class TestWhenItRuns:
 
 class TestDeadline:
     @pytest.mark.parametrize(("deadline", "expired"), [(None, False), (7.1, False), (7.0, True), (3.0, True)])
-    def test_has_passed_from_its_moment_on(self, deadline: float | None, expired: bool) -> None:
+    def test_a_deadline_has_passed_at_its_own_time(self, deadline: float | None, expired: bool) -> None:
         assert job(deadline=deadline).expired(now=7.0) is expired
 
 
@@ -145,7 +145,7 @@ class TestMemoryCaps:
             caps.lower([job(i) for i in range(images)])
             assert caps.cap("exact", 10, 10) == cap
 
-    def test_keys_that_callers_invent_do_not_fill_the_memory(self) -> None:
+    def test_the_number_of_remembered_keys_is_bounded(self) -> None:
         caps = MemoryCaps()
         for key in range(MemoryCaps.MAX_KEYS + 1):
             caps.lower([job(key=key), job(key=key)])
@@ -263,9 +263,7 @@ def test_a_free_device_waits_for_nothing_but_the_window(steps, limits, failures,
 
 
 @scenarios
-def test_the_device_idles_only_while_everything_that_waits_is_in_one_unfilled_batch(
-    steps, limits, failures, seconds
-) -> None:
+def test_the_device_idles_only_while_all_jobs_fit_into_one_batch(steps, limits, failures, seconds) -> None:
     """Whoever started later than it could have had been one batch with room until the last arrival before."""
     free = 0.0
     for start in play(schedule(steps), limits, remembered(failures), seconds):
@@ -277,7 +275,7 @@ def test_the_device_idles_only_while_everything_that_waits_is_in_one_unfilled_ba
 
 
 @scenarios
-def test_a_batch_leaves_out_nobody_who_would_have_fitted(steps, limits, failures, seconds) -> None:
+def test_a_batch_leaves_out_no_job_that_would_fit(steps, limits, failures, seconds) -> None:
     caps = remembered(failures)
     for start in play(schedule(steps), limits, caps, seconds):
         for left in start.waiting:
