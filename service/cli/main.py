@@ -24,6 +24,7 @@ from rich.table import Table
 
 from service.cli.console import err, error_text, exit_on_error, fail, load, progress_bar, reason
 from service.cli.evaluate import evaluate
+from service.cli.options import CacheOption, DeviceOption, ModelOption
 from service.cli.train import train
 from service.cli.tune import tune
 from service.settings import Settings
@@ -43,12 +44,6 @@ app = typer.Typer(
 _out = Console()
 _DEFAULTS: Final = Settings.model_construct()
 """The settings' own defaults, whatever the environment says."""
-
-ModelOption = Annotated[str, typer.Option("--model", "-m", envvar="ACT_DETR_MODEL", help="Model name, file or folder.")]
-DeviceOption = Annotated[str, typer.Option(envvar="ACT_DETR_DEVICE", help="auto, cpu, cuda or cuda:N.")]
-CacheOption = Annotated[
-    Path | None, typer.Option(envvar="ACT_DETR_CACHE_DIR", help="Folder for downloaded checkpoints.")
-]
 
 
 def main() -> None:
