@@ -294,7 +294,7 @@ def _choice(name: str, label: str, query: str) -> dashboard.QueryVariable:
     )
 
 
-def annotations() -> list[Builder[AnnotationQuery]]:
+def event_lines() -> list[Builder[AnnotationQuery]]:
     """Return the events that are lines through all panels."""
     alerts = 'ALERTS{alertname=~"ActDetr.*", alertstate="firing"}'
     starts = f"changes(process_start_time_seconds{{{PROCESS}}}[$__rate_interval]) > 0"
@@ -316,7 +316,7 @@ def build() -> Dashboard:
         .refresh("30s")
         .time("now-1h", "now")
         .variables(variables())
-        .annotations(annotations())
+        .annotations(event_lines())
     )
     rows = (
         ("Overview", overview()),

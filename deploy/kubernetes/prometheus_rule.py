@@ -1,4 +1,4 @@
-"""The rules and alerts of deploy/prometheus/rules as one PrometheusRule, for the Prometheus operator.
+"""The generator of the PrometheusRule: the rules and alerts of deploy/prometheus/rules for the Prometheus operator.
 
 After a change of the rules:
 `python -m deploy.kubernetes.prometheus_rule > deploy/kubernetes/components/prometheus-operator/prometheus-rule.yaml`.

@@ -1,8 +1,8 @@
 """One HTTP exchange on a connection of its own, from raw bytes.
 
 No client library reports bytes that follow an answer: aiohttp and httpx drop them with the connection. So h11, the
-parser below httpx, reads the connection to its end here. Independent callers share no connection anyway, and this way
-it is always certain which request a closed connection belonged to.
+parser below httpx, reads each connection to its end. Independent callers share no connection anyway, and it is always
+certain which request a closed connection belonged to.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Measure a service: what callers who wait for their answers get done, or what becomes of calls at a given rate.
+"""Measure a service: the rate of callers that wait for their answers, or latencies and results at a given rate.
 
     python -m deploy.loadtest.measure --callers 16 --seconds 60 --image page.jpg --query attention=act
     python -m deploy.loadtest.measure --rate 5 --seconds 60 --url http://127.0.0.1:8000

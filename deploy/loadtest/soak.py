@@ -70,10 +70,10 @@ def run_checks(run: Soak) -> list[Check]:
 
 def _is_flat(name: str, measure: Callable[[], Trend], bound: float, describe: Callable[[float], str]) -> Check:
     try:
-        found = measure()
+        measured = measure()
     except ValueError as error:
         return Check(name, False, str(error))
-    return Check(name, found.is_flat(bound), f"{describe(found.mean)}; {found}")
+    return Check(name, measured.is_flat(bound), f"{describe(measured.mean)}; {measured}")
 
 
 def _as_json(measure: Callable[[], Trend]) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""The metrics of one replica on a port of its own, and a file that tells Prometheus of it."""
+"""The metrics of one replica on a port of its own, and a file with its address for Prometheus."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, start_http_server
 
+from models.whole_file import whole_file
+
 logger = logging.getLogger(__name__)
 
 _PORTS: Final = 64
-"""How many ports are tried: more than a machine has devices."""
+"""Number of ports to try: more than a machine has devices."""
 
 
 class MetricsPort:
@@ -54,10 +56,10 @@ def _serve(registry: CollectorRegistry, host: str, first: int) -> tuple[int, WSG
 
 
 def _announce(folder: Path, host: str, port: int) -> Path:
-    """Write the target's file. One that listens everywhere is told by its machine's name."""
+    """Write the target's file; the machine's name stands for a host that means every interface."""
     folder.mkdir(parents=True, exist_ok=True)
     name = socket.gethostname() if host in ("0.0.0.0", "::") else host  # noqa: S104  (compared, not bound)
     file = folder / f"{name}-{port}.json"
-    fresh = file.with_suffix(".new")
-    fresh.write_text(json.dumps([{"targets": [f"{name}:{port}"]}]) + "\n")
-    return fresh.replace(file)
+    with whole_file(file) as part:
+        part.write_text(json.dumps([{"targets": [f"{name}:{port}"]}]) + "\n")
+    return file

@@ -116,7 +116,7 @@ class _Answer:
             await self.release()
 
     async def release(self) -> None:
-        """Send what is held; where that is no answer, say so."""
+        """Send the answer that is held; without one, a 503 that says so."""
         self.begun = True
         held, send = self._held, self._send
         error = WorkerDead(_GONE, headers=_RETRY) if len(held) < 2 else _translate(held[0])
@@ -144,7 +144,7 @@ def _one_id(message: Message) -> Message:
 
 
 def _translate(head: Message) -> ServiceError | None:
-    """Return the error to answer in place of a plain text of Ray's; None for answers of the app."""
+    """Return the error that replaces a plain text of Ray's; None for answers of the app."""
     if not Headers(raw=head["headers"]).get("content-type", "").startswith("text/plain"):
         return None
     if head["status"] == 429:

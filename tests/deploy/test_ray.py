@@ -1,4 +1,4 @@
-"""Ray Serve: the second try of its proxies, a metrics port, the configuration, and a cluster that loses a replica."""
+"""Ray Serve: the second try of its proxies, metrics ports, the configuration, and a cluster that loses a replica."""
 
 from __future__ import annotations
 
