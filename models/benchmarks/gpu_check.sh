@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# What a machine with an NVIDIA GPU (Ampere or later) can tell and CI cannot. From the repository's root:
+# GPU checks, for a machine with an NVIDIA GPU (Ampere or later). From the repository's root:
 #
 #     models/benchmarks/gpu_check.sh [FOLDER]
 #
-# runs the tests marked gpu, then exact attention against ACT in float32 and float16, for one image and for eight,
-# then against K-means and tangent attention on real queries, then what a caller's threshold saves, and leaves
-# FOLDER/attention-*.json, FOLDER/tangent-*.json and FOLDER/threshold.json (FOLDER: gpu-check unless given). A few
-# minutes. Needs the project with its dev extra (torch 2.11 or later, which brings Triton); PYTHON names the
-# interpreter. Nonzero when a test fails.
+# runs the tests marked gpu, then three benchmarks: exact attention against ACT in float32 and float16, for one image
+# and for eight; exact attention against ACT, K-means and tangent attention on real queries; and the time that a score
+# threshold saves. Results go to FOLDER/attention-*.json, FOLDER/tangent-*.json and FOLDER/threshold.json (default
+# FOLDER: gpu-check). It takes a few minutes and needs the project with its dev extra (torch 2.11 or later, which brings
+# Triton). PYTHON names the interpreter. The exit status is nonzero if a test fails.
 set -euo pipefail
 
 folder=${1:-gpu-check}

@@ -73,7 +73,7 @@ def unlabelled_caption(unlabelled: Sequence[str]) -> str | None:
         return None
     few = len(unlabelled) <= MAX_CLASSES
     names = escape(", ".join(unlabelled)) if few else f"{len(unlabelled)} of the model's classes"
-    return f"without {names}: the data have no label of them"
+    return f"without {names}, which the data do not label"
 
 
 def _json_row(row: Evaluation) -> dict[str, Any]:

@@ -56,10 +56,10 @@ def test_tables_and_json_name_unlabelled_classes(detector, pages):
     sample = Sample(np.zeros((64, 64, 3), np.uint8), GroundTruth(np.array([[0.0, 0, 30, 30]]), ("text",)))
     evaluations = evaluate(detector, [sample], SETTINGS[:1])
     text = " ".join(shown(evaluations).split())  # a narrow table breaks the line
-    assert text.count("without title, list, table, figure: the data have no label of them") == 2
+    assert text.count("without title, list, table, figure, which the data do not label") == 2
     report = as_json(evaluations, detector, "pages-small", pages)
     assert report["data"]["unlabelled_classes"] == ["title", "list", "table", "figure"]
     assert "unlabelled" not in report["evaluations"][0]
     assert unlabelled_caption(()) is None
     assert "without 79 of the model's classes" in str(unlabelled_caption(("[a]",) * 79))
-    assert unlabelled_caption(("[a]",)) == r"without \[a]: the data have no label of them"
+    assert unlabelled_caption(("[a]",)) == r"without \[a], which the data do not label"

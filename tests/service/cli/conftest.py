@@ -1,4 +1,4 @@
-"""What the tests of all commands need."""
+"""The environment that the tests of all commands start from."""
 
 from __future__ import annotations
 

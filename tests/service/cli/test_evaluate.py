@@ -138,7 +138,7 @@ def test_left_out_data_is_printed_and_written(coco: Path, model: Path, tmp_path:
     result = run("--data", coco, "--model", model, "--attention", "exact", "--output", output)
     assert result.exit_code == 0, result.output
     assert "boxes without an area, left out: 1 (annotation 1 of image 100 (000000000000.jpg))" in result.stderr
-    assert "without 78 of the model's classes: the data have no label of them" in result.stdout
+    assert "without 78 of the model's classes, which the data do not label" in result.stdout
     data = json.loads(output.read_text())["data"]
     assert [(row["what"], row["count"]) for row in data["notices"]] == [("boxes without an area, left out", 1)]
     assert len(data["unlabelled_classes"]) == 78
