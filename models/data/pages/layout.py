@@ -13,11 +13,16 @@ from models.data.pages.text_blocks import caption, equation, heading, paragraph,
 from models.data.pages.words import person, phrase
 
 MAX_BOXES = 56
+"""After this many boxes, paragraphs fill what is left of a column: a page stays within a detector's queries."""
 
 
 @dataclass(slots=True)
 class Flow:
-    """State that passes from column to column."""
+    """State that passes from column to column.
+
+    `kind` is that of the page; `continues`: a paragraph was cut at the end of the column before; `reference` is the
+    number of the next reference; `appetite` scales how often figures and tables come.
+    """
 
     kind: str
     continues: bool
@@ -26,7 +31,10 @@ class Flow:
 
 
 def compose(canvas: Canvas, rng: random.Random, style: Style) -> None:
-    """Fill the canvas with one page."""
+    """Fill the canvas with one page.
+
+    Six pages of ten are from the middle of an article; the probabilities keep every class on at least a fifth of pages.
+    """
     kind = rng.choices(("body", "first", "references", "floats"), (60, 16, 11, 13))[0]
     running_heads(canvas, rng, style, first=kind == "first")
     _margins(canvas, rng, style)
@@ -36,7 +44,7 @@ def compose(canvas: Canvas, rng: random.Random, style: Style) -> None:
     elif kind == "floats" or rng.random() < (0.45 if style.columns > 1 else 0.0):
         share = rng.uniform(0.45, 1.0) if kind == "floats" else rng.uniform(0.18, 0.5)
         top = _float(canvas, rng, style, style.left, top, style.width, (bottom - top) * share)
-    if rng.random() < 0.08 and bottom - top > 250 * style.point:
+    if rng.random() < 0.08 and bottom - top > 250 * style.point:  # a float across all columns at the foot
         share = rng.uniform(0.2, 0.4) * (bottom - top)
         if _float(canvas, rng, style, style.left, bottom - share, style.width, share) > 0:
             bottom -= share + style.body.leading
@@ -51,7 +59,7 @@ def running_heads(canvas: Canvas, rng: random.Random, style: Style, first: bool)
     number = str(rng.randint(1, 1200))
     if rng.random() < 0.85 and not first:
         title = rng.choice((phrase(rng, rng.randint(2, 6)), f"{person(rng)} et al.", phrase(rng, 3)))
-        side = rng.random() < 0.5
+        side = rng.random() < 0.5  # of the page number: left or right
         place = rng.choice((0.0, 0.5, 1.0))
         at = style.left + place * style.width
         canvas.text(title, at, y, rng.choice((face, style.small.italic)), anchor=place)
@@ -72,13 +80,13 @@ def running_heads(canvas: Canvas, rng: random.Random, style: Style, first: bool)
 def _margins(canvas: Canvas, rng: random.Random, style: Style) -> None:
     """Write line numbers or a vertical banner into the left margin of a few pages; neither is annotated."""
     chance, face = rng.random(), style.small.regular
-    if chance < 0.03:
+    if chance < 0.03:  # a manuscript's line numbers
         y, number = style.top + style.body.leading * 0.8, rng.randint(0, 30) * 10
         while y < style.bottom:
             number += 1
             canvas.text(str(number), style.left - 8 * style.point, y, face, (120, 120, 120), 1.0)
             y += style.body.leading
-    elif chance < 0.08 and style.left > 40 * style.point:
+    elif chance < 0.08 and style.left > 40 * style.point:  # a preprint server's banner
         banner = phrase(rng, rng.randint(2, 4))
         for place in (0.2, 0.5, 0.8):
             canvas.vertical_text(banner, style.left * 0.5, canvas.height * place, style.body.bold, (90, 90, 90))
@@ -104,7 +112,7 @@ def _float(
             with canvas.annotate("text"):
                 end = set_lines(canvas, rng, style.table, x, end + 2 * style.point, width, rng.randint(1, 2))
         return end + text.leading * rng.uniform(1.0, 2.0)
-    shrink = rng.choice((0.0, 0.0, 0.0, rng.uniform(0.02, 0.2)))
+    shrink = rng.choice((0.0, 0.0, 0.0, rng.uniform(0.02, 0.2)))  # one figure in four is narrower than its column
     height = max(40 * style.point, min(room - 4.5 * text.leading, width * rng.uniform(0.3, 1.3)))
     area = (x + width * shrink, y, x + width * (1 - shrink), y + height)
     figure(canvas, rng, style, area)
@@ -137,6 +145,7 @@ def _column(
     bottom: float,
 ) -> None:
     leading, start = style.body.leading, y
+    # Room in lines is asked for so that no part is squeezed to a line or two.
     if rng.random() < 0.1 and bottom - y > 20 * leading:
         bottom = _footnote(canvas, rng, style, x, width, bottom)
     if rng.random() < 0.3 * flow.appetite and bottom - y > 22 * leading:
@@ -147,6 +156,8 @@ def _column(
         if flow.kind == "references" and (after_heading or flow.reference > 30):
             y, flow.reference = reference_list(canvas, rng, style, x, y, width, room, flow.reference)
             return
+        # Of the parts of a column 44 % begin with a heading, 8 % are lists, 2 % quotations, up to 10 % floats, the rest
+        # paragraphs; nothing but the rest of a cut paragraph comes at the top of a column.
         chance = rng.random()
         if chance < 0.44 and not after_heading and not flow.continues and room > 5 * leading:
             y = _headings(canvas, rng, style, x, y, width, y > start)
@@ -200,7 +211,7 @@ def _paragraph(
     leading = style.body.leading
     wanted = rng.choice((2, 4, 6, 8, 10, 13, 17, 24))
     if len(canvas.boxes) > MAX_BOXES:
-        wanted = 60
+        wanted = 60  # more lines than most columns have left
     lines = min(wanted, int(room / leading))
     cut = lines < wanted
     y = paragraph(canvas, rng, style, x, y, width, lines, starts=not flow.continues, ends=not cut)

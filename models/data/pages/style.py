@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from models.data.pages.canvas import BLACK, Colour
 from models.data.pages.fonts import Face, Family, draw_family, sized
 
+# RGB of links, headings and rules: two blues, red, green, orange, violet, grey and cyan.
 ACCENTS: tuple[Colour, ...] = (
     (20, 40, 140), (0, 90, 160), (150, 20, 30), (0, 110, 80),
     (200, 90, 0), (90, 40, 120), (60, 60, 60), (0, 130, 170),
@@ -78,27 +79,34 @@ def _text_style(rng: random.Random, family: Family, size: float, spread: float, 
 
 
 def draw_style(rng: random.Random, height: int, width: int) -> Style:
-    """Draw a document's style for a canvas of height x width pixels."""
+    """Draw a document's style for a canvas of height x width pixels.
+
+    Measures are in points: body type of 7 to 12, margins of 32 to 72 (half an inch to an inch), gutters of 12 to 28.
+    """
+    # Whatever its size in pixels, the canvas is about a letter page, 612 x 792 points.
     point = (height * width / (612 * 792)) ** 0.5 * rng.uniform(0.94, 1.1)
     columns = rng.choices((1, 2, 3), (25, 65, 10))[0]
-    if width > 1.1 * height:
+    if width > 1.1 * height:  # landscape
         columns = rng.choice((1, 2, 2, 3))
-    family = draw_family(rng, rng.random() < 0.72)
+    family = draw_family(rng, rng.random() < 0.72)  # True: with serifs
     other = draw_family(rng, rng.random() < 0.35) if rng.random() < 0.45 else family
+    # The narrower the column, the smaller its type.
     size = point * {1: rng.uniform(9.5, 12), 2: rng.uniform(8.2, 10.6), 3: rng.uniform(7.2, 9)}[columns]
     accent = rng.choice(ACCENTS)
     link = accent if rng.random() < 0.35 else BLACK
     align = "justify" if rng.random() < 0.85 else "left"
+    # Leading in shares of the size; single columns may be double-spaced, as manuscripts are.
     spread = rng.uniform(1.12, 1.32) if columns > 1 or rng.random() < 0.7 else rng.uniform(1.3, 2.0)
     small = size * rng.uniform(0.76, 0.95)
     note = other if rng.random() < 0.5 else family
     heading = size * rng.uniform(1.0, 1.4)
     bold = rng.random() < 0.8
+    # Paragraphs are set apart by an indent, by a gap in lines, or by both.
     gap = 0.0 if rng.random() < 0.68 else rng.uniform(0.3, 1.0)
     side, far = rng.uniform(32, 72) * point, rng.uniform(32, 72) * point
     if rng.random() < 0.6:
         far = side
-    if columns == 1 and rng.random() < 0.15:
+    if columns == 1 and rng.random() < 0.15:  # a wide margin, as some journals keep for notes
         side += rng.uniform(60, 120) * point
     return Style(
         point=point,
