@@ -67,6 +67,13 @@ def test_equal_queries_and_equal_keys_are_attended_exactly(attention, qkv):
         torch.testing.assert_close(attention(queries, keys, v).values, ExactAttention()(queries, keys, v).values)
 
 
+@pytest.mark.parametrize("attention", [KMeansAttention(20), TangentAttention(20)], ids=str)
+def test_empty_clusters_are_not_counted(attention, qkv):
+    q, k, v = qkv(tokens=40)
+    attended = attention(q[:, :, :5].repeat(1, 1, 8, 1), k, v)
+    assert attended.cluster_counts.tolist() == [[5] * 3] * 2
+
+
 @pytest.mark.parametrize("attention", KEY_AWARE, ids=str)
 def test_a_constant_added_to_the_keys_changes_nothing(attention, qkv):
     q, k, v = qkv(tokens=100)
