@@ -30,12 +30,12 @@ class Service:
     admission: Admission
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:  # a coroutine: FastAPI runs plain functions on threads
     service: Service = request.app.state.service
     return service
 
 
-def _record(request: Request) -> RequestRecord:
+async def _record(request: Request) -> RequestRecord:
     record: RequestRecord = request.state.record
     return record
 
