@@ -57,7 +57,7 @@ def create_app(settings: Settings, detector: Detector) -> FastAPI:
         metrics=metrics,
         pipeline=Pipeline(detector, worker, settings),
         readiness=readiness,
-        admission=Admission(readiness.refusal, worker, settings.max_inflight, metrics.inflight.set, now),
+        admission=Admission(readiness.refusal, worker.backlog, settings.max_inflight, metrics.inflight.set, now),
     )
     version = routes_status.service_version()
     metrics.describe(detector, version, settings.max_queue, lambda: readiness.refusal() is None)

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from service.errors import Draining, InternalError, OutOfMemory, ServiceError, WorkerDead
+from service.scheduling.admission import Backlog
 from service.scheduling.batcher import BatchLimits, Item, Job, padding_ratio
 from service.scheduling.request_queue import QueueObserver, RequestQueue
 
@@ -74,25 +75,11 @@ class InferenceWorker(Generic[Item, Result]):
         self._clock = clock
         self._is_out_of_memory = is_out_of_memory
         self._queue: RequestQueue[Item, Completed[Result]] = RequestQueue(limits, max_queue, observer, clock)
+        self.backlog: Backlog = self._queue
         self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
         self._ended: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._ended.set_running_or_notify_cancel()  # so that cancelling `drain` cannot cancel it
         self._dead = False
-
-    @property
-    def full(self) -> bool:
-        """Whether one more image would be refused."""
-        return self._queue.full
-
-    @property
-    def wait(self) -> float:
-        """Estimated seconds until all images that wait or run are done."""
-        return self._queue.wait
-
-    @property
-    def seconds_per_image(self) -> float:
-        """Measured device time of one image; 0 before the first batch."""
-        return self._queue.seconds_per_image
 
     @property
     def alive(self) -> bool:

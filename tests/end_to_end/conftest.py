@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,44 +11,29 @@ from typing import Any
 import pytest
 import torch
 
-from models.config import BackboneConfig, pages_small
+from models.config import DetrConfig, pages_small
 from models.detector import Detector
 from models.detr.detr import Detr
+from models.weights.checkpoint_files import save_checkpoint
 
 
-def small_detr() -> Detr:
-    """Return a DETR of every part that the real ones have, small and with random weights, always the same."""
-    config = replace(
-        pages_small(),
-        name="small-random",
-        backbone=BackboneConfig("basic", (1, 1, 1), width=8),
-        hidden_dim=32,
-        heads=2,
-        encoder_layers=2,
-        decoder_layers=1,
-        feedforward_dim=64,
-        queries=12,
-        nms=None,
-        shortest_side=96,
-        longest_side=160,
-    )
+@pytest.fixture(scope="session")
+def detr(tiny_config: DetrConfig) -> Detr:
+    """A tiny DETR with random weights, always the same; like the embedded model, it refines its boxes."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return Detr(config)
+        return Detr(replace(tiny_config, box_refinement=pages_small().box_refinement))
 
 
 @pytest.fixture(scope="session")
-def detector() -> Detector:
-    return Detector(small_detr())
+def detector(detr: Detr) -> Detector:
+    return Detector(copy.deepcopy(detr))
 
 
 @pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, detr: Detr) -> Path:
     """Return the path of a checkpoint file with the same weights."""
-    from models.weights import save_checkpoint
-
-    detr = small_detr()
-    path = tmp_path_factory.mktemp("checkpoint") / "small-random.safetensors"
+    path = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
     save_checkpoint(path, detr.state_dict(), detr.config)
     return path
 

@@ -41,18 +41,14 @@ def impatient(server: Any) -> socket.socket:
     return socket.create_connection(("127.0.0.1", server.port), timeout=4)
 
 
-def test_second_headers_that_never_end_close_the_connection(start: Any) -> None:
+@pytest.mark.parametrize("together", [False, True])
+def test_second_headers_that_never_end_close_the_connection(start: Any, together: bool) -> None:
     with start(header_timeout_s=0.2) as server, impatient(server) as connection:
-        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
-        connection.sendall(b"GET /li")
-        while connection.recv(65536):
-            pass
-
-
-def test_second_headers_that_begin_with_the_first_are_timed(start: Any) -> None:
-    with start(header_timeout_s=0.2) as server, impatient(server) as connection:
-        connection.sendall(GET + b"GET /li")
+        if together:
+            connection.sendall(GET + b"GET /li")
+        else:
+            ask(connection)
+            connection.sendall(b"GET /li")
         while connection.recv(65536):
             pass
 

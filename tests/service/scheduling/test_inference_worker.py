@@ -190,15 +190,6 @@ class TestAnswers:
         assert bench.observed.depth == 0
 
     @scenario
-    async def test_hundreds_of_callers_at_once(self) -> None:
-        async with Bench(max_images=7, max_queue=500).started() as bench:
-            tasks = [bench.submit(item, key=item % 3, size=(10, 10 + item % 5)) for item in range(500)]
-            assert await outcomes(*tasks) == [item * item for item in range(500)]
-        assert sorted(item for batch in bench.device.batches for item in batch) == list(range(500))
-        assert all(item % 3 == key for batch, key in bench.device.calls for item in batch)
-        assert sum(size for _, size, _ in bench.observed.batches) == 500
-
-    @scenario
     async def test_the_loop_goes_on_while_a_batch_runs(self) -> None:
         async with Bench().started() as bench:
             async with bench.busy() as running:
@@ -359,23 +350,6 @@ class TestOutOfMemory:
         assert [size for _, size, _ in bench.observed.batches] == [2, 2, 2, 1]
 
     @scenario
-    async def test_later_batches_of_that_key_and_size_stay_smaller(self) -> None:
-        async with Bench(fits(3)).started() as bench:
-            async with bench.busy():
-                tasks = [await bench.queued(item) for item in range(1, 7)]
-            await outcomes(*tasks)
-            del bench.device.calls[:]
-            bench.device.behave = fits(100)
-            async with bench.busy():
-                capped = [await bench.queued(item) for item in range(6)]
-                other_key = [await bench.queued(item, key="act") for item in range(6)]
-                smaller = [await bench.queued(item, size=(5, 5)) for item in range(6)]
-            await outcomes(*capped, *other_key, *smaller)
-        assert [len(items) for items, key in bench.device.calls if key == "act"] == [6]
-        exact = [items for items, key in bench.device.calls if key == "exact"]
-        assert exact == [[0, 1, 2], [3, 4, 5], [0, 1, 2, 3, 4, 5]]
-
-    @scenario
     async def test_only_an_image_that_never_fits_fails(self) -> None:
         def behave(items: list[int]) -> list[int]:
             if 3 in items:
@@ -432,16 +406,6 @@ class TestFailures:
         assert bench.observed.out_of_memory == 0
 
         assert "the poison of image 2" in caplog.text
-
-    @scenario
-    async def test_the_reason_is_hidden_from_the_caller(self) -> None:
-        def behave(items: list[int]) -> list[int]:
-            raise ValueError("/secret/path")
-
-        async with Bench(behave).started() as bench:
-            with pytest.raises(InternalError) as failed:
-                await bench.submit(1)
-            assert "secret" not in str(failed.value.problem())
 
     @pytest.mark.parametrize("results", [[], [1], [1, 2, 3]])
     @scenario
@@ -531,13 +495,6 @@ class TestDrain:
         waiting = await bench.queued(1)
         await bench.worker.drain()
         assert await outcomes(waiting, bench.submit(2)) == [Draining, Draining]
-
-
-@scenario
-async def test_a_worker_starts_once() -> None:
-    async with Bench().started() as bench:
-        with pytest.raises(RuntimeError):
-            bench.worker.start()
 
 
 def test_a_loop_that_has_closed_does_not_kill_the_worker() -> None:

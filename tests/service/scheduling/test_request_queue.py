@@ -238,23 +238,20 @@ class TestABlockedTake:
         assert not taker.is_alive()
         return taken[0]
 
-    def test_a_job_arrives(self) -> None:
-        bench = Bench()
-        assert self.taken_after(bench, lambda: bench.put(0)) == [0]
-
-    def test_the_queue_closes(self) -> None:
-        bench = Bench()
-        assert self.taken_after(bench, lambda: bench.queue.close(Draining)) is None
-
-    def test_a_batch_fills_up_inside_its_window(self) -> None:
-        bench = Bench(max_images=2, max_delay=3600.0)
-        bench.put(0)
-        assert self.taken_after(bench, lambda: bench.put(1)) == [0, 1]
-
-    def test_the_queue_closes_inside_a_window(self) -> None:
-        bench = Bench(max_images=2, max_delay=3600.0)
-        bench.put(0)
-        assert self.taken_after(bench, lambda: bench.queue.close(Draining)) == [0]
+    @pytest.mark.parametrize(
+        ("waiting", "change", "taken"),
+        [
+            (0, lambda bench: bench.put(0), [0]),  # no window to wait out once max_images have arrived
+            (0, lambda bench: bench.queue.close(Draining), None),
+            (1, lambda bench: bench.put(1), [0, 1]),
+            (1, lambda bench: bench.queue.close(Draining), [0]),
+        ],
+    )
+    def test_wakes(self, waiting: int, change: Callable[[Bench], object], taken: list[int] | None) -> None:
+        bench = Bench(max_images=2 if waiting else 1, max_delay=3600.0)
+        for item in range(waiting):
+            bench.put(item)
+        assert self.taken_after(bench, lambda: change(bench)) == taken
 
     def test_a_window_ends(self) -> None:
         bench = Bench(max_images=2, max_delay=0.01)
