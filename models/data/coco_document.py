@@ -13,7 +13,6 @@ from models.data.findings import DataError, Findings, Problem, shown
 SECTIONS: Final = ("images", "annotations", "categories")
 
 SAME_NAME: Final = "categories of the same name, taken as one class"
-KEYPOINTS: Final = "annotations with keypoints, of which only the boxes are read"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,6 @@ NOT_FINITE: Final = "boxes with numbers that are not finite, left out"
 NEGATIVE: Final = "boxes of negative width or height, left out"
 NO_AREA: Final = "boxes without an area, left out"
 OUTSIDE: Final = "boxes outside their image, left out"
-LEFT_OUT: Final = (UNKNOWN_IMAGE, NOT_FINITE, NEGATIVE, NO_AREA, OUTSIDE)
 
 
 @dataclass(frozen=True, slots=True)

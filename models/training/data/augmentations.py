@@ -56,12 +56,6 @@ class Augmentation:
             colour=colour,
         )
 
-    @classmethod
-    def none(cls, config: DetrConfig) -> Augmentation:
-        """Nothing but the size that the model is served at."""
-        side = config.shortest_side
-        return cls((side,), config.longest_side, (side,), (side, side), flip=0.0, crop=0.0)
-
     def __call__(self, image: LabelledImage, rng: torch.Generator, sizes: torch.Generator) -> LabelledImage:
         """Draw one variant of an image: its size from `sizes`, all else from `rng`; only their states decide.
 

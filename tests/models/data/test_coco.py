@@ -49,7 +49,7 @@ def test_ids_of_any_kind_meet(write, row, image, annotation):
     assert read_coco(write(rows, images)).images[0].truth.labels == ("cat",)
 
 
-def test_a_limit_takes_the_first_and_asks_for_no_others(write, row):
+def test_a_limit_takes_the_first_images_and_ignores_the_others(write, row):
     rows = [row(image_id=0), row(image_id=10, bbox=3), row(image_id=99, bbox=None)]
     images = [{"id": 0, "file_name": "a.png"}, {"id": 10, "file_name": "gone.png"}]
     data = read_coco(write(rows, images), limit=1)
@@ -129,7 +129,7 @@ def test_images_that_cannot_be_used_are_named(write, refused, image, said):
     assert said in refused(write([], images))
 
 
-def test_all_problems_of_a_file_are_told_at_once(write, refused, row, tmp_path):
+def test_all_problems_of_a_file_are_reported_at_once(write, refused, row, tmp_path):
     images = [
         {"id": 1, "file_name": "gone.png", "height": 30, "width": 40},
         {"id": 2, "file_name": "../../etc/passwd", "height": 30, "width": 40},
@@ -156,7 +156,7 @@ def test_one_file_of_two_names_is_refused_and_of_one_name_counted(write, refused
     assert len(read_coco(write([row(id=1)], images)).images) == 1
 
 
-def test_images_that_are_nowhere_are_said_with_all_places(write, refused, tmp_path):
+def test_missing_images_are_reported_with_all_folders(write, refused, tmp_path):
     files = CocoFiles(write().annotations, (tmp_path / "x", tmp_path / "y"))
     assert f"image 0 (a.png): file_name is not in {tmp_path / 'x'}, {tmp_path / 'y'}" in refused(files)
 
@@ -186,7 +186,7 @@ def test_data_without_an_object_that_counts_is_refused(write, refused, row):
         ('{"images": [], "annotations": [{"id": 1, "keypoints": [1, 2, 2]}], "categories": []}', "keypoints"),
     ],
 )
-def test_refuses_other_files(tmp_path, text, said):
+def test_other_files_are_refused(tmp_path, text, said):
     path = tmp_path / "other.json"
     path.write_text(text)
     files = CocoFiles(path, (tmp_path,))
@@ -199,12 +199,12 @@ def test_refuses_other_files(tmp_path, text, said):
         read_coco(CocoFiles(tmp_path / "gone.json", (tmp_path,)))
 
 
-def test_classes_can_be_taken_alone():
+def test_ground_truth_of_some_classes_leaves_the_others_out():
     truth = GroundTruth(np.arange(8.0).reshape(2, 4), ("a", "b"), np.array([False, True]), np.array([1.0, 2.0]))
-    alone = truth.of_classes({"b"})
-    assert alone.labels == ("b",)
-    assert alone.boxes_xyxy.tolist() == [[4, 5, 6, 7]]
-    assert alone.objects == 0
+    dogs = truth.of_classes({"b"})
+    assert dogs.labels == ("b",)
+    assert dogs.boxes_xyxy.tolist() == [[4, 5, 6, 7]]
+    assert dogs.objects == 0
 
 
 @pytest.mark.skipif(not hasattr(os, "symlink"), reason="no symbolic links")

@@ -17,7 +17,7 @@ def lay(tmp_path):
     return make
 
 
-def place(files):
+def found_in(files):
     """The annotation file, and the folder that its images are looked for in first."""
     return files.annotations, files.folders[0]
 
@@ -30,8 +30,8 @@ def test_cocos_own_layout(lay, year, images):
         *(f"{images}{split}{year}/a.png" for split in ("train", "val")),
     )
     train, val = (folder / f"annotations/instances_{split}{year}.json" for split in ("train", "val"))
-    assert place(training_files(folder)) == (train, folder / f"{images}train{year}")
-    assert place(validation_files(folder)) == (val, folder / f"{images}val{year}")
+    assert found_in(training_files(folder)) == (train, folder / f"{images}train{year}")
+    assert found_in(validation_files(folder)) == (val, folder / f"{images}val{year}")
     assert evaluation_files(folder) == validation_files(folder)
 
 
@@ -44,20 +44,20 @@ def test_a_folder_for_each_split(lay, word, inside):
         "train/other.json",
     )
     train, val = folder / "train", folder / word
-    assert place(training_files(folder)) == (train / "_annotations.coco.json", train / inside)
-    assert place(validation_files(folder)) == (val / "_annotations.coco.json", val / inside)
+    assert found_in(training_files(folder)) == (train / "_annotations.coco.json", train / inside)
+    assert found_in(validation_files(folder)) == (val / "_annotations.coco.json", val / inside)
     assert evaluation_files(folder) == validation_files(folder)
 
 
 def test_a_folder_for_each_split_in_cvats_layout(lay):
     folder = lay("train/annotations/instances_default.json", "train/images/default/a.png")
     files = training_files(folder)
-    assert place(files) == (folder / "train/annotations/instances_default.json", folder / "train/images/default")
+    assert found_in(files) == (folder / "train/annotations/instances_default.json", folder / "train/images/default")
 
 
 @pytest.mark.parametrize("name", ["result.json", "_annotations.coco.json", "annotations/instances_default.json"])
 @pytest.mark.parametrize("images", ["", "images/"])
-def test_one_file_is_all_there_is(lay, name, images):
+def test_a_single_file_is_for_training_and_evaluation(lay, name, images):
     folder = lay(name, f"{images}a.png")
     assert training_files(folder) == evaluation_files(folder)
     assert training_files(folder).annotations == folder / name
@@ -67,11 +67,11 @@ def test_one_file_is_all_there_is(lay, name, images):
 
 def test_names_tell_the_split(lay):
     folder = lay("custom_train.json", "custom_val.json", "images/a.png")
-    assert place(training_files(folder)) == (folder / "custom_train.json", folder / "images")
-    assert place(validation_files(folder)) == (folder / "custom_val.json", folder / "images")
+    assert found_in(training_files(folder)) == (folder / "custom_train.json", folder / "images")
+    assert found_in(validation_files(folder)) == (folder / "custom_val.json", folder / "images")
 
 
-def test_evaluation_takes_test_where_there_is_no_val_and_training_data_last(lay):
+def test_evaluation_takes_val_then_test_then_training_data(lay):
     folder = lay("train/a.json")
     assert evaluation_files(folder).annotations == folder / "train/a.json"
     lay("test/b.json")
@@ -85,7 +85,7 @@ def test_a_file_can_be_named_wherever_it_lies(lay, tmp_path):
     folder = lay("set/train/a.png", "set/one.json", "set/two.json", "elsewhere/my_train.json") / "set"
     named = tmp_path / "elsewhere/my_train.json"
     for find in (training_files, validation_files, evaluation_files):
-        assert place(find(folder, named)) == (named, folder / "train")
+        assert found_in(find(folder, named)) == (named, folder / "train")
         with pytest.raises(FileNotFoundError, match=r"there is no file .*gone\.json"):
             find(folder, tmp_path / "gone.json")
 
@@ -101,7 +101,7 @@ def test_several_files_to_choose_from_are_named(lay, names):
 
 
 def test_thousands_of_files_are_not_all_named(lay):
-    folder = lay(*(f"val/{number}.json" for number in range(20)))
+    folder = lay(*(f"val/{index}.json" for index in range(20)))
     with pytest.raises(ValueError, match=r"and 15 more.*--val-annotations"):
         validation_files(folder)
 

@@ -18,7 +18,7 @@ def read(write):
 
 
 @pytest.mark.parametrize("area", [None, "absent", [], [150], {}, "", "large", -1, 0, math.nan])
-def test_an_area_that_is_none_is_the_boxs(read, row, area):
+def test_a_missing_area_is_the_boxs(read, row, area):
     assert read(row(area=area))[0].areas.tolist() == [200]
 
 
@@ -33,7 +33,7 @@ def test_numbers_may_be_strings(read, row):
     [(value, False) for value in ("0", "false", False, None, 0.0, "absent")]
     + [(value, True) for value in ("1", "true", True, 1.0)],
 )
-def test_a_crowd_is_told_in_any_spelling(read, row, value, crowd):
+def test_a_crowd_flag_may_have_any_spelling(read, row, value, crowd):
     assert read(row(id=1), row(iscrowd=value))[0].crowd.tolist() == [False, crowd]
 
 
@@ -79,7 +79,7 @@ def test_boxes_partly_outside_stay_as_they_are(read, row):
     assert not notices.rows
 
 
-def test_annotations_of_images_that_are_not_listed_are_left_out_and_counted(read, row):
+def test_annotations_of_unlisted_images_are_left_out_and_counted(read, row):
     truth, notices = read(row(id=1), row(image_id=99))
     assert len(truth.labels) == 1
     assert notices.counted(UNKNOWN_IMAGE) == 1
@@ -104,7 +104,7 @@ def test_keypoints_with_boxes_are_read(read, row):
         ({"iscrowd": "maybe"}, "iscrowd 'maybe' is neither 0 nor 1"),
     ],
 )
-def test_what_would_take_a_guess_is_refused_with_its_place(write, row, refused, changes, said):
+def test_ambiguous_annotations_are_refused_with_their_position(write, row, refused, changes, said):
     message = refused(write([row(id=1), row(**changes)]))
     assert "annotation 2 of image 10 (b.png): " in message
     assert said in message

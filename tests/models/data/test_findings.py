@@ -12,10 +12,10 @@ def test_one_problem_is_one_line():
     assert str(caught.value) == "a.json: annotation 7 of image 1 (x.png): bbox [1] is not four numbers"
 
 
-def test_all_problems_are_told_and_what_is_beyond_twenty_is_counted():
+def test_twenty_problems_are_reported_and_the_others_counted():
     findings = Findings("a.json")
-    for number in range(30):
-        findings.problem(f"annotation {number}", "bbox" if number % 2 else "iscrowd", "is odd")
+    for index in range(30):
+        findings.problem(f"annotation {index}", "bbox" if index % 2 else "iscrowd", "is odd")
     lines = str(findings.error()).splitlines()
     assert lines[0] == "a.json: 30 problems"
     assert lines[20] == "  annotation 19: bbox is odd"
@@ -25,8 +25,8 @@ def test_all_problems_are_told_and_what_is_beyond_twenty_is_counted():
 
 def test_notices_count_and_give_examples():
     findings = Findings("a.json")
-    for number in range(5):
-        findings.notice("boxes without an area, left out", f"annotation {number}")
+    for index in range(5):
+        findings.notice("boxes without an area, left out", f"annotation {index}")
     findings.notice("boxes outside their image, left out", "annotation 9")
     notices = findings.notices().also("crowds", 2).also("nothing", 0)
     assert notices.lines() == [
@@ -49,6 +49,6 @@ def test_long_values_are_cut():
     assert len(shown("x" * 1000)) < 80
 
 
-def test_few_of_many_names_are_told():
+def test_few_names_the_first_and_counts_the_others():
     assert few(("a", "b")) == "a, b"
-    assert few([str(number) for number in range(80)]) == "0, 1, 2, 3, 4, 5, 6, 7 and 72 more"
+    assert few([str(index) for index in range(80)]) == "0, 1, 2, 3, 4, 5, 6, 7 and 72 more"

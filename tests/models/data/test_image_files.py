@@ -1,6 +1,3 @@
-import struct
-import zlib
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -55,31 +52,3 @@ def test_a_scan_of_twelve_bits_is_as_bright_as_when_it_is_served(tmp_path):
     pixels = read_rgb(path, 4, 6)
     assert (pixels == 255).all()
     assert np.array_equal(pixels, decode_image(path.read_bytes(), max_bytes=10_000, max_pixels=100))
-
-
-def write_grey_png(path, depth, values, transparent):
-    """One row of grey values, one of them transparent (tRNS)."""
-
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    bits = "".join(f"{value:0{depth}b}" for value in values)
-    row = int(bits.ljust(-(-len(bits) // 8) * 8, "0"), 2).to_bytes(-(-len(bits) // 8))
-    parts = {
-        b"IHDR": struct.pack(">IIBBBBB", len(values), 1, depth, 0, 0, 0, 0),
-        b"tRNS": struct.pack(">H", transparent),
-        b"IDAT": zlib.compress(b"\0" + row),
-        b"IEND": b"",
-    }
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts.items()))
-
-
-@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
-@pytest.mark.parametrize("which", [0, 1])
-def test_a_transparent_grey_lies_on_white_at_any_depth(tmp_path, depth, which):
-    most = 2**depth - 1
-    values = [0, max(1, most // 3), most]
-    write_grey_png(tmp_path / "grey.png", depth, values, values[which])
-    expected = [round(value * 255 / most) for value in values]
-    expected = [255 if value == values[which] else grey for value, grey in zip(values, expected, strict=True)]
-    assert read_rgb(tmp_path / "grey.png", 1, 3)[0].tolist() == [[grey] * 3 for grey in expected]

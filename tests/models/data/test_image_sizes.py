@@ -19,7 +19,7 @@ def test_headers_are_read(tmp_path, suffix):
     assert stored_size(turned(tmp_path / f"b.{suffix}", 99), 20, 40) == Stored(20, 40)
 
 
-def test_what_is_no_image(tmp_path):
+def test_a_file_that_is_no_image_is_refused(tmp_path):
     (tmp_path / "a.png").write_text("no")
     with pytest.raises(ValueError, match="is not a readable image"):
         stored_size(tmp_path / "a.png", 1, 1)

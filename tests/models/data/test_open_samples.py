@@ -30,7 +30,7 @@ def test_annotations_may_lie_elsewhere(tmp_path, write_coco):
     assert opened(open_samples(str(tmp_path / "images"), file)) == (tmp_path / "images", file)
 
 
-def test_a_limit_takes_the_first_images_and_asks_for_no_others(tmp_path, write_coco):
+def test_a_limit_takes_the_first_images_and_ignores_the_others(tmp_path, write_coco):
     write_coco(tmp_path / "annotations.json", tmp_path)
     (tmp_path / "004.png").unlink()
     samples = open_samples(str(tmp_path), limit=2)
@@ -39,7 +39,7 @@ def test_a_limit_takes_the_first_images_and_asks_for_no_others(tmp_path, write_c
     assert [sample.image.shape for sample in samples] == [(48, 60, 3), (48, 64, 3)]
 
 
-def test_what_is_missing_is_said(tmp_path, write_coco):
+def test_missing_folders_files_and_images_are_named(tmp_path, write_coco):
     with pytest.raises(ValueError, match=r"nowhere is no folder"):
         open_samples(str(tmp_path / "nowhere"))
     with pytest.raises(OSError, match="holds no COCO annotations"):

@@ -28,7 +28,7 @@ def test_every_weight_that_learns_is_moved_by_one_optimizer(model, optimizer):
     assert not {id(parameter) for parameter in frozen.parameters()} & set(moved)
 
 
-def test_muon_moves_the_matrices_of_the_transformer_alone(model):
+def test_muon_moves_only_the_matrices_of_the_transformer(model):
     adamw, muon = optimizers(model, replace(RECIPE, optimizer="muon"))
     matrices = {id(value) for value in model.detr.transformer.parameters() if value.ndim == 2}
     assert matrices

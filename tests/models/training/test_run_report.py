@@ -34,7 +34,7 @@ def finished(tiny_detr, tmp_path):
     return tmp_path
 
 
-def test_the_best_validation_is_told_by_class():
+def test_the_best_validation_is_reported_by_class():
     lines = precision_lines({"run": RUN, "box refinement": REFINEMENT})
     assert lines == [
         "best in validation, after step 10 of the run: AP 0.200, AP50 0.400; AP by class: cat 0.300, dog 0.100"

@@ -38,7 +38,7 @@ def test_other_labels_get_a_head_that_keeps_the_known_classes(start):
     fitted.fill(TrainingDetr(fitted.detr(), 0, 1, dense=False))
 
 
-def test_images_are_resized_as_training_does_on_the_canvas_that_the_model_knows(tiny_detr, tmp_path):
+def test_training_resizes_by_sides_and_keeps_the_models_canvas(tiny_detr, tmp_path):
     config = replace(tiny_detr.config, resizing=Resizing("exact", (64, 96), (100, 110)))
     save_checkpoint(tmp_path / "tuned.safetensors", tiny_detr.state_dict(), config)
     start = starting_point(str(tmp_path / "tuned.safetensors"))

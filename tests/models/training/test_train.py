@@ -14,13 +14,12 @@ import torch
 
 from models.config import AttentionConfig, BoxRefinementConfig, pages_small
 from models.detector import load_detector
-from models.training.interruption import Interruption
 from models.training.objective.distillation import Distillation
 from models.training.plan.curriculum import Curriculum
 from models.training.plan.recipe import Hybrid, Recipe, for_refinement
 from models.training.plan.recipe_file import RecipeSettings, RunSettings, ValidationSettings, as_toml
-from models.training.run import BEST, CHECKPOINT, MODEL, Run
-from models.training.train import prepare, train
+from models.training.run import BEST, CHECKPOINT, MODEL
+from models.training.train import train
 from models.weights import resolve
 
 SCRIPT = "import typer; from service.cli.train import train; typer.run(train)"
@@ -78,7 +77,7 @@ def same_models(one, other, name=MODEL):
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_and_stopped_has_the_losses_of_one_that_is_not(tiny_file, tmp_path, options, rows):
+def test_a_killed_and_a_stopped_run_resume_with_the_losses_of_a_whole_one(tiny_file, tmp_path, options, rows):
     recipe = page_recipe(tiny_file, 40)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert train(recipe, options(whole))
@@ -159,23 +158,3 @@ def test_a_trained_model_is_given_a_box_refinement_of_its_own(tiny_file, tmp_pat
     assert train(recipe, options(run))  # is at its end already
     assert train(replace(recipe, model=str(run / MODEL)), options(again))
     assert resolve(str(again / MODEL)).config == made.config
-
-
-def test_a_run_that_refines_goes_on_after_a_stop(tiny_file, tmp_path, options, rows):
-    stages = Curriculum.parse("5:64-80")
-    recipe = replace(for_refinement(str(tiny_file), "pages", 5), batch_size=2, stages=stages)
-    whole, stopped = (options(tmp_path / name) for name in ("whole", "stopped"))
-    assert train(recipe, whole)
-    stopped.output.mkdir()
-    data, interruption = stopped.open_data("pages"), Interruption()
-    interruption.wanted = True
-    for _ in range(2):  # each makes one step, then stops
-        assert not Run(prepare(recipe, stopped, data, CPU)[0], stopped, data, CPU).to_the_end(interruption, [])
-        torch.manual_seed(99)
-    assert train(recipe, stopped)
-    logged, expected = (
-        [(row["step"], row["total"], row["iou/stage 2"]) for row in rows(own.output)] for own in (stopped, whole)
-    )
-    assert logged == expected
-    assert len({total for _, total, _ in logged}) == 5
-    assert same_models(stopped.output, whole.output)

@@ -32,7 +32,7 @@ def trained(config, recipe, steps):
     ("precision", "optimizer"),
     [("fp32", "adamw"), pytest.param("bf16", "adamw", marks=pytest.mark.half), ("fp32", "muon")],
 )
-def test_the_loss_falls_on_pages_seen_again_and_again(tiny_config, precision, optimizer):
+def test_the_loss_falls_on_repeated_pages(tiny_config, precision, optimizer):
     recipe = replace(RECIPE, precision=precision, optimizer=optimizer, hybrid=Hybrid(8, 2))
     _, losses = trained(tiny_config, recipe, 30)
     assert all(math.isfinite(loss) for loss in losses)

@@ -6,14 +6,14 @@ from models.training.validation import Validation
 from models.training.watch import WINDOW, Watch
 
 
-def found(ap50, **best_scores):
+def validated(ap50, **best_scores):
     return Validation({"exact": CocoMetrics(ap50 / 2, ap50, ap50 / 2, {}, {})}, best_scores)
 
 
 def reported(watch, losses, steps=300):
     said = []
-    for number, loss in enumerate(losses, 1):
-        said += watch.losses(number * steps // len(losses), {"total": loss})
+    for index, loss in enumerate(losses, 1):
+        said += watch.losses(index * steps // len(losses), {"total": loss})
     return said
 
 
@@ -41,19 +41,19 @@ def test_a_run_that_goes_on_does_not_know_how_high_its_loss_was():
         Watch(300, step=200).losses(201, {"total": float("nan")})
 
 
-def test_nothing_found_after_a_third_of_the_run_is_said_once():
+def test_nothing_detected_after_a_third_of_the_run_warns_once():
     watch = Watch(300)
-    assert watch.validation(60, found(0.0, cat=0.0)) == []
-    assert "nothing is detected yet after 100 of 300 steps" in watch.validation(100, found(0.0, cat=0.3))[0]
-    assert watch.validation(200, found(0.0, cat=0.3)) == []
-    assert watch.validation(300, found(0.4, cat=0.9)) == []
+    assert watch.validation(60, validated(0.0, cat=0.0)) == []
+    assert "nothing is detected yet after 100 of 300 steps" in watch.validation(100, validated(0.0, cat=0.3))[0]
+    assert watch.validation(200, validated(0.0, cat=0.3)) == []
+    assert watch.validation(300, validated(0.4, cat=0.9)) == []
 
 
 def test_classes_that_are_never_predicted_are_named():
     watch = Watch(300)
-    assert watch.validation(60, found(0.4, cat=0.9, dog=0.0)) == []
-    said = watch.validation(150, found(0.4, cat=0.9, dog=0.01, owl=0.0))
+    assert watch.validation(60, validated(0.4, cat=0.9, dog=0.0)) == []
+    said = watch.validation(150, validated(0.4, cat=0.9, dog=0.01, owl=0.0))
     assert len(said) == 1
     assert "never predicted so far: dog, owl;" in said[0]
-    assert watch.validation(160, found(0.4, cat=0.9, dog=0.01, owl=0.0)) == []
-    assert watch.validation(170, found(0.4, cat=0.9, dog=0.4, owl=0.5)) == []
+    assert watch.validation(160, validated(0.4, cat=0.9, dog=0.01, owl=0.0)) == []
+    assert watch.validation(170, validated(0.4, cat=0.9, dog=0.4, owl=0.5)) == []

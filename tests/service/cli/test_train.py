@@ -100,6 +100,6 @@ def test_mistakes_are_one_red_line(
     assert "Traceback" not in result.output
 
 
-def test_a_recipe_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
     result = run("--data", "pages", "--output", tmp_path, "--recipe", "nowhere.toml")
     assert (result.exit_code, "nowhere.toml" in result.stderr) == (2, True)

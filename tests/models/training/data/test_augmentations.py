@@ -52,14 +52,14 @@ def painted_box(channel):
 @given(painted(), st.integers(0, 2**32 - 2))
 def test_a_box_still_encloses_what_was_painted_in_it(image, seed):
     variant = varied(SMALL, image, seed)
-    found = dict(zip(variant.labels.tolist(), variant.boxes_xyxy, strict=True))
+    boxes = dict(zip(variant.labels.tolist(), variant.boxes_xyxy, strict=True))
     for label in range(3):
-        seen = painted_box(variant.pixels[label])
-        if label not in found:
-            assert seen is None
-        elif seen is not None and (found[label][2:] - found[label][:2] > 4).all():
+        bounds = painted_box(variant.pixels[label])
+        if label not in boxes:
+            assert bounds is None
+        elif bounds is not None and (boxes[label][2:] - boxes[label][:2] > 4).all():
             # Half a pixel is lost in rounding before a resize that may nearly triple it, and half a pixel after.
-            torch.testing.assert_close(found[label], seen, atol=2.0, rtol=0)
+            torch.testing.assert_close(boxes[label], bounds, atol=2.0, rtol=0)
 
 
 @settings(deadline=None, max_examples=50)
@@ -89,7 +89,7 @@ def test_two_flips_change_nothing(image):
     assert torch.equal(twice.boxes_xyxy, image.boxes_xyxy)
 
 
-def test_a_crop_is_the_pixels_it_says_and_boxes_outside_go_with_their_labels():
+def test_a_crop_drops_boxes_outside_with_their_labels():
     pixels = torch.arange(3 * 60 * 60).reshape(3, 60, 60).to(torch.uint8)
     boxes = torch.tensor([[0.0, 0, 10, 10], [5, 5, 40, 50], [50, 0, 60, 60]])
     image = LabelledImage(pixels, boxes, torch.tensor([4, 5, 6]))
@@ -99,7 +99,7 @@ def test_a_crop_is_the_pixels_it_says_and_boxes_outside_go_with_their_labels():
     assert part.boxes_xyxy.tolist() == [[0, 0, 30, 30]]
 
 
-def test_the_generators_alone_decide():
+def test_only_the_generators_decide():
     image = LabelledImage(torch.randint(0, 256, (3, 70, 90)).byte(), torch.tensor([[5.0, 5, 60, 60]]), torch.ones(1))
     torch.manual_seed(1)
     first = varied(SMALL, image, 7)
@@ -126,7 +126,7 @@ def test_flips_and_crops_come_as_often_as_they_should():
     assert all(v.pixels[0, 0, 0] < v.pixels[0, 0, -1] for v in (varied(never, image, s) for s in range(40)))
 
 
-def test_a_published_model_gets_the_published_numbers_and_a_smaller_one_its_share():
+def test_a_published_model_gets_the_published_sizes():
     published = Augmentation.for_model(named_config("detr-r50"))
     scales = (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)
     assert published == Augmentation(scales, 1333, (400, 500, 600), (384, 600), 0.5, 0.5)
@@ -138,7 +138,8 @@ def test_a_published_model_gets_the_published_numbers_and_a_smaller_one_its_shar
 def test_without_augmentation_an_image_is_what_inference_would_see(tiny_config):
     ramp = np.linspace(0, 255, 300 * 200 * 3).reshape(300, 200, 3).astype(np.uint8)
     image = LabelledImage(torch.from_numpy(ramp.transpose(2, 0, 1).copy()), torch.zeros(0, 4), torch.zeros(0).long())
-    variant = varied(Augmentation.none(tiny_config), image, 0)
+    side, longest = tiny_config.shortest_side, tiny_config.longest_side
+    variant = varied(Augmentation((side,), longest, (side,), (side, side), flip=0.0, crop=0.0), image, 0)
     served = prepare(ramp, tiny_config).pixels
     assert variant.pixels.shape == served.shape
     assert (variant.pixels.int() - served.int()).abs().max() <= 1
@@ -158,17 +159,15 @@ def test_extreme_shapes_stay_small(size):
 
 
 def test_images_of_one_size_come_out_in_one_size_and_look_different():
-    chance = generator(0)
-    images = [
-        LabelledImage(torch.randint(0, 256, (3, 90, 120), generator=chance).byte(), *no_objects()) for _ in range(6)
-    ]
+    rng = generator(0)
+    images = [LabelledImage(torch.randint(0, 256, (3, 90, 120), generator=rng).byte(), *no_objects()) for _ in range(6)]
     sizes = set()
     for seed in range(20):
-        variants = [varied(SMALL, image, number, sizes=seed) for number, image in enumerate(images)]
+        variants = [varied(SMALL, image, index, sizes=seed) for index, image in enumerate(images)]
         assert len({variant.pixels.shape for variant in variants}) == 1
         sizes.add(variants[0].pixels.shape)
     assert len(sizes) > 5
-    same = [varied(SMALL, images[0], number, sizes=3).pixels for number in range(12)]
+    same = [varied(SMALL, images[0], index, sizes=3).pixels for index in range(12)]
     assert any(not torch.equal(same[0], other) for other in same[1:])
 
 

@@ -42,7 +42,7 @@ def test_nothing_is_left_to_load_at_the_last_step():
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_mistake_in_the_data_arrives_in_its_own_words_after_what_came_before(workers, same_batch):
+def test_an_error_in_the_data_arrives_unchanged_and_in_order(workers, same_batch):
     batches = iter(load(Numbers(fails_at=2), 0, 5, workers))
     assert same_batch(next(batches), Numbers().batch(0))
     next(batches)

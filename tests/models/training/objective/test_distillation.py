@@ -43,7 +43,7 @@ def test_one_backbone_pass_serves_both_encoders(tiny_detr):
 
 
 @pytest.mark.parametrize("attention", [COARSE, TANGENT, AttentionConfig.tangent(8, expansion_points=2)], ids=str)
-def test_the_gradient_reaches_every_encoder_weight_through_the_clusters_alone(tiny_detr, attention):
+def test_the_gradient_reaches_every_encoder_weight_through_clusters(tiny_detr, attention):
     losses = in_training(tiny_detr, Distillation(attention))(batch(), TARGETS)
     assert losses.distillation is not None
     losses.distillation.backward()
@@ -119,13 +119,13 @@ def test_distance_worked_by_hand():
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_the_weight_means_the_same_for_any_number_of_layers_images_and_queries(axis):
+def test_box_distance_does_not_depend_on_the_number_of_boxes(axis):
     boxes, exact = torch.rand(2, 3, 4, 4), torch.rand(2, 3, 4, 4)
     twice = box_distance(torch.cat((boxes, boxes), axis), torch.cat((exact, exact), axis))
     torch.testing.assert_close(twice, box_distance(boxes, exact))
 
 
-def test_last_layer_alone():
+def test_only_the_last_layer_may_be_distilled():
     boxes, exact = torch.rand(3, 2, 4, 4), torch.rand(3, 2, 4, 4)
     logits = torch.randn(3, 2, 4, 6)
     last = Distillation(COARSE, layers="last").loss(boxes, exact, logits)
@@ -153,8 +153,8 @@ def test_overlap_sees_a_thin_box_that_squares_do_not():
     exact = torch.tensor([[[[0.5, 0.5, 0.4, 0.01], [0.5, 0.5, 0.4, 0.4]]]])
     moved = exact + torch.tensor([0.0, 0.005, 0.0, 0.0])
     thin, thick = (
-        [distance(moved[:, :, [place]], exact[:, :, [place]]).item() for distance in (box_distance, overlap_in_full)]
-        for place in (0, 1)
+        [distance(moved[:, :, [query]], exact[:, :, [query]]).item() for distance in (box_distance, overlap_in_full)]
+        for query in (0, 1)
     )
     assert thin[0] == pytest.approx(thick[0])
     assert thin[1] > 10 * thick[1]
@@ -174,8 +174,6 @@ def test_clusters_are_those_of_serving_under_reduced_precision():
     assert torch.equal(wrapped.cluster_counts, attention(q, k, v).cluster_counts)
 
 
-def test_refuses_exact_attention_and_bad_weights():
-    with pytest.raises(ValueError, match="exact attention needs no distillation"):
-        Distillation(AttentionConfig.exact())
+def test_a_negative_weight_is_refused():
     with pytest.raises(ValueError, match="weight of distillation"):
         replace(Distillation(COARSE), weight=-1.0)

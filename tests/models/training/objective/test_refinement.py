@@ -78,26 +78,26 @@ def stage(boxes, logits=None):
     return Refined(boxes, torch.zeros(len(boxes), 2, 2, 8) if logits is None else logits, REACH)
 
 
-def test_a_side_that_was_right_costs_its_doubt_alone():
+def test_a_correct_side_costs_only_its_entropy():
     loss = side_loss(stage(BOX), BOX, BOX)
     torch.testing.assert_close(loss, torch.tensor([0.25 * math.log(8)]))
 
 
-def test_the_places_on_either_side_of_the_wanted_one_are_taught():
-    """xmin should go 2 pixels inwards, a quarter of its reach: place 4.5 of 8, between two; ymax 3 outwards: 0.5."""
+def test_the_bins_on_either_side_of_the_wanted_edge_are_taught():
+    """xmin should go 2 pixels inwards, a quarter of its reach: bin 4.5 of 8, between two; ymax 3 outwards: 0.5."""
     wanted = BOX + torch.tensor([[2.0, 0.0, 0.0, 3.0]])
     assert bin_centres(8)[4:6].tolist() == [0.125, 0.375]
     logits = torch.full((1, 2, 2, 8), -30.0)
     logits[0, 0, 0, 4:6] = 0.0  # xmin
     logits[0, 0, 1, 3:5] = 0.0  # ymin stays: 3.5
     logits[0, 1, 0, 3:5] = 0.0  # xmax stays
-    logits[0, 1, 1, 0:2] = 0.0  # ymax: outwards is towards the first place
+    logits[0, 1, 1, 0:2] = 0.0  # ymax: outwards is towards the first bin
     right = side_loss(stage(wanted, logits), BOX, wanted)
     torch.testing.assert_close(right, torch.tensor([0.25 * math.log(2)]))
     assert side_loss(stage(wanted, logits.flip(-1)), BOX, wanted) > 0.25 * 10
 
 
-def test_beyond_reach_the_outermost_place_is_taught():
+def test_beyond_reach_the_outermost_bin_is_taught():
     wanted = BOX + torch.tensor([[0.0, 0.0, -30.0, 0.0]])
     logits = torch.zeros(1, 2, 2, 8)
     logits[0, 1, 0] = torch.tensor([*[-30.0] * 7, 0.0])  # xmax, as far inwards as it goes
@@ -126,7 +126,7 @@ def test_gradients_are_those_of_finite_differences():
     assert torch.autograd.gradcheck(loss, (logits,))
 
 
-def test_boxes_on_a_canvas_are_found_in_the_image(detr):
+def test_boxes_on_a_canvas_learn_objects_in_the_image(detr):
     """What a query says of the canvas is where its object lies in the image."""
     config = replace(detr.config, resizing=Resizing("sides", None, (128, 128)))
     on_canvas = Detr(config)
@@ -178,13 +178,13 @@ def test_boxes_that_are_no_object_or_not_refined_when_serving_do_not_learn(detr,
 
 
 def test_a_step_takes_the_attention_that_was_drawn(one_box):
-    seen = []
+    attentions = []
     encoder = one_box.detr.transformer.encoder
-    encoder.register_forward_pre_hook(lambda _, given: seen.append(type(given[1].attention).__name__))
+    encoder.register_forward_pre_hook(lambda _, given: attentions.append(type(given[1].attention).__name__))
     torch.manual_seed(0)
     for _ in range(16):
         one_box(images_of((64, 48)), [target(GIVEN)])
-    assert set(seen) == {"ExactAttention", "ActAttention", "TangentAttention"}
+    assert set(attentions) == {"ExactAttention", "ActAttention", "TangentAttention"}
 
 
 def test_the_loss_is_a_mean_over_boxes(one_box):
@@ -273,7 +273,7 @@ def test_served_boxes_come_to_lie_where_the_objects_are(one_box):
     assert served_iou(one_box.detr, batch, targets) > before + 0.1
 
 
-def test_attention_of_a_step_follows_the_seed_and_is_exact_half_of_the_time(detr):
+def test_half_of_the_seeded_attentions_of_steps_are_exact(detr):
     training = RefinementTraining(detr)
     torch.manual_seed(5)
     drawn = [training.attention() for _ in range(200)]

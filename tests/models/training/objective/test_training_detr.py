@@ -1,4 +1,4 @@
-"""The extra parts supervise the model and leave its answers alone."""
+"""The extra parts supervise the model and do not change its results."""
 
 from dataclasses import replace
 
@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from models.attention.exact import ExactAttention
-from models.config import BackboneConfig, DetrConfig
 from models.detr.detr import Detr
 from models.images import ImageBatch
 from models.resizing import Resizing
@@ -14,23 +13,11 @@ from models.training.objective.losses import set_loss
 from models.training.objective.matcher import Target
 from models.training.objective.training_detr import TrainingDetr, cell_centres, size_runs
 
-CONFIG = DetrConfig(
-    name="tiny",
-    labels=("a", "b"),
-    backbone=BackboneConfig("basic", (1, 1), width=8),
-    hidden_dim=16,
-    heads=2,
-    encoder_layers=1,
-    decoder_layers=2,
-    feedforward_dim=32,
-    queries=5,
-)
-
 
 @pytest.fixture
-def detr() -> Detr:
+def detr(tiny_config) -> Detr:
     torch.manual_seed(0)
-    return Detr(CONFIG, torch.nn.BatchNorm2d)
+    return Detr(replace(tiny_config, encoder_layers=1), torch.nn.BatchNorm2d)
 
 
 def batch() -> ImageBatch:
@@ -50,8 +37,8 @@ def test_own_queries_answer_as_without_the_extra_ones(detr):
     with torch.no_grad():
         plain = detr(batch(), ExactAttention())
         decoded = hybrid.decode(plain.encoded.tokens)
-    assert decoded.shape == (2, 2, 12, 16)
-    own = decoded[-1, :, :5]
+    assert decoded.shape == (2, 2, 16, 32)
+    own = decoded[-1, :, :9]
     torch.testing.assert_close(detr.class_embed(own), plain.logits, rtol=0, atol=1e-5)
     torch.testing.assert_close(detr.bbox_embed(own), plain.boxes_cxcywh, rtol=0, atol=1e-5)
 
@@ -63,8 +50,8 @@ def test_extra_queries_do_not_see_the_models_own(detr):
         before = hybrid.decode(memory)
         detr.query_embed.weight.add_(1)
         after = hybrid.decode(memory)
-    torch.testing.assert_close(after[:, :, 5:], before[:, :, 5:], rtol=0, atol=1e-5)
-    assert not torch.allclose(after[:, :, :5], before[:, :, :5], atol=1e-2)
+    torch.testing.assert_close(after[:, :, 9:], before[:, :, 9:], rtol=0, atol=1e-5)
+    assert not torch.allclose(after[:, :, :9], before[:, :, :9], atol=1e-2)
 
 
 def test_one_to_one_loss_is_the_plain_models(detr):
@@ -116,29 +103,29 @@ def test_training_on_one_batch_lowers_every_loss(detr):
         assert terms.total < 0.7 * first.parts()[name].total, name
 
 
-def test_images_of_several_sizes_in_any_order():
+def test_images_of_several_sizes_in_any_order(tiny_config):
     # 36 x 28 and 28 x 36 make equally many tokens, in maps of other shapes.
     images = [torch.randn(3, *size) for size in ((36, 28), (28, 36), (36, 28))]
     boxes = [torch.rand(n, 4) * 0.4 + 0.2 for n in (2, 1, 0)]
     wanted = [Target(torch.zeros(len(box), dtype=torch.int64), box) for box in boxes]
-    hybrid = TrainingDetr(Detr(CONFIG), extra_queries=7, repeats=3, dense=True)
+    hybrid = TrainingDetr(Detr(tiny_config), extra_queries=7, repeats=3, dense=True)
     with torch.no_grad():
         first, second = (
-            hybrid(ImageBatch.from_images([images[place] for place in order]), [wanted[place] for place in order])
+            hybrid(ImageBatch.from_images([images[index] for index in order]), [wanted[index] for index in order])
             for order in ((0, 1, 2), (2, 0, 1))
         )
     for name, value in first.scalars().items():
         torch.testing.assert_close(second.scalars()[name], value, rtol=1e-4, atol=1e-5, msg=name)
 
 
-def test_neighbours_of_one_size_run_together():
+def test_neighbours_of_one_size_run_together(tiny_config):
     batch = ImageBatch.from_images([torch.zeros(3, *size) for size in ((36, 28), (28, 36), (28, 36), (36, 28))])
-    assert list(size_runs(batch, CONFIG)) == [(1, 5, 4), (2, 4, 5), (1, 5, 4)]
+    assert list(size_runs(batch, tiny_config)) == [(1, 5, 4), (2, 4, 5), (1, 5, 4)]
 
 
-def test_on_a_canvas_the_losses_are_those_of_what_is_served():
+def test_on_a_canvas_the_losses_are_those_of_what_is_served(tiny_config):
     torch.manual_seed(0)
-    config = replace(CONFIG, decoder_layers=1, resizing=Resizing("sides", None, (44, 51)))
+    config = replace(tiny_config, decoder_layers=1, resizing=Resizing("sides", None, (44, 51)))
     hybrid = TrainingDetr(Detr(config), extra_queries=7, repeats=3, dense=True).eval()
     images = ImageBatch.from_images([torch.randn(3, *size) for size in ((36, 28), (20, 51), (36, 28))])
     wanted = [*targets(), targets()[0]]

@@ -10,7 +10,7 @@ def test_stages_follow_each_other_and_the_last_stays():
     assert CURRICULUM.steps == 150
 
 
-def test_page_sizes_grow_and_depend_on_the_step_alone():
+def test_page_sizes_grow_and_depend_only_on_the_step():
     sizes = [CURRICULUM.page_size(step) for step in range(150)]
     assert sizes == [CURRICULUM.page_size(step) for step in range(150)]
     assert all(64 <= min(size) <= 80 for size in sizes[:100])
@@ -26,6 +26,6 @@ def test_stages_are_read_from_text_and_written_back():
 
 
 @pytest.mark.parametrize("text", ["", "100", "100:64", "100:a-b", "0:64-80", "100:80-64", "100:8-16", "1:64-80,"])
-def test_what_is_no_stage_is_refused(text):
+def test_other_stages_are_refused(text):
     with pytest.raises(ValueError, match="stage"):
         Curriculum.parse(text)

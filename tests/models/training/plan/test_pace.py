@@ -14,7 +14,7 @@ def test_the_mean_is_over_the_steps():
     assert COST.run.mean == pytest.approx(0.7)
 
 
-def test_steps_that_fit_take_the_time_that_there_is():
+def test_the_steps_that_fit_take_the_time_given():
     steps = COST.steps_within(3600, 0.15, 12)
     assert COST.seconds(steps, round(0.15 * steps), 12) == pytest.approx(3600, rel=0.01)
     assert COST.steps_within(3600, 0.0, 0) > steps

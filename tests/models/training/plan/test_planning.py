@@ -76,7 +76,7 @@ def test_boxes_are_not_refined_after_generated_pages():
     assert planned("pages", PAGES, steps=2000).refinement is None
 
 
-def test_distillation_keeps_the_rates_of_fine_tuning_and_the_models_own_attention_settings():
+def test_distillation_has_fine_tunings_rates_and_the_models_attention():
     recipe = planned(distillation=DISTIL).recipe
     assert (recipe.learning_rate, recipe.learn_norms, recipe.hybrid) == (1e-4, False, None)
     own = AttentionConfig.act(pages_small().act_L, 2.0)

@@ -27,14 +27,14 @@ def at_home(tiny_detr, stream) -> StartingPoint:
     """A model whose batch norms know just what it makes of the stream's first images."""
     norms = {name: each for name, each in tiny_detr.backbone.named_modules() if isinstance(each, FrozenBatchNorm2d)}
     for name, norm in norms.items():  # one after the other: each depends on those before it
-        seen = []
-        hook = norm.register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0]))
+        inputs = []
+        hook = norm.register_forward_pre_hook(lambda _, given, inputs=inputs: inputs.append(given[0]))
         with torch.no_grad():
             for stack in stacks(stream, tiny_detr.config):
                 tiny_detr.backbone(stack)
         hook.remove()
-        norm.running_mean.copy_(torch.stack([values.mean((0, 2, 3)) for values in seen]).mean(0))
-        norm.running_var.copy_(torch.cat([values.flatten(2) for values in seen], 2).var((0, 2)) + 0.1)
+        norm.running_mean.copy_(torch.stack([values.mean((0, 2, 3)) for values in inputs]).mean(0))
+        norm.running_var.copy_(torch.cat([values.flatten(2) for values in inputs], 2).var((0, 2)) + 0.1)
         assert name
     return StartingPoint(tiny_detr.config, tiny_detr.state_dict())
 
