@@ -1,1 +1,1 @@
-"""The HTTP interface: routes, request bodies, answers, errors, middleware."""
+"""The HTTP interface: routes, request bodies, responses, errors, middleware."""

@@ -1,1 +1,1 @@
-"""What the service tells of itself: metrics, logs, the record of a request."""
+"""Metrics, logs and request records."""

@@ -1,4 +1,4 @@
-"""Many callers at once get what each gets alone, and the metrics add up."""
+"""Concurrent callers get the results of single calls, and the metrics add up."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ QUERIES = (
 
 
 def answer(client: httpx.Client, image: bytes, query: str) -> dict[str, Any]:
-    """Return what must not depend on the company."""
+    """Return the part that must not depend on other requests."""
     response = client.post(f"/detect?threshold=0&{query}", content=image)
     assert response.status_code == 200, response.text
     body = response.json()

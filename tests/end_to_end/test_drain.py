@@ -1,4 +1,4 @@
-"""A real process: it starts, tells where it listens, and on SIGTERM answers what it has accepted."""
+"""A real process: it starts, logs where it listens, and on SIGTERM answers accepted requests."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def process(checkpoint: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def address(process: subprocess.Popen[str]) -> str:
-    """Read the log up to the line that tells the address."""
+    """Read the log up to the line with the address."""
     assert process.stderr is not None
     for line in process.stderr:
         message = str(json.loads(line)["message"])

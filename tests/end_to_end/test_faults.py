@@ -1,4 +1,4 @@
-"""Faults at the detector's edge, seen by callers and by whoever supervises the process."""
+"""Faults of the device, as callers and probes see them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from models.preprocess import PreparedImage
 
 
 class FaultyDetector(Detector):
-    """A real detector on a device with room for `room` images at once, which dies when told to."""
+    """A real detector on a device with room for `room` images at once, which dies when `dead` is set."""
 
     room = 100
     dead = False
@@ -50,7 +50,7 @@ def images(encoded: Callable[..., bytes]) -> list[tuple[str, bytes]]:
     return [("image", encoded(size=(90, 60), seed=seed)) for seed in range(8)]
 
 
-def found(response: Any) -> list[Any]:
+def results(response: Any) -> list[Any]:
     assert response.status_code == 200, response.text
     return [row["detections"] for row in response.json()["results"]]
 
@@ -60,14 +60,14 @@ def test_a_batch_too_large_for_the_device_is_halved_until_it_fits(
 ) -> None:
     with run_server(faulty, max_batch=8, max_delay_ms=2000) as server:
         faulty.sizes = []  # of warming up
-        roomy = found(server.client.post("/detect/batch?threshold=0", files=images))
+        roomy = results(server.client.post("/detect/batch?threshold=0", files=images))
         assert faulty.sizes == [8]
         faulty.room, faulty.sizes = 2, []
-        assert found(server.client.post("/detect/batch?threshold=0", files=images)) == roomy
+        assert results(server.client.post("/detect/batch?threshold=0", files=images)) == roomy
         assert faulty.sizes == [8, 4, 2, 2, 4, 2, 2]
         assert server.metric("act_detr_out_of_memory_total") == 3
         faulty.sizes = []
-        assert found(server.client.post("/detect/batch?threshold=0", files=images)) == roomy
+        assert results(server.client.post("/detect/batch?threshold=0", files=images)) == roomy
         assert faulty.sizes == [2, 2, 2, 2]  # learnt
         assert server.metric("act_detr_out_of_memory_total") == 3
         for probe in ("/readyz", "/livez"):

@@ -1,4 +1,4 @@
-"""What SECURITY.md promises, against a real server over sockets. Tests of single parts lie beside those parts."""
+"""The promises of SECURITY.md, on a real server over sockets. Tests of single parts are beside those parts."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ class TestKeys:
     def test_no_key_is_sent_or_logged(self, start: Any, image: bytes, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.DEBUG)
         with start(api_key="first-secret,second-secret") as server:
-            said = []
+            responses = []
             for key in ("first-secret", "second-secret", "wrong-secret"):
                 for path in ("/detect?L=1&" + MARK, "/detect", "/model", "/metrics", "/openapi.json", "/nowhere"):
-                    said.append(server.client.post(path, content=image, headers={"x-api-key": key}).text)
-                    said.append(server.client.get(path, headers={"authorization": f"Bearer {key}"}).text)
+                    responses.append(server.client.post(path, content=image, headers={"x-api-key": key}).text)
+                    responses.append(server.client.get(path, headers={"authorization": f"Bearer {key}"}).text)
         lines = [JsonFormatter().format(record) for record in caplog.records if not record.name.startswith("httpcore")]
         assert len(lines) > 10
-        assert "-secret" not in "".join(said + lines)
+        assert "-secret" not in "".join(responses + lines)
 
 
 class TestSlowAndManyCallers:
@@ -109,19 +109,19 @@ class TestSlowAndManyCallers:
                 connection.close()
 
 
-class TestWhatIsSentStaysData:
+class TestInputStaysData:
     @pytest.fixture
     def touched(self) -> Iterator[list[str]]:
         """Every file that is opened and every address that is looked up or connected to, while the test runs."""
-        seen: list[str] = []
+        events: list[str] = []
         watching = True
 
         def hook(event: str, arguments: tuple[object, ...]) -> None:
             if watching and event in ("open", "os.listdir", "os.scandir", "socket.connect", "socket.getaddrinfo"):
-                seen.append(repr(arguments))
+                events.append(repr(arguments))
 
         sys.addaudithook(hook)  # it cannot be taken away again
-        yield seen
+        yield events
         watching = False
 
     def test_no_url_or_path_of_a_request_is_ever_used(self, service: Any, image: bytes, touched: list[str]) -> None:
@@ -139,7 +139,7 @@ class TestWhatIsSentStaysData:
         assert not [row for row in touched if MARK in row]
 
     @pytest.mark.parametrize(
-        "wished",
+        "requested",
         [
             f"{MARK}\tSet-Cookie: a=b",
             f"{MARK}\r\n folded",
@@ -151,10 +151,10 @@ class TestWhatIsSentStaysData:
         ],
     )
     def test_an_id_forges_neither_headers_nor_log_lines(
-        self, service: Any, wished: str, caplog: pytest.LogCaptureFixture
+        self, service: Any, requested: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.DEBUG)
-        answer = service.raw(head("/nowhere", f"X-Request-Id: {wished}", "Connection: close", method="GET"))
+        answer = service.raw(head("/nowhere", f"X-Request-Id: {requested}", "Connection: close", method="GET"))
         assert answer.startswith(b"HTTP/1.1 404")
         assert MARK.encode() not in answer
         assert b"set-cookie" not in answer.lower()

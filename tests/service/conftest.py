@@ -23,9 +23,9 @@ WAIT = 10.0
 
 @dataclass
 class FakeDetector:
-    """Has a Detector's shape. Its answer is computed from an image's pixels and the attention alone.
+    """Has a Detector's interface. Its results depend only on an image's pixels and the attention.
 
-    `gate` holds up predictions while it is cleared, `warm` the warm-up; `seen` lists the batches that ran,
+    `gate` holds up predictions while it is cleared, `warm` the warm-up; `batches` lists those that ran,
     `thresholds` those of their images; `entered` counts predictions that began.
     """
 
@@ -37,7 +37,7 @@ class FakeDetector:
     parameters: int = 7
     gate: threading.Event = field(default_factory=threading.Event)
     warm: threading.Event = field(default_factory=threading.Event)
-    seen: list[tuple[int, AttentionConfig]] = field(default_factory=list)
+    batches: list[tuple[int, AttentionConfig]] = field(default_factory=list)
     thresholds: list[float] = field(default_factory=list)
     entered: int = 0
     broken: Exception | None = None
@@ -59,7 +59,7 @@ class FakeDetector:
         assert self.gate.wait(WAIT)
         if self.broken is not None:
             raise self.broken
-        self.seen.append((len(images), attention))
+        self.batches.append((len(images), attention))
         self.thresholds += thresholds
         return [self._predict(image, attention) for image in images]
 

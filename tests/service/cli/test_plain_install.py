@@ -80,7 +80,7 @@ def test_commands_with_missing_packages_say_what_to_install(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "output"),
     [
         (("detect", "IMAGE", "--threshold", 0), "exact attention over"),
         (("tune", "--images", "FOLDER", "--max-drift", 1000, "--mode", "tangent", "--limit", 1), "recommended|no box"),
@@ -91,11 +91,11 @@ def test_commands_with_missing_packages_say_what_to_install(
     ],
 )
 def test_other_commands_need_only_a_plain_installation(
-    tmp_path: Path, image: Path, arguments: tuple[object, ...], said: str
+    tmp_path: Path, image: Path, arguments: tuple[object, ...], output: str
 ) -> None:
     places = {"IMAGE": image, "FOLDER": image.parent}
     result = act_detr(tmp_path, *(places.get(str(argument), argument) for argument in arguments))
-    assert re.search(said, result.stdout + result.stderr)
+    assert re.search(output, result.stdout + result.stderr)
     assert "Traceback" not in result.stderr
     assert "No module named" not in result.stderr
 

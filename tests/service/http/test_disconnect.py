@@ -21,7 +21,7 @@ def test_a_client_that_leaves_the_queue_costs_no_device_time(start: Any, detecto
         detector.gate.set()
         assert running.result().status_code == 200
         server.eventually(server.idle)
-        assert [attention.mode for _, attention in detector.seen] == ["exact"]
+        assert [attention.mode for _, attention in detector.batches] == ["exact"]
         assert server.metric("act_detr_cancelled_total") == 1
 
 

@@ -7,13 +7,13 @@ import pytest
 
 
 def test_a_plain_request_id_is_echoed_and_others_are_replaced(service: Any) -> None:
-    def echoed(wished: str) -> str:
-        response = service.client.get("/livez", headers={"x-request-id": wished})
+    def echoed(requested: str) -> str:
+        response = service.client.get("/livez", headers={"x-request-id": requested})
         return str(response.headers["x-request-id"])
 
     assert echoed("trace-1.2:3") == "trace-1.2:3"
-    for wished in ("", "with space", "x" * 129, '<script>"'):
-        assert len(echoed(wished)) == 32
+    for requested in ("", "with space", "x" * 129, '<script>"'):
+        assert len(echoed(requested)) == 32
 
 
 def test_server_timing_has_the_stages(service: Any, png: bytes) -> None:

@@ -183,7 +183,7 @@ def test_images_of_a_batch_run_together(start: Any, detector: Any, encoded: Any)
         files = [("image", encoded(seed=seed)) for seed in range(4)]
         results = server.client.post("/detect/batch", files=files).json()["results"]
     assert [row["batch_size"] for row in results] == [4] * 4
-    assert [size for size, _ in detector.seen] == [4]
+    assert [size for size, _ in detector.batches] == [4]
 
 
 def test_thresholds_reach_the_detector_and_share_a_batch(start: Any, detector: Any, png: bytes) -> None:

@@ -58,11 +58,11 @@ def test_a_file_that_needs_gigabytes_ends_only_its_process(data: bytes) -> None:
         decode_apart(data, "JPEG2000", max_pixels=50_000_000)
 
 
-def lying_avif(real: int, said: int) -> bytes:
-    """Return an AVIF whose frame has a side of `real` pixels, and that says `said`."""
+def lying_avif(real: int, declared: int) -> bytes:
+    """Return an AVIF whose frame has a side of `real` pixels, and a header of `declared`."""
     data = bytearray(saved(Image.new("RGB", (real, real), "red"), "AVIF", speed=10))
     place = data.index(b"ispe") + 8
-    data[place : place + 8] = struct.pack(">II", said, said)
+    data[place : place + 8] = struct.pack(">II", declared, declared)
     return bytes(data)
 
 

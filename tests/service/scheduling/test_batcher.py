@@ -53,7 +53,7 @@ class TestPadding:
         assert padding_ratio([job(size=(3, 7)), job(size=(3, 7)), job(size=(3, 7))]) == 0
 
 
-class TestWhoRunsTogether:
+class TestComposition:
     def test_the_oldest_and_all_that_share_its_key(self) -> None:
         assert plan([job(0, "act"), job(1, "exact"), job(2, "act")]) == [0, 2]
 
@@ -83,7 +83,7 @@ class TestWhoRunsTogether:
         assert plan(jobs, BatchLimits(3, 10**9, 0)) == [0, 2, 3]
 
 
-class TestWhenItRuns:
+class TestTiming:
     LIMITS = BatchLimits(max_images=3, max_pixels=1000, max_delay=5.0)
 
     def test_at_once_without_a_window(self) -> None:
@@ -195,7 +195,7 @@ def remembered(failures: list[tuple[str, int, int]]) -> MemoryCaps:
 
 
 def play(jobs: list[Job[int, object]], limits: BatchLimits, caps: MemoryCaps, seconds: float) -> list[Started]:
-    """Serve the jobs on one device that takes `seconds` for any batch and sleeps as long as it is told."""
+    """Serve the jobs on one device that takes `seconds` for any batch and sleeps as long as the batcher says."""
     now, coming, waiting, started = 0.0, list(jobs), [], []
     while coming or waiting:
         while coming and coming[0].arrival <= now:

@@ -57,7 +57,7 @@ class Observed:
 
 
 class Device:
-    """A stand-in for the detector: squares numbers, remembers its batches, waits at a gate when told to."""
+    """A stand-in for the detector: squares numbers, remembers its batches, and waits at a gate while it is closed."""
 
     def __init__(self, behave: Callable[[list[int]], list[int]] | None = None) -> None:
         self.behave = behave or (lambda items: [item * item for item in items])
@@ -445,12 +445,12 @@ class TestDeath:
             raise WorkerDead
 
         bench = Bench(behave)
-        seen: list[tuple[int, bool]] = []
-        bench.observed.on_queue_depth = lambda n: seen.append((n, bench.worker.alive))  # type: ignore[method-assign]
+        reports: list[tuple[int, bool]] = []
+        bench.observed.on_queue_depth = lambda n: reports.append((n, bench.worker.alive))  # type: ignore[method-assign]
         async with bench.started():
             assert await outcomes(bench.submit(1)) == [WorkerDead]
         # Put, taken, and abandoned: the last is reported before any caller is answered.
-        assert seen == [(1, True), (0, True), (0, False)]
+        assert reports == [(1, True), (0, True), (0, False)]
 
 
 class TestDrain:

@@ -53,9 +53,9 @@ try: Image.open(io.BytesIO(bytes(data))).load()
 except Exception: pass
 """
 
-    def said(*arguments: str) -> str:
+    def stderr(*arguments: str) -> str:
         command = [sys.executable, "-c", script, *arguments]
         return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stderr
 
-    assert "Fax4Decode" in said()
-    assert "Fax4Decode" not in said("quiet")
+    assert "Fax4Decode" in stderr()
+    assert "Fax4Decode" not in stderr("quiet")
