@@ -84,13 +84,12 @@ def tune(
 
 def _prepared(detector: Detector, files: Sequence[Path]) -> list[PreparedImage]:
     from service.errors import ServiceError
-    from service.images.image_decoding import decode_image
-    from service.settings import PILLOW_PIXEL_GUARD
+    from service.images.image_decoding import decode_file
 
     images = []
     for file in files:
         try:
-            pixels = decode_image(file.read_bytes(), max_bytes=2**31, max_pixels=PILLOW_PIXEL_GUARD)
+            pixels = decode_file(file)
         except ServiceError as error:
             raise ValueError(f"{file}: {error}") from error
         images.append(detector.preprocess(pixels))

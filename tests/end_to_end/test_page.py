@@ -82,12 +82,6 @@ def test_a_file_that_is_not_an_image_is_explained(opened: Any, tmp_path: Any) ->
     assert "415" in opened.inner_text("#error")
 
 
-def test_the_api_is_documented_offline(opened: Any) -> None:
-    opened.goto(opened.url + "docs")
-    opened.get_by_text("/detect/batch", exact=True).first.wait_for()
-    assert "deadline_ms" in opened.inner_text("body")
-
-
 class Proxy(BaseHTTPRequestHandler):
     """Offers another server under a prefix: strips it off (or leaves it), and knows nothing else."""
 

@@ -34,15 +34,6 @@ def test_the_response_has_the_detectors_results(service: Any, detector: Any, enc
     assert [row["layer"] for row in answer["attention"]["clusters"]] == [0, 1]
 
 
-def test_narrow_buckets_make_act_exact(service: Any, encoded: Encode) -> None:
-    image = encoded(size=(160, 120))
-    exact, act = ask(service, image), ask(service, image, "attention=act&L=64&r=0.0001")
-    assert all(row["min"] == act["attention"]["tokens"] for row in act["attention"]["clusters"])
-    for row, other in zip(exact["detections"], act["detections"], strict=True):
-        assert row["score"] == pytest.approx(other["score"], abs=2e-4)
-    assert exact["attention"]["encoder_gflops"] == exact["attention"]["exact_encoder_gflops"]
-
-
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (3000, 1), (2, 999), (17, 16)])
 def test_odd_sizes_are_answered(service: Any, encoded: Encode, size: tuple[int, int]) -> None:
     for query in ("attention=exact", "attention=act"):
@@ -52,13 +43,3 @@ def test_odd_sizes_are_answered(service: Any, encoded: Encode, size: tuple[int, 
             box = row["box"]
             assert 0 <= box["xmin"] <= box["xmax"] <= size[0]
             assert 0 <= box["ymin"] <= box["ymax"] <= size[1]
-
-
-def test_a_batch_answers_as_single_requests_do(service: Any, encoded: Encode) -> None:
-    images = [encoded(size=size) for size in ((50, 80), (120, 60), (64, 64))]
-    alone = [ask(service, image, "attention=act") for image in images]
-    response = service.client.post(
-        "/detect/batch?threshold=0&attention=act", files=[("image", image) for image in images]
-    )
-    for row, single in zip(response.json()["results"], alone, strict=True):
-        assert {name: row[name] for name in single} == single

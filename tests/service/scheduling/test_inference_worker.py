@@ -89,11 +89,10 @@ class Bench:
         max_images: int = 8,
         max_delay: float = 0.0,
         max_queue: int = 100,
-        clock: Callable[[], float] | None = None,
     ) -> None:
         self.device = Device(behave)
         self.observed = Observed()
-        self.clock = clock or Clock()
+        self.clock = Clock()
         self.worker: InferenceWorker[int, int] = InferenceWorker(
             self.device.run,
             limits=BatchLimits(max_images, 10**9, max_delay),
@@ -169,17 +168,16 @@ async def outcomes(*tasks: asyncio.Task[Completed[int]]) -> list[Any]:
 class TestAnswers:
     @scenario
     async def test_each_caller_gets_its_own_result_and_times(self) -> None:
-        clock = Clock()
-        bench = Bench(clock=clock)
+        bench = Bench()
 
         def slow(items: list[int]) -> list[int]:
-            clock.now += 2.0
+            bench.clock.now += 2.0
             return [item * item for item in items]
 
         async with bench.started():
             async with bench.busy():
                 first = await bench.queued(3)
-                clock.now += 1.0
+                bench.clock.now += 1.0
                 second = await bench.queued(4, size=(10, 20))
                 bench.device.behave = slow
             # The gate opened last: the image that held the device takes two seconds too.
@@ -236,11 +234,10 @@ class TestAnswers:
 class TestAFullQueue:
     @scenario
     async def test_retry_after_follows_from_measured_batches(self) -> None:
-        clock = Clock()
-        bench = Bench(max_queue=3, max_images=1, clock=clock)
+        bench = Bench(max_queue=3, max_images=1)
 
         def slow(items: list[int]) -> list[int]:
-            clock.now += 4.0
+            bench.clock.now += 4.0
             return items
 
         bench.device.behave = slow
@@ -306,13 +303,12 @@ class TestDeadlines:
 
     @scenario
     async def test_a_deadline_that_passes_on_the_device_is_ignored(self) -> None:
-        clock = Clock()
-        bench = Bench(clock=clock)
+        bench = Bench()
         bench.device.gate.clear()
         async with bench.started():
             running = bench.submit(3, deadline=0.01)
             await bench.device.reached()
-            clock.now = 5.0
+            bench.clock.now = 5.0
             await asyncio.sleep(0.02)  # the timer of the deadline has fired
             bench.device.gate.set()
             assert await outcomes(running) == [9]
