@@ -55,9 +55,10 @@ def refined(recipe: Recipe, first: Run, interruption: Interruption) -> bool:
     if rank() == 0 and not unrefined.exists():
         copy_whole(output / (BEST if (output / BEST).exists() else MODEL), unrefined)
     gathered(None)  # until the file is there
+    named = first.options.run.model_copy(update={"name": first.state.config.name})
     second = one_run(
         replace(recipe, model=str(unrefined)),
-        replace(first.options, output=folder, name=first.state.config.name),
+        replace(first.options, output=folder, run=named),
         first.data,
         first.device,
         interruption,

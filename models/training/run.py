@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from models.training.data.training_data import TrainingData, open_data, open_hel
 from models.training.display import Display
 from models.training.interruption import Interruption
 from models.training.objective.losses import Losses
+from models.training.plan.recipe_file import RunSettings, ValidationSettings
 from models.training.processes import any_process, mean_over_processes, rank
 from models.training.run_log import RunLog
 from models.training.trainer import Trainer
@@ -39,34 +40,25 @@ BEST = "best.safetensors"
 class RunOptions:
     """Settings of a run that do not change the weights that come out of it.
 
-    `output` gets the checkpoint, the models and the logs; `name` is what the model calls itself (None: what it
-    started from, or the output folder if the classes are others). `workers` processes make batches. The run is
-    saved, validated (0: never; None: ten times in a run) and logged every n steps; `held_out` is the data to validate
-    on (None: the training data's validation split, if any), `held_out_images` the maximum number of its images.
-    `annotations` and `val_annotations` name the files to learn from and to validate on where they are not to be
-    looked for.
+    `output` gets the checkpoint, the models and the logs; `workers` processes make batches. `annotations` and
+    `val_annotations` name the files to learn from and to validate on where they are not to be looked for.
     """
 
     output: Path
-    name: str | None = None
     device: str = "cpu"
     workers: int = 1
-    threads: int | None = None
-    save_every: int = 100
-    eval_every: int | None = None
-    log_every: int = 10
-    held_out: str | None = None
-    held_out_images: int = 200
     annotations: Path | None = None
     val_annotations: Path | None = None
     cache_dir: Path | None = None
+    validation: ValidationSettings = field(default_factory=ValidationSettings)
+    run: RunSettings = field(default_factory=RunSettings)
 
     def open_data(self, data: str) -> TrainingData:
         """Open the data to learn from, and what to validate on. Raises OSError and ValueError for unusable data."""
-        opened = open_data(data, self.annotations)
-        if self.eval_every == 0:
+        opened, wanted = open_data(data, self.annotations), self.validation
+        if wanted.every == 0:
             return opened
-        held_out = open_held_out(self.held_out or data, self.held_out_images, self.val_annotations, opened.classes)
+        held_out = open_held_out(wanted.data or data, wanted.images, self.val_annotations, opened.classes)
         return replace(opened, held_out=held_out)
 
 
@@ -80,7 +72,7 @@ class Run:
         self.data = data
         self.device = device
         self.stream = data.stream(recipe, state.config)
-        every = options.eval_every
+        every = options.validation.every
         self.eval_every = max(1, recipe.steps // VALIDATIONS) if every is None else every
         self.attentions = [AttentionConfig.exact()]
         if recipe.distillation is not None:
@@ -99,12 +91,12 @@ class Run:
                 self.display.say(NOT_VALIDATED)
             clock = StepClock(state.step)
             for losses in Trainer(state, self.device).steps(self.stream, options.workers):
-                if self.due(options.log_every):
+                if self.due(options.run.log_every):
                     self.report(losses, clock)
                 self.display.advance(state.step)
                 stopping = any_process(interruption.wanted)
                 held_out = self.data.held_out if not stopping and self.due(self.eval_every) else None
-                if held_out is not None or stopping or self.due(options.save_every):
+                if held_out is not None or stopping or self.due(options.run.save_every):
                     self.save()
                 if held_out is not None:
                     self.validate(held_out)

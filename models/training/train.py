@@ -40,8 +40,8 @@ def train(recipe: Recipe, options: RunOptions) -> bool:
 @contextmanager
 def training_process(options: RunOptions) -> Iterator[tuple[torch.device, Interruption]]:
     """Set up a process to train in: threads, output folder, the other processes, and signals that ask it to stop."""
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
+    if options.run.threads is not None:
+        torch.set_num_threads(options.run.threads)
     options.output.mkdir(parents=True, exist_ok=True)
     with joined(options.device) as device, interruptible() as interruption:
         yield device, interruption
@@ -73,7 +73,7 @@ def prepare(
     start = starting_point(recipe.model, options.cache_dir)
     fitted = relabelled(start, data.classes)
     remarks = [f"starting from {recipe.model}", *head_remarks(start, fitted)]
-    own_name = options.name or (start.config.name if fitted is start else options.output.resolve().name)
+    own_name = options.run.name or (start.config.name if fitted is start else options.output.resolve().name)
     if recipe.refine_boxes:
         fitted = with_box_refinement(fitted)
     elif recipe.drop_refinement:

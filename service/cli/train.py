@@ -8,10 +8,7 @@ from typing import Annotated
 import typer
 
 from service.cli.console import fail, reason, require
-
-LENGTH = "Length: one of these, or as the number of images asks for"
-DATA = "Annotations, where they are not found by themselves"
-MACHINE = "Machine"
+from service.cli.options import CacheOption, DeviceOption
 
 
 def train(
@@ -26,31 +23,24 @@ def train(
         ),
     ] = "pages-small",
     recipe: Annotated[Path | None, typer.Option(help="TOML file of settings. Options given here win over it.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps of the run.", rich_help_panel=LENGTH)] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data.", rich_help_panel=LENGTH)] = None,
-    minutes: Annotated[
-        float | None,
-        typer.Option(min=1, help="Time on this machine; the steps that fit are measured.", rich_help_panel=LENGTH),
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of the run. By default, as the number of images asks for.")
     ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data, instead of steps.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=1, help="Time on this machine, instead of steps.")] = None,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Images per step, of all processes together. Default: 8.")
     ] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Seed of new weights and of the data's order. Default: 0.")
     ] = None,
-    annotations: Annotated[Path | None, typer.Option(help="File to learn from.", rich_help_panel=DATA)] = None,
-    val_annotations: Annotated[Path | None, typer.Option(help="File to validate on.", rich_help_panel=DATA)] = None,
-    device: Annotated[
-        str, typer.Option(envvar="ACT_DETR_DEVICE", help="auto, cpu, cuda or cuda:N.", rich_help_panel=MACHINE)
-    ] = "auto",
-    workers: Annotated[
-        int,
-        typer.Option(min=0, help="Processes that read or draw images, per training process.", rich_help_panel=MACHINE),
-    ] = 1,
-    cache_dir: Annotated[
-        Path | None,
-        typer.Option(envvar="ACT_DETR_CACHE_DIR", help="Folder of downloaded checkpoints.", rich_help_panel=MACHINE),
+    annotations: Annotated[
+        Path | None, typer.Option(help="Annotation file to learn from, where the folder holds several or none.")
     ] = None,
+    val_annotations: Annotated[Path | None, typer.Option(help="Annotation file to validate on.")] = None,
+    device: DeviceOption = "auto",
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read or draw images, per training process.")] = 1,
+    cache_dir: CacheOption = None,
 ) -> None:
     """Train a DETR from scratch, fine-tune one on your labels, distil ACT into it (MTKD), or refine its boxes.
 
@@ -74,19 +64,14 @@ def train(
         settings = RecipeSettings() if recipe is None else read_recipe(recipe)
         settings = settings.updated(steps=steps, epochs=epochs, minutes=minutes, batch_size=batch_size, seed=seed)
         options = RunOptions(
-            output=output,
-            name=settings.run.name,
-            device=choose_device(device),
-            workers=workers,
-            threads=settings.run.threads,
-            save_every=settings.run.save_every,
-            eval_every=settings.validation.every,
-            log_every=settings.run.log_every,
-            held_out=settings.validation.data,
-            held_out_images=settings.validation.images,
-            annotations=annotations,
-            val_annotations=val_annotations,
-            cache_dir=cache_dir,
+            output,
+            choose_device(device),
+            workers,
+            annotations,
+            val_annotations,
+            cache_dir,
+            settings.validation,
+            settings.run,
         )
         carry_out(Request(model, data, settings), options)
     except NotFinite as error:

@@ -11,6 +11,7 @@ import torch
 from models.data.write_pages import write_pages
 from models.detr.detr import Detr
 from models.training.data.batches import TrainingBatch
+from models.training.plan.recipe_file import RunSettings, ValidationSettings
 from models.training.run import RunOptions
 from models.training.starting_point import StartingPoint
 from models.weights import save_checkpoint
@@ -42,8 +43,13 @@ def picture_pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def quick() -> Callable[..., RunOptions]:
-    """Return a function (output, **changes) that returns options for short runs that log every step."""
-    return lambda output, **changes: RunOptions(output, **({"workers": 0, "threads": 1, "log_every": 1} | changes))
+    """Return a function (output, name=None, **validation) that returns options for short runs that log every step."""
+
+    def options(output: Path, name: str | None = None, **validation: Any) -> RunOptions:
+        run = RunSettings(name=name, threads=1, log_every=1)
+        return RunOptions(output, workers=0, validation=ValidationSettings(**validation), run=run)
+
+    return options
 
 
 @pytest.fixture(scope="session")

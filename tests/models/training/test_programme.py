@@ -75,7 +75,7 @@ def test_the_recipe_that_a_run_writes_makes_the_same_model_again(model, picture_
 
 @pytest.mark.parametrize("stop_in", ["run", "refinement"])
 def test_the_same_command_resumes_a_stopped_programme(model, picture_pages, tmp_path, monkeypatch, quick, stop_in):
-    whole, stopped = (quick(tmp_path / name, name="same", eval_every=2) for name in ("whole", "stopped"))
+    whole, stopped = (quick(tmp_path / name, name="same", every=2) for name in ("whole", "stopped"))
     asked = request(model, picture_pages)
     assert carry_out(asked, whole)
     one_run = programme.one_run
@@ -130,7 +130,7 @@ def test_a_run_without_validation_serves_its_last_weights(model, tmp_path, capsy
     write_pages(data, train=2, val=1, height=120, width=96)
     if every is None:
         (data / "annotations" / "instances_val2017.json").unlink()
-    assert carry_out(request(model, data, steps=2), quick(output, eval_every=every))
+    assert carry_out(request(model, data, steps=2), quick(output, every=every))
     assert ("no validation split" in capsys.readouterr().err) == (every is None)
     assert not (output / BEST).exists()
     assert not (output / "validation.png").exists()

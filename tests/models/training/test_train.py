@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def options(quick):
     """A function that returns options for a run without validation."""
-    return partial(quick, eval_every=0)
+    return partial(quick, every=0)
 
 
 def page_recipe(model, steps, **changes):
@@ -113,7 +113,7 @@ def test_two_processes_with_half_the_batch_each_train_as_one(tiny_file, tmp_path
 
 def test_own_labels_become_a_model_that_is_loaded_as_it_is(tiny_file, picture_pages, tmp_path, options, rows):
     output = tmp_path / "leaflets"
-    assert train(Recipe(str(tiny_file), str(picture_pages), 3, batch_size=2), options(output, eval_every=2))
+    assert train(Recipe(str(tiny_file), str(picture_pages), 3, batch_size=2), options(output, every=2))
     for name in (MODEL, BEST):
         detector = load_detector(str(output / name))
         assert detector.labels == ("text", "title", "list", "table", "picture")
@@ -125,7 +125,7 @@ def test_own_labels_become_a_model_that_is_loaded_as_it_is(tiny_file, picture_pa
 
 
 def test_the_attention_that_was_distilled_becomes_the_default(tiny_file, tmp_path, options, rows):
-    assert train(page_recipe(tiny_file, 1), options(tmp_path, name="distilled", eval_every=1, held_out_images=1))
+    assert train(page_recipe(tiny_file, 1), options(tmp_path, name="distilled", every=1, images=1))
     config = resolve(str(tmp_path / MODEL)).config
     assert (config.name, config.act_L, config.act_r) == ("distilled", 8, 2.0)
     assert {"AP/exact", "AP/act:L=8,r=2"} < rows(tmp_path)[-1].keys()
