@@ -57,9 +57,6 @@ class TestComposition:
     def test_the_oldest_and_all_that_share_its_key(self) -> None:
         assert plan([job(0, "act"), job(1, "exact"), job(2, "act")]) == [0, 2]
 
-    def test_at_most_max_images_the_oldest_of_them(self) -> None:
-        assert plan([job(i) for i in range(5)], BatchLimits(3, 10**9, 0)) == [0, 1, 2]
-
     def test_at_most_max_pixels_once_padded(self) -> None:
         tall, wide = job(0, size=(10, 20)), job(1, size=(20, 10))
         assert plan([tall, wide], BatchLimits(8, 2 * 20 * 20, 0)) == [0, 1]

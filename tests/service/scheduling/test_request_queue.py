@@ -63,24 +63,6 @@ class Bench:
 
 
 class TestAdmission:
-    def test_jobs_come_out_in_batches_oldest_first(self) -> None:
-        bench = Bench(max_images=2)
-        for item in range(3):
-            bench.put(item)
-        assert (bench.take(), bench.take()) == ([0, 1], [2])
-        assert bench.observed.depths == [0, 1, 2, 3, 1, 0]
-
-    def test_a_full_queue_refuses(self) -> None:
-        bench = Bench(max_queue=2)
-        bench.put(0)
-        bench.put(1)
-        with pytest.raises(QueueFull):
-            bench.put(2)
-        assert bench.depth == 2
-        assert bench.take() == [0, 1]
-        bench.put(3)
-        assert bench.depth == 1
-
     def test_retry_after_is_the_depth_times_the_measured_time_of_an_image(self) -> None:
         bench = Bench(max_queue=3)
         bench.queue.record(images=4, seconds=6.0)
@@ -149,14 +131,6 @@ class TestDeadlines:
             bench.put(0, deadline=5.0)
         assert bench.depth == 0
 
-    def test_a_job_that_waited_too_long_is_answered_and_never_handed_out(self) -> None:
-        bench = Bench()
-        bench.put(0, deadline=2.0)
-        bench.put(1, deadline=3.0)
-        bench.clock.now = 2.0
-        assert bench.take() == [1]
-        assert isinstance(bench.answers[0], DeadlinePassed)
-
     def test_only_waiting_jobs_expire(self) -> None:
         bench = Bench(max_images=1)
         running, waiting = bench.put(0, deadline=1.0), bench.put(1, deadline=1.0)
@@ -169,14 +143,6 @@ class TestDeadlines:
 
 
 class TestCancellation:
-    def test_a_waiting_job_is_dropped(self) -> None:
-        bench = Bench()
-        dropped = bench.put(0)
-        bench.put(1)
-        bench.queue.cancel(dropped)
-        assert bench.take() == [1]
-        assert bench.answers == {}
-
     def test_a_running_job_is_marked(self) -> None:
         bench = Bench()
         running = bench.put(0)
