@@ -1,4 +1,4 @@
-"""Whole runs: killed and resumed, stopped, shared among processes, and on a data set with other classes."""
+"""Whole runs: killed and resumed, stopped, shared among processes, refining boxes."""
 
 import os
 import signal
@@ -13,12 +13,11 @@ import pytest
 import torch
 
 from models.config import AttentionConfig, BoxRefinementConfig, pages_small
-from models.detector import load_detector
 from models.training.objective.distillation import Distillation
 from models.training.plan.curriculum import Curriculum
 from models.training.plan.recipe import Hybrid, Recipe, for_refinement
 from models.training.plan.recipe_file import RecipeSettings, RunSettings, ValidationSettings, as_toml
-from models.training.run import BEST, CHECKPOINT, MODEL
+from models.training.run import CHECKPOINT, MODEL
 from models.training.train import train
 from models.weights import resolve
 
@@ -109,19 +108,6 @@ def test_two_processes_with_half_the_batch_each_train_as_one(tiny_file, tmp_path
     subprocess.run(arguments, check=True, timeout=280, capture_output=True)
     assert [row["step"] for row in rows(two)] == [1, 2, 3]
     np.testing.assert_allclose(losses(rows(two)), losses(rows(one)), rtol=2e-4, atol=1e-6)
-
-
-def test_own_labels_become_a_model_that_is_loaded_as_it_is(tiny_file, picture_pages, tmp_path, options, rows):
-    output = tmp_path / "leaflets"
-    assert train(Recipe(str(tiny_file), str(picture_pages), 3, batch_size=2), options(output, every=2))
-    for name in (MODEL, BEST):
-        detector = load_detector(str(output / name))
-        assert detector.labels == ("text", "title", "list", "table", "picture")
-        assert detector.name == "leaflets"
-        assert len(detector.detect(np.full((90, 70, 3), 255, np.uint8)).detections) == 9
-    scores = {row["step"]: row["AP/exact"] for row in rows(output) if "AP/exact" in row}
-    assert list(scores) == [2, 3]
-    assert torch.load(output / CHECKPOINT, weights_only=True)["best"] == max(scores.values())
 
 
 def test_the_attention_that_was_distilled_becomes_the_default(tiny_file, tmp_path, options, rows):
