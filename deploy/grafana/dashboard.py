@@ -44,12 +44,6 @@ def rate(series: str, *by: str) -> str:
     return f"sum by ({', '.join(by)}) (rate({series}[$__rate_interval]))"
 
 
-def mean(histogram: str, selector: str, *by: str) -> str:
-    """Return the mean of a histogram's observations, by labels; nothing where there are none."""
-    total, count = (rate(f"{histogram}_{part}{{{selector}}}", *by) for part in ("sum", "count"))
-    return f"{total} / ({count} > 0)"
-
-
 def quantiles(histogram: str, selector: str, *by: str, which: Sequence[float] = (0.5, 0.95, 0.99)) -> list[Query]:
     """Return a query for each quantile, by labels."""
     name = " ".join(f"{{{{{label}}}}}" for label in by)
@@ -178,9 +172,9 @@ def traffic() -> Panels:
             "short",
         ),
         graph(
-            "Mean batch size by attention",
+            "Batch size by attention",
             "Images that ran together. Images share a batch when they share attention and its parameters.",
-            [Query(mean("act_detr_batch_size", CHOSEN, "attention"), "{{attention}}")],
+            quantiles("act_detr_batch_size", CHOSEN, "attention", which=(0.5, 0.95)),
             "images",
             width=12,
         ),
@@ -200,7 +194,6 @@ def traffic() -> Panels:
 def attention() -> Panels:
     """Return exact, ACT and tangent attention side by side: what they cost, how far they cluster, what they find."""
     inference = f'{CHOSEN}, stage="inference"'
-    ratio = mean("act_detr_cluster_ratio", INSTANCE, "attention", "layer")
     return [
         graph(
             "Images by attention",
@@ -220,13 +213,20 @@ def attention() -> Panels:
         ),
         graph(
             "C / N by layer",
-            "Mean share of clusters among positions, of ACT and tangent attention. Near 1 clustering saves nothing; "
+            "Median share of clusters among positions, of ACT and tangent attention. Near 1 clustering saves nothing; "
             "near 0 the queries have become one, and detections suffer.",
-            [Query(ratio, "{{attention}} layer {{layer}}")],
+            quantiles("act_detr_cluster_ratio", INSTANCE, "attention", "layer", which=(0.5,)),
             "percentunit",
             width=12,
             maximum=1,
             steps=[(None, "red"), (0.02, "transparent"), (0.95, "red")],
+        ),
+        graph(
+            "Encoder tokens",
+            "Positions N that the encoder attends over, per image: `auto` uses tangent attention from 2000 on.",
+            quantiles("act_detr_encoder_tokens", INSTANCE, which=(0.5, 0.95)),
+            "short",
+            width=12,
         ),
         graph(
             "Detections by class",

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import gzip
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import deploy
 from models.config import AttentionConfig
 from service.errors import all_errors
 from service.telemetry.metrics import STAGES, Metrics
 
+DEPLOY = Path(deploy.__file__).parent
 FAMILIES = {
     "act_detr_request_duration_seconds",
     "act_detr_stage_duration_seconds",
@@ -106,6 +109,28 @@ def test_metrics_are_gzipped_on_request(service: Any, accept: str, accepted: lis
     assert b"act_detr_ready 1.0" in text
     assert (b"openmetrics-text" in head) == text.endswith(b"# EOF\n") == bool(accept)
     assert not packed or len(body) < len(text) / 5
+
+
+def test_labels_stay_bounded_whatever_callers_send(start: Any, png: bytes) -> None:
+    with start() as server:
+        before = server.client.get("/metrics").text.count("\n")
+        for index in range(5):
+            server.client.post(f"/detect?attention=act&L={index + 1}&r={index + 0.5}", content=png)
+            server.client.get(f"/nowhere/{index}")
+            server.client.get(f"/static/{index}")
+        lines = server.client.get("/metrics").text.count("\n") - before
+        assert lines <= 3 * 21  # three new series of one histogram: two kinds of 404, and /metrics itself
+
+
+def test_every_histogram_is_read_by_bucket(service: Any) -> None:
+    """A histogram has many series; a summary would do for means."""
+    queries = "".join(
+        file.read_text()
+        for file in (DEPLOY / "grafana/dashboards/act-detr.json", DEPLOY / "prometheus/rules/recording.yml")
+    )
+    families = list(service.service.metrics.registry.collect())
+    histograms = {family.name for family in families if family.type == "histogram"}
+    assert histograms == {name for name in histograms if f"{name}_bucket" in queries}
 
 
 def test_creation_times_are_no_series(service: Any) -> None:
