@@ -141,7 +141,7 @@ class RecipeSettings(Section):
         if self.stages is not None:
             steps = Curriculum.parse(self.stages).steps
             if self.steps not in (None, steps):
-                raise ValueError(f"the stages have {steps} steps, the run {self.steps}: change one of them")
+                raise ValueError(f"the stages have {steps} steps, the run {self.steps}: change or leave out one")
             if lengths not in ([], ["steps"]):
                 raise ValueError(f"the stages have {steps} steps: leave out {lengths[0]}, or the stages")
         if self.refine_boxes and (self.hybrid or self.distillation):
