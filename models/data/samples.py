@@ -16,6 +16,7 @@ from models.data.coco import CocoData, GroundTruth
 from models.data.findings import MAX_EXAMPLES, Notices
 from models.data.image_files import read_rgb
 from models.data.pages import Page, render_page
+from models.data.pages.fonts import family_names
 from models.data.pages.held_out import HELD_OUT_SEEDS
 
 OTHER_CLASS: Final = "classes that the training data has not, left out of validation"
@@ -92,8 +93,9 @@ class PageSamples(Samples):
         return kept[index]
 
     def described(self) -> dict[str, Any]:
-        """Name and seed."""
-        return {"data": f"pages:{self.count}:{self.height}x{self.width}", "first_seed": HELD_OUT_SEEDS}
+        """Return name, seed and fonts: a page is the same again only on a machine with the same fonts."""
+        name = f"pages:{self.count}:{self.height}x{self.width}"
+        return {"data": name, "first_seed": HELD_OUT_SEEDS, "fonts": list(family_names())}
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ FONT_FOLDERS: tuple[str, ...] = (
 MASTER_SIZE = 32
 VOCABULARY_SIZE = 200
 SIZE_STEP = 1.06
-MOST_MASTERS = 4000
-MOST_WORDS = 1200
+MAX_MASTERS = 4000
+MAX_WORDS = 1200
 FAINT = 40
 
 # name, weight in the draw, files of the regular, bold and italic faces
@@ -91,7 +91,7 @@ class Typeface:
         """Return the large drawing of `text`, from memory after the first time."""
         found = self._masters.get(text)
         if found is None:
-            if len(self._masters) > MOST_MASTERS:
+            if len(self._masters) > MAX_MASTERS:
                 self._masters.clear()
             mask, (left, top) = self._font.getmask2(text, "L", anchor="ls")
             size, ink = (mask.size, bytes(mask)) if all(mask.size) else ((1, 1), b"\0")
@@ -124,7 +124,7 @@ class Face:
         """Return the drawn `text`, from memory after the first time."""
         word = self._words.get(text)
         if word is None:
-            if len(self._words) > MOST_WORDS:
+            if len(self._words) > MAX_WORDS:
                 self._words.clear()
             word = self._words[text] = self._reduce(self._typeface.master(text))
         return word
@@ -222,6 +222,11 @@ def families(serif: bool) -> tuple[tuple[Family, ...], tuple[float, ...]]:
             found.append(Family(name, *paths))
             weights.append(float(weight))
     return (tuple(found), tuple(weights)) if found else ((Family("bundled", None, None, None),), (1.0,))
+
+
+def family_names() -> tuple[str, ...]:
+    """Return the names of the installed families that pages are drawn with: other families make other pages."""
+    return tuple(family.name for serif in (True, False) for family in families(serif)[0])
 
 
 def draw_family(rng: random.Random, serif: bool) -> Family:

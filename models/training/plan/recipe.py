@@ -66,7 +66,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.stages is not None and self.stages.steps != self.steps:
-            raise ValueError(f"the stages have {self.stages.steps} steps, the run {self.steps}: change or leave out one")
+            raise ValueError(f"the stages have {self.stages.steps} steps, the run {self.steps}: change one of them")
         if self.refine_boxes and (self.hybrid or self.distillation):
             raise ValueError("the box refinement learns by itself: train or distil the model first, then refine")
 

@@ -6,6 +6,7 @@ from PIL import Image
 
 from models.config import PAGE_LABELS
 from models.data.coco import read_coco
+from models.data.pages.fonts import family_names
 from models.data.pages.held_out import held_out_pages
 from models.data.samples import OTHER_CLASS, CocoSamples, PageSamples
 
@@ -27,7 +28,8 @@ def test_pages_are_the_held_out_ones_every_time():
             assert np.array_equal(sample.truth.boxes_xyxy, page.boxes_xyxy)
     assert len(samples) == 2
     assert set(samples.classes) == set(PAGE_LABELS)
-    assert samples.described()["data"] == "pages:2:128x96"
+    described = samples.described()
+    assert (described["data"], described["fonts"]) == ("pages:2:128x96", list(family_names()))
 
 
 def test_coco_images_are_read_as_rgb_with_their_objects(coco):
