@@ -21,7 +21,7 @@ from deploy.ray.proxy import SecondTry
 from service.settings import Settings, unknown_variables
 
 ROOT = Path(__file__).parents[2]
-NO_RAY = "Ray is not installed: pip install 'act-detr[ray]'"
+NO_RAY = "Ray is not installed: pip install '.[ray]'"
 
 Step = Callable[[Any, Any, Any], Awaitable[None]]
 
