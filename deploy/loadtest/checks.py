@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from rich.table import Table
 
 from deploy.loadtest.load import Outcome
 from deploy.loadtest.watch import Sample
+from models.measurement.results import write_results
 
 Phases = Mapping[str, dict[str, Any]]
 """The summary of each phase, by name."""
@@ -88,17 +88,10 @@ def show(phases: Phases) -> None:
     Console(width=120).print(table)
 
 
-def write(path: Path | None, results: Mapping[str, Any]) -> None:
-    """Write the results as JSON where a path is given."""
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-
-
 def finish(path: Path | None, results: Mapping[str, Any], phases: Phases, checks: Sequence[Check]) -> NoReturn:
-    """Print phases and checks, write them behind the results, and exit with 1 where a check fails."""
+    """Write the results, phases and checks, print phases and checks, and exit with 1 where a check fails."""
+    write_results(path, {**results, "phases": phases, "checks": [asdict(check) for check in checks]})
     show(phases)
     for check in checks:
         print(f"{'ok  ' if check.holds else 'FAIL'} {check.name}: {check.observed}", flush=True)
-    write(path, {**results, "phases": phases, "checks": [asdict(check) for check in checks]})
     raise SystemExit(0 if all(check.holds for check in checks) else 1)

@@ -14,15 +14,16 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from deploy.loadtest.checks import show, write
+from deploy.loadtest.checks import show
 from deploy.loadtest.exchange import now
 from deploy.loadtest.load import Phase, closed_loop_for, open_loop, schedule
 from deploy.loadtest.program import environment, mix_of, options, service
 from deploy.loadtest.summary import summarize
+from models.measurement.results import write_results
 
 
 async def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Send the calls, print the table; return the results."""
+    """Send the calls; return the results."""
     mix, seconds = mix_of(arguments), arguments.seconds
     with service(arguments.url, arguments.api_key) as (target, _):
         results: dict[str, Any] = {"environment": await environment(target)}
@@ -32,9 +33,7 @@ async def run(arguments: argparse.Namespace) -> dict[str, Any]:
         else:
             calls = schedule([Phase("load", arguments.rate, seconds)], mix, arguments.seed, arguments.come_back)
             outcomes = await open_loop(target, calls, start=now() + 0.1)
-    summary = summarize(outcomes, seconds)
-    show({"load": summary})
-    return {**results, "phases": {"load": summary}}
+    return {**results, "phases": {"load": summarize(outcomes, seconds)}}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -43,7 +42,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rate", type=float, help="calls a second; by default --callers send one after another")
     parser.add_argument("--seconds", type=float, default=60.0)
     arguments = parser.parse_args(argv)
-    write(arguments.output, asyncio.run(run(arguments)))
+    results = asyncio.run(run(arguments))
+    write_results(arguments.output, results)
+    show(results["phases"])
 
 
 if __name__ == "__main__":

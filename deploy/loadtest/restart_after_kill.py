@@ -15,11 +15,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
-from deploy.loadtest.checks import write
 from deploy.loadtest.exchange import Target, now
 from deploy.loadtest.load import Call, Mix, Outcome, closed_loop
 from deploy.loadtest.program import machine
 from deploy.local_server import READY_SECONDS, SAMPLE_PAGE, LocalServer
+from models.measurement.results import write_results
 
 PAUSE_SECONDS: Final = 0.2
 
@@ -84,8 +84,8 @@ def main() -> None:
     environment = machine()
     results = {"callers": arguments.callers, "kills": arguments.kills}
     results |= asyncio.run(run(arguments.callers, arguments.kills))
+    write_results(arguments.output, {"environment": environment, **results})
     print(json.dumps(results))
-    write(arguments.output, {"environment": environment, **results})
     raise SystemExit(results["lost"] > 0)
 
 

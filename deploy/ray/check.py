@@ -27,13 +27,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from deploy.expect import expect
-from deploy.loadtest.checks import write
 from deploy.loadtest.exchange import Target
 from deploy.loadtest.load import Mix, closed_loop
 from deploy.loadtest.program import machine
 from deploy.loadtest.summary import percentiles
 from deploy.local_server import ROOT, SAMPLE_PAGE, wait_until
 from deploy.ray.cluster import PATIENCE_SECONDS, URL, cluster, deploy, environment, images, replicas
+from models.measurement.results import write_results
 
 INSIDE: Final = "ACT_DETR_CHECK_INSIDE"
 """Set in the environment of the program once it is in its namespace."""
@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="JSON file for the results")
     arguments = parser.parse_args()
     if INSIDE in os.environ:
-        write(arguments.output, check(arguments))
+        write_results(arguments.output, check(arguments))
         return
     command = [sys.executable, "-m", "deploy.ray.check", *sys.argv[1:]]
     if shutil.which("unshare") and subprocess.run(["unshare", "-n", "true"], capture_output=True).returncode == 0:

@@ -8,7 +8,6 @@ of tokens from which ACT is faster at every measured size.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from models.attention.prototype_attention import prototype_attention
 from models.clustering.lsh import bucket_keys, hash_buckets, hash_planes
 from models.clustering.prototypes import assign_clusters, broadcast, mean_prototypes
 from models.measurement.environment import run_environment
+from models.measurement.results import write_results
 from models.measurement.timing import Timing, interleaved
 
 TOKENS = (100, 200, 300, 450, 660, 1050, 2100, 4200, 8400)
@@ -182,7 +182,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, write, print."""
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
     shape = Shape(
@@ -197,11 +197,10 @@ def main() -> None:
         tokens = tuple(arguments.tokens or (QUICK_TOKENS if arguments.quick else TOKENS))
         results = measurements(shape, tokens, repeats)
     document = report(results, shape, repeats)
+    write_results(arguments.output, document)
     console = Console(width=140)
     console.print(table(results))
     console.print(f"ACT is faster from N on, by C/N: {document['break_even']}")
-    if arguments.output:
-        arguments.output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

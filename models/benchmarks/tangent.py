@@ -9,7 +9,6 @@ redundant as real ones.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -30,6 +29,7 @@ from models.detector import Detector, load_detector
 from models.evaluation.attention_inputs import AttentionInputs, attention_inputs
 from models.evaluation.fidelity import relative_error
 from models.measurement.environment import run_environment
+from models.measurement.results import write_results
 from models.measurement.timing import Timing, interleaved
 from models.preprocess import PreparedImage
 
@@ -155,7 +155,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, write, print."""
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
     detector = load_detector(arguments.model, device=arguments.device, precision=arguments.precision)
@@ -166,10 +166,8 @@ def main() -> None:
     with torch.inference_mode():
         for tokens in arguments.tokens or (QUICK_TOKENS if arguments.quick else TOKENS):
             measurements += measure(attentions, page_inputs(detector, tokens), repeats)
+    write_results(arguments.output, report(measurements, detector, repeats, before))
     Console(width=140).print(table(measurements))
-    if arguments.output:
-        text = json.dumps(report(measurements, detector, repeats, before), indent=2)
-        arguments.output.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ thresholds in alternation, and through the same model without box refinement.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -22,6 +21,7 @@ from models.data.samples import PageSamples
 from models.detections import Prediction
 from models.detector import Detector, load_detector
 from models.measurement.environment import run_environment
+from models.measurement.results import write_results
 from models.measurement.timing import Timing, interleaved
 from models.preprocess import PreparedImage
 
@@ -67,7 +67,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, write, print."""
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
     detector = load_detector(arguments.model, device=arguments.device)
@@ -76,12 +76,10 @@ def main() -> None:
     calls = calls_by_threshold(detector, images, arguments.thresholds)
     times = interleaved(calls, device, arguments.repeats)
     times = {name: per_image(time, len(images)) for name, time in times.items()}
+    measured = {name: asdict(time) for name, time in times.items()}
+    results = {"model": detector.name, "pages": len(images), "repeats": arguments.repeats, "milliseconds": measured}
+    write_results(arguments.output, run_environment(device) | results)
     Console(width=100).print(table(times))
-    if arguments.output:
-        measured = {name: asdict(time) for name, time in times.items()}
-        results = {"model": detector.name, "pages": len(images), "repeats": arguments.repeats, "milliseconds": measured}
-        text = json.dumps(run_environment(device) | results, indent=2)
-        arguments.output.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

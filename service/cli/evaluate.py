@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,7 +62,7 @@ def evaluate(
     from models.data.open_samples import open_samples, unknown_classes
     from models.evaluation.evaluate import evaluate as run_evaluation
     from models.evaluation.report import as_json, tables
-    from models.whole_file import whole_file
+    from models.measurement.results import write_results
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -83,13 +82,10 @@ def evaluate(
     with exit_on_error(1):
         with _bar(len(samples)) as progress:
             evaluations = run_evaluation(detector, _counted(samples, progress), settings, nms=nms)
+        write_results(output, as_json(evaluations, detector, model, samples))
         out = Console(width=max(err.width, MIN_WIDTH))
         for table in tables(evaluations):
             out.print(table)
-        if output is not None:
-            document = as_json(evaluations, detector, model, samples)
-            with whole_file(output) as part:
-                part.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 def _sides(size: str) -> tuple[int, int | None]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -231,3 +234,14 @@ def test_published_layout_is_evaluated(coco: Path, tmp_path: Path) -> None:
     exact, act = json.loads(output.read_text())["evaluations"]
     assert exact["images"] == 3
     assert all(0 < ratio <= 1 for ratio in act["cluster_ratio"])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs pipes")
+def test_results_are_written_even_if_the_reader_of_the_tables_leaves(coco: Path, model: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.json"
+    command = [sys.executable, "-m", "service.cli.main", "evaluate", "--data", str(coco), "--model", str(model)]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as closed:
+        subprocess.run([*command, "--attention", "exact", "--output", str(output)], stdout=closed, check=False)
+    assert json.loads(output.read_text())["evaluations"]
