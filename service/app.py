@@ -16,12 +16,12 @@ from models.detections import Prediction
 from models.detector import Detector, DeviceOutOfMemory
 from service.detection_options import DetectionDefaults
 from service.http import routes_detect, routes_status
+from service.http.dependencies import Service
 from service.http.head_requests import HeadAsGet
 from service.http.middleware import LingeringClose, RequestObserver
 from service.http.path_prefix import PathPrefix
 from service.http.problems import install_error_handlers
 from service.http.schemas import Problem
-from service.http.service import Service
 from service.pipeline import Pipeline, Task, predict
 from service.readiness import DeviceProbe, Readiness
 from service.scheduling.admission import Admission

@@ -8,8 +8,8 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from service.http.dependencies import Service
 from service.http.http_protocol import ConnectionLimits, http_protocol
-from service.http.service import Service
 from service.readiness import Readiness
 from service.scheduling.admission import Admission
 from service.settings import Settings

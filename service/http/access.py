@@ -10,7 +10,7 @@ from fastapi import Depends
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
 from service.errors import Unauthorized
-from service.http.service import ServiceOfApp
+from service.http.dependencies import ServiceOfApp
 
 _bearer = HTTPBearer(auto_error=False, description="An API key, if the server requires one.")
 _header = APIKeyHeader(name="x-api-key", auto_error=False, description="The same API key, as a header of its own.")

@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from service.detection_options import DetectionOptions, DetectQuery, resolve_options
 from service.errors import BadParameter, ClientClosed, MethodNotAllowed, NotFound, ServiceError, all_errors
 from service.http.access import require_key
+from service.http.dependencies import RecordOfRequest, ServiceOfApp
 from service.http.disconnect import while_connected
 from service.http.problems import documented, problem_body
 from service.http.request_body import FIELD, read_image, read_images
@@ -26,7 +27,6 @@ from service.http.schemas import (
     Timing,
     detection_rows,
 )
-from service.http.service import RecordOfRequest, ServiceOfApp
 from service.images.image_formats import MEDIA_TYPES
 from service.telemetry.request_record import NO_ATTENTION, DetectedImage, RequestRecord
 

@@ -12,9 +12,9 @@ from fastapi.responses import Response
 
 from service.errors import Draining, NotFound, NotReady, ServiceError, Unauthorized, WorkerDead
 from service.http.access import require_key
+from service.http.dependencies import ServiceOfApp
 from service.http.problems import documented
 from service.http.schemas import AttentionDefaults, Health, InputSize, Limits, ModelCard
-from service.http.service import ServiceOfApp
 from service.images.image_formats import MEDIA_TYPES
 
 router = APIRouter()
