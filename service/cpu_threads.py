@@ -1,0 +1,24 @@
+"""CPU threads: the inference thread computes with a pool of threads, every other thread computes by itself.
+
+OpenMP keeps a pool for each thread that computes in parallel. If the pools have more threads than there are cores,
+libgomp no longer spins between parallel regions: each region wakes its threads up and puts them to sleep, several times
+per layer.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+
+
+@cache
+def default_threads() -> int:
+    """Return the number of threads that PyTorch chooses. The first call has to come before `compute_with`."""
+    return torch.get_num_threads()
+
+
+def compute_with(threads: int) -> None:
+    """Let the calling thread compute with a pool of so many threads, itself included."""
+    default_threads()
+    torch.set_num_threads(threads)
