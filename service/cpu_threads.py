@@ -11,11 +11,16 @@ from functools import cache
 
 import torch
 
+from service.cores import available_cores
+
 
 @cache
 def default_threads() -> int:
-    """Return the number of threads that PyTorch chooses. The first call has to come before `compute_with`."""
-    return torch.get_num_threads()
+    """Return the number of threads that PyTorch chooses, or that of the cores that the container may use if it is less.
+
+    The first call has to come before `compute_with`.
+    """
+    return min(torch.get_num_threads(), available_cores())
 
 
 def compute_with(threads: int) -> None:
