@@ -49,13 +49,12 @@ def serve(**overrides: Any) -> int:
 
 
 def configure_process(settings: Settings) -> None:
-    """Configure what belongs to the whole process: the log, Pillow's warnings, torch's threads."""
-    import torch
+    """Configure what belongs to the whole process: the log, Pillow's warnings, this thread's computing."""
+    from service.cpu_threads import compute_with
 
     configure_logging(settings.log_level, settings.log_format)
     warnings.filterwarnings("ignore", module=r"PIL\.")  # it warns of callers' broken files, and of sizes
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
+    compute_with(1)
 
 
 def load_configured_detector(settings: Settings, progress: Progress | None = None) -> Detector:

@@ -14,6 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from models.detections import Prediction
 from models.detector import Detector, DeviceOutOfMemory
+from service.cpu_threads import compute_with, default_threads
 from service.detection_options import DetectionDefaults
 from service.http import routes_detect, routes_status
 from service.http.dependencies import Service
@@ -48,6 +49,7 @@ def create_app(settings: Settings, detector: Detector) -> FastAPI:
         observer=metrics,
         clock=now,
         is_out_of_memory=lambda error: isinstance(error, DeviceOutOfMemory),
+        set_up=partial(_set_up_inference, detector, settings.threads or default_threads()),
     )
     readiness = Readiness(lambda: worker.alive, DeviceProbe(detector.check))
     service = Service(
@@ -64,8 +66,7 @@ def create_app(settings: Settings, detector: Detector) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        worker.start()
-        warming = asyncio.create_task(readiness.warm_up(detector.warm_up))
+        warming = asyncio.create_task(readiness.warm_up(asyncio.wrap_future(worker.start())))
         yield
         readiness.drain()
         await warming
@@ -88,6 +89,12 @@ def create_app(settings: Settings, detector: Detector) -> FastAPI:
     _add_middleware(app, settings, metrics)
     _document_problems(app)
     return app
+
+
+def _set_up_inference(detector: Detector, threads: int) -> None:
+    """Set up the thread that runs the model: its pool, and everything that the first run would be slow for."""
+    compute_with(threads)
+    detector.warm_up()
 
 
 def _batch_limits(settings: Settings, device: str) -> BatchLimits:

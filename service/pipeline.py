@@ -16,10 +16,12 @@ from models.config import AttentionConfig
 from models.detections import Detections, Prediction
 from models.detector import Detector, DeviceOutOfMemory
 from models.preprocess import PreparedImage
+from service.cpu_threads import compute_with
 from service.detection_options import DetectionOptions
 from service.errors import DeadlinePassed, UndecodableImage, WorkerDead
 from service.images.drawing import draw_detections
 from service.images.image_decoding import decode_image
+from service.images.pixels import use_pixels
 from service.scheduling.inference_worker import InferenceWorker
 from service.settings import Settings
 from service.telemetry.request_record import DetectedImage, Stopwatch, now
@@ -81,7 +83,9 @@ class Pipeline:
         self._detector = detector
         self._worker = worker
         self._settings = settings
-        self._pool = ThreadPoolExecutor(settings.preprocess_threads, thread_name_prefix="decode")
+        self._pool = ThreadPoolExecutor(
+            settings.preprocess_threads, thread_name_prefix="decode", initializer=compute_with, initargs=(1,)
+        )
 
     async def detect(self, data: bytes, options: DetectionOptions) -> DetectedImage:
         """Detect objects in one encoded image. If cancelled, it drops the image before it costs device time.
@@ -90,16 +94,18 @@ class Pipeline:
         """
         stopwatch, arrived = Stopwatch(), now()
 
-        def decode_and_prepare() -> Task:
+        def decode() -> NDArray[np.uint8]:
             stopwatch.seconds["wait"] = now() - arrived
             with stopwatch.stage("decode"):
-                image = self._decode(data)
+                return self._decode(data)
+
+        def preprocess(pixels: NDArray[np.uint8]) -> Task:
             with stopwatch.stage("preprocess"):
-                return prepare(self._detector, image, options)
+                return prepare(self._detector, pixels, options)
 
         try:
             async with asyncio.timeout(options.deadline - now()):
-                task = await self._in_pool(decode_and_prepare)
+                task = await self._in_pool(lambda: use_pixels(decode, preprocess))
         except TimeoutError:
             raise DeadlinePassed from None
         image = task.image
@@ -116,11 +122,14 @@ class Pipeline:
     async def draw(self, data: bytes, detected: DetectedImage) -> bytes:
         """Return a PNG of the image with its detections. The image is decoded again: its pixels were not kept."""
 
-        def draw() -> bytes:
-            with detected.stopwatch.stage("draw"):
-                return draw_detections(self._decode(data), detected.detections, tuple(self._detector.labels))
+        def draw(pixels: NDArray[np.uint8]) -> bytes:
+            return draw_detections(pixels, detected.detections, tuple(self._detector.labels))
 
-        return await self._in_pool(draw)
+        def decode_and_draw() -> bytes:
+            with detected.stopwatch.stage("draw"):
+                return use_pixels(lambda: self._decode(data), draw)
+
+        return await self._in_pool(decode_and_draw)
 
     def close(self) -> None:
         """End the threads; images that wait for one are dropped."""

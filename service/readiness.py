@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from service.errors import Draining, NotReady, ServiceError, WorkerDead
@@ -43,11 +43,11 @@ class Readiness:
         self._failed = False
         self.draining = False
 
-    async def warm_up(self, warm_up: Callable[[], None]) -> None:
-        """Run the detector's warm-up on a thread; become ready, or failed."""
+    async def warm_up(self, warm: Awaitable[None]) -> None:
+        """Wait for the warm-up; become ready, or failed."""
         started = now()
         try:
-            await asyncio.to_thread(warm_up)
+            await warm
         except Exception:
             self._failed = True
             logger.exception("the warm-up failed: the service will not become ready")

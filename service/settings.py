@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,8 @@ from annotated_types import Ge, Gt, Le
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.cores import available_cores
 
 PREFIX: Final = "ACT_DETR_"
 PILLOW_PIXEL_GUARD: Final = 89_478_485
@@ -156,7 +157,7 @@ class Settings(BaseSettings):
         30, ge=0, le=3600, description="After SIGTERM: maximum time to answer accepted requests."
     )
     preprocess_threads: int = Field(
-        min(4, os.cpu_count() or 1),
+        min(4, available_cores()),
         ge=1,
         le=256,
         json_schema_extra={"shown_default": "cores, at most 4"},
@@ -166,7 +167,7 @@ class Settings(BaseSettings):
         None,
         ge=1,
         le=1024,
-        json_schema_extra={"shown_default": "cores"},
+        json_schema_extra={"shown_default": "cores that the process may use"},
         description="CPU threads of the model.",
     )
     cache_dir: Path | None = Field(

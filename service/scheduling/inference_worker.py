@@ -57,7 +57,8 @@ class InferenceWorker(Generic[Item, Result]):
 
     `run(items, key)` returns one result per item, in order; only the worker's thread calls it, and it may take
     minutes. `is_out_of_memory` says whether an exception of `run` means that fewer images may fit. `clock`
-    returns seconds that never go back. Images submitted before `start` wait for it.
+    returns seconds that never go back. `set_up` runs on the worker's thread before anything else; if it raises, the
+    worker is dead. Images submitted before that wait for it.
     """
 
     def __init__(
@@ -69,11 +70,15 @@ class InferenceWorker(Generic[Item, Result]):
         observer: WorkerObserver,
         clock: Callable[[], float] = time.monotonic,
         is_out_of_memory: Callable[[BaseException], bool],
+        set_up: Callable[[], None] = lambda: None,
     ) -> None:
         self._run = run
         self._observer = observer
         self._clock = clock
         self._is_out_of_memory = is_out_of_memory
+        self._set_up = set_up
+        self._ready: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._ready.set_running_or_notify_cancel()  # so that cancelling a wait for it can cancel it
         self._queue: RequestQueue[Item, Completed[Result]] = RequestQueue(limits, max_queue, observer, clock)
         self.backlog: Backlog = self._queue
         self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
@@ -86,9 +91,10 @@ class InferenceWorker(Generic[Item, Result]):
         """Whether the thread runs: False before `start`, after it died, and once drained."""
         return self._thread.is_alive() and not self._dead and not self._ended.done()
 
-    def start(self) -> None:
-        """Start the thread. Raises RuntimeError when called twice."""
+    def start(self) -> concurrent.futures.Future[None]:
+        """Start the thread; return the future of its `set_up`. Raises RuntimeError when called twice."""
         self._thread.start()
+        return self._ready
 
     async def submit(
         self, item: Item, *, key: Hashable, height: int, width: int, deadline: float | None = None
@@ -137,12 +143,17 @@ class InferenceWorker(Generic[Item, Result]):
 
     def _work(self) -> None:
         try:
+            self._set_up()
+            self._ready.set_result(None)
             while self._run_next():
                 pass
-        except BaseException:
-            logger.critical("the inference thread died: nothing will run until a restart", exc_info=True)
+        except BaseException as error:
             self._dead = True
             self._queue.abandon(WorkerDead)
+            if not self._ready.done():
+                self._ready.set_exception(error)
+            else:
+                logger.critical("the inference thread died: nothing will run until a restart", exc_info=True)
         finally:
             self._ended.set_result(None)
 

@@ -89,6 +89,7 @@ class Bench:
         max_images: int = 8,
         max_delay: float = 0.0,
         max_queue: int = 100,
+        set_up: Callable[[], Any] = lambda: None,
     ) -> None:
         self.device = Device(behave)
         self.observed = Observed()
@@ -100,6 +101,7 @@ class Bench:
             observer=self.observed,
             clock=self.clock,
             is_out_of_memory=lambda error: isinstance(error, MemoryFull),
+            set_up=set_up,
         )
 
     def submit(
@@ -447,6 +449,28 @@ class TestDeath:
             assert await outcomes(bench.submit(1)) == [WorkerDead]
         # Put, taken, and abandoned: the last is reported before any caller is answered.
         assert reports == [(1, True), (0, True), (0, False)]
+
+
+class TestSetUp:
+    @scenario
+    async def test_it_runs_on_the_workers_thread_before_any_batch(self) -> None:
+        threads = []
+        bench = Bench(set_up=lambda: threads.append(threading.current_thread().name))
+        waiting = await bench.queued(3)
+        await asyncio.wrap_future(bench.worker.start())
+        assert (await waiting).result == 9
+        assert threads == ["inference"]
+        await bench.worker.drain(PATIENCE)
+
+    @scenario
+    async def test_a_worker_whose_set_up_fails_is_dead(self) -> None:
+        bench = Bench(set_up=lambda: 1 / 0)
+        waiting = await bench.queued(1)
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.wrap_future(bench.worker.start())
+        assert await outcomes(waiting, bench.submit(2)) == [WorkerDead, WorkerDead]
+        assert not bench.worker.alive
+        await bench.worker.drain(PATIENCE)
 
 
 class TestDrain:

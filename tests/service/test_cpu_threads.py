@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from service.cpu_threads import compute_with
+
+
+@pytest.fixture
+def restored() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("restored")
+def test_each_thread_computes_with_its_own_number() -> None:
+    compute_with(1)
+    numbers = []
+    other = threading.Thread(target=lambda: (compute_with(3), numbers.append(torch.get_num_threads())))
+    other.start()
+    other.join()
+    assert (numbers, torch.get_num_threads()) == ([3], 1)
+
+
+@pytest.mark.usefixtures("restored")
+def test_only_the_inference_thread_has_a_pool(start: Any, detector: Any, png: bytes, monkeypatch: Any) -> None:
+    numbers: dict[str, int] = {}
+
+    def noting(function: Any) -> Any:
+        def noted(*arguments: Any) -> Any:
+            numbers[f"{threading.current_thread().name.split('_')[0]}: {function.__name__}"] = torch.get_num_threads()
+            return function(*arguments)
+
+        return noted
+
+    for name in ("preprocess", "predict", "warm_up"):
+        monkeypatch.setattr(detector, name, noting(getattr(detector, name)))
+    with start(threads=3) as server:
+        assert server.client.post("/detect", content=png).status_code == 200
+    assert numbers == {"decode: preprocess": 1, "inference: predict": 3, "inference: warm_up": 3}
