@@ -72,10 +72,11 @@ def measure(mix: Mix, threads: int, callers: Sequence[int], seconds: float, roun
     """Measure one number of CPU threads."""
     import torch
 
-    from models.detector import load_detector
+    from service.__main__ import load_configured_detector
+    from service.settings import load_settings
 
     torch.set_num_threads(threads)
-    detector = load_detector(device="cpu")
+    detector = load_configured_detector(load_settings(device="cpu"))
     measured: dict[int, list[tuple[float, float]]] = {count: [] for count in (0, *callers)}
     with LocalServer(THREADS=str(threads), DEVICE="cpu", LOG_LEVEL="error") as server:
         server.wait_until_ready()

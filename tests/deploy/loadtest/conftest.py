@@ -54,16 +54,23 @@ def outcome() -> Callable[..., Outcome]:
 
 
 @pytest.fixture
-def program(
+def image(
     tiny_config: DetrConfig, encoded: Callable[..., bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., dict[str, Any]]:
-    """Return a function that runs a program's `main` against a tiny model, and returns the JSON that it wrote."""
-    checkpoint, image, output = (tmp_path / name for name in ("tiny.safetensors", "image.png", "results.json"))
+) -> Path:
+    """Set the environment so that services have a tiny model, and return an image to send."""
+    checkpoint, file = tmp_path / "tiny.safetensors", tmp_path / "image.png"
     save_checkpoint(checkpoint, Detr(tiny_config).state_dict(), tiny_config)
-    image.write_bytes(encoded())
+    file.write_bytes(encoded())
     settings = {"MODEL": str(checkpoint), "DEVICE": "cpu", "THREADS": "1", "MAX_QUEUE": "6", "MAX_INFLIGHT": "12"}
     for name, value in settings.items():
         monkeypatch.setenv(f"ACT_DETR_{name}", value)
+    return file
+
+
+@pytest.fixture
+def program(image: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Return a function that runs a program's `main` against a tiny model, and returns the JSON that it wrote."""
+    output = tmp_path / "results.json"
 
     def run(main: Callable[[list[str]], None], *arguments: str) -> dict[str, Any]:
         with pytest.raises(SystemExit):
