@@ -44,13 +44,13 @@ class Row:
 
 def in_process(detector: Detector, mix: Mix, seconds: float) -> tuple[float, float]:
     """Run the stages of the service one after another; return images a second and the median milliseconds of one."""
-    from service.cli.main import DEFAULTS
     from service.detection_options import DetectionDefaults, DetectQuery, resolve_options
     from service.images.image_decoding import decode_image
     from service.pipeline import detect
+    from service.settings import load_settings
 
     query = DetectQuery.model_validate(dict(part.split("=") for part in mix.queries[0].split("&") if part))
-    chosen = resolve_options(query, DetectionDefaults.of(DEFAULTS, detector), 0.0)
+    chosen = resolve_options(query, DetectionDefaults.of(load_settings(), detector), 0.0)
     times, end = [], time.perf_counter() + seconds
     for data in itertools.cycle(mix.images):
         began = time.perf_counter()

@@ -43,7 +43,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 _out = Console()
-DEFAULTS: Final = Settings.model_construct()
+_DEFAULTS: Final = Settings.model_construct()
 """The settings' own defaults, whatever the environment says."""
 
 
@@ -73,14 +73,14 @@ def detect(
     attention: Annotated[
         Literal["exact", "act", "tangent", "auto"],
         typer.Option(envvar="ACT_DETR_ATTENTION", help="Attention mode."),
-    ] = DEFAULTS.attention,
+    ] = _DEFAULTS.attention,
     rounds: Annotated[int | None, typer.Option("-L", min=1, max=64, help="ACT's hash rounds.")] = None,
     width: Annotated[float | None, typer.Option("-r", help="ACT's bucket width; greater than 0.")] = None,
     clusters: Annotated[int | None, typer.Option("-C", min=1, max=4096, help="Tangent's clusters per head.")] = None,
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="Minimum score.")] = DEFAULTS.threshold,
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="Minimum score.")] = _DEFAULTS.threshold,
     max_detections: Annotated[
         int, typer.Option(min=1, max=1_000_000, help="Maximum number of detections per image.")
-    ] = DEFAULTS.max_detections,
+    ] = _DEFAULTS.max_detections,
     nms: Annotated[
         float | None,
         typer.Option(
@@ -113,7 +113,7 @@ def detect(
             nms=nms,
             labels=[labels] if labels else [],
         )
-        options = resolve_options(query, DetectionDefaults.of(DEFAULTS, detector), 0.0)
+        options = resolve_options(query, DetectionDefaults.of(_DEFAULTS, detector), 0.0)
     except (ServiceError, ValueError) as error:
         fail(reason(error), 2)
     failed = 0
