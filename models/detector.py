@@ -91,12 +91,12 @@ class Detector:
     @torch.inference_mode()
     def features(self, image: PreparedImage) -> Features:
         """Normalise one image and run the backbone: what `detr` makes encoder tokens and refined boxes from."""
-        pixels = normalised(image, self.config, torch.device(self.device), self.dtype)
-        return self.detr.features(ImageBatch.from_images([pixels]))
+        return self.detr.features(self._batch([image]))
 
+    @torch.inference_mode()
     def encoder_tokens(self, image: PreparedImage) -> PackedTokens:
         """Return the tokens that enter the encoder for one image."""
-        return self.features(image).tokens
+        return self.detr.tokens(self._batch([image]))
 
     def with_sizes(self, shortest_side: int, longest_side: int | None = None) -> Detector:
         """Return a detector with the same network that resizes images to other sides, in pixels.
@@ -130,7 +130,7 @@ class Detector:
         return rows * columns
 
     def warm_up(self) -> None:
-        """Run every attention mode once, so that the first caller does not pay for lazy set-up."""
+        """Run exact, ACT and tangent attention once, so that the first caller does not pay for lazy set-up."""
         blank = np.full((self.config.shortest_side, self.config.shortest_side, 3), 255, np.uint8)
         for attention in (AttentionConfig.exact(), self.config.default_act, self.config.default_tangent):
             self.detect(blank, attention)
@@ -148,13 +148,15 @@ class Detector:
         """Bytes that the device has in all; 0 on a CPU, which has none of its own."""
         return torch.cuda.mem_get_info(self.device)[1] if self.device.startswith("cuda") else 0
 
+    def _batch(self, images: Sequence[PreparedImage]) -> ImageBatch:
+        device = torch.device(self.device)
+        return ImageBatch.from_images([normalised(image, self.config, device, self.dtype) for image in images])
+
     def _predict_together(
         self, inputs: Sequence[tuple[PreparedImage, float]], attention: AttentionConfig
     ) -> list[Prediction]:
         images, thresholds = zip(*inputs, strict=True)
-        device = torch.device(self.device)
-        batch = ImageBatch.from_images([normalised(image, self.config, device, self.dtype) for image in images])
-        output: DetrOutput = self.detr(batch, make_attention(attention), thresholds)
+        output: DetrOutput = self.detr(self._batch(images), make_attention(attention), thresholds)
         by_image = zip(output.logits.cpu(), output.boxes_cxcywh.cpu(), images, strict=True)
         every_query = [read_detections(logits, boxes, image, self.config.labels) for logits, boxes, image in by_image]
         reports = self._reports(output, attention)

@@ -40,7 +40,8 @@ class ActAttention:
         """Buckets of the queries, rows [B, H, N, L] of whole numbers."""
         head_dim = q.shape[-1]
         width = self.r * head_dim**0.5
-        matrix = metric_matrix(self.metric, wide_and_contiguous(k))
+        # The plain metric needs no keys: to widen them would copy all of them in every layer.
+        matrix = None if self.metric == "query" else metric_matrix(self.metric, wide_and_contiguous(k))
         if matrix is not None:
             q, width = wide_and_contiguous(q) @ metric_factor(matrix), self.r
         planes = hash_planes(head_dim, self.L, self.seed, q.device, q.dtype)

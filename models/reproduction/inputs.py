@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Final
 
-import torch
-
 from models.data.open_samples import open_samples
 from models.data.samples import PageSamples, Sample, Samples
 from models.detector import Detector
@@ -35,8 +33,7 @@ def described(detector: Detector, samples: Samples) -> dict[str, Any]:
 def encoder_tokens(detector: Detector, samples: Iterable[Sample]) -> Iterator[PackedTokens]:
     """Yield the tokens that enter the encoder, each image packed by itself."""
     for sample in samples:
-        with torch.inference_mode():
-            yield detector.encoder_tokens(detector.preprocess(sample.image))
+        yield detector.encoder_tokens(detector.preprocess(sample.image))
 
 
 def calibration_layers(detector: Detector, samples: Iterable[Sample]) -> list[AttentionInputs]:

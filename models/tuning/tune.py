@@ -185,7 +185,6 @@ def _measured_collisions(layers: Sequence[AttentionInputs], setting: AttentionCo
     return together / far if far else None
 
 
-@torch.inference_mode()
 def _inputs(detector: Detector, image: PreparedImage) -> list[AttentionInputs]:
     return attention_inputs(detector, detector.encoder_tokens(image))
 
