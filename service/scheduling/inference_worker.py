@@ -78,7 +78,7 @@ class InferenceWorker(Generic[Item, Result]):
         self._is_out_of_memory = is_out_of_memory
         self._set_up = set_up
         self._ready: concurrent.futures.Future[None] = concurrent.futures.Future()
-        self._ready.set_running_or_notify_cancel()  # so that cancelling a wait for it can cancel it
+        self._ready.set_running_or_notify_cancel()  # so that cancelling the wait cannot cancel it
         self._queue: RequestQueue[Item, Completed[Result]] = RequestQueue(limits, max_queue, observer, clock)
         self.backlog: Backlog = self._queue
         self._thread = threading.Thread(target=self._work, name="inference", daemon=True)

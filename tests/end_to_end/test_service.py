@@ -34,6 +34,15 @@ def test_the_response_has_the_detectors_results(service: Any, detector: Any, enc
     assert [row["layer"] for row in answer["attention"]["clusters"]] == [0, 1]
 
 
+def test_a_batch_has_the_results_of_single_requests(service: Any, encoded: Encode) -> None:
+    images = [encoded(size=size) for size in ((50, 80), (120, 60), (64, 64))]
+    singles = [ask(service, image, "attention=act") for image in images]
+    files = [("image", image) for image in images]
+    response = service.client.post("/detect/batch?threshold=0&attention=act", files=files)
+    for row, single in zip(response.json()["results"], singles, strict=True):
+        assert {name: row[name] for name in single} == single
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (3000, 1), (2, 999), (17, 16)])
 def test_odd_sizes_are_answered(service: Any, encoded: Encode, size: tuple[int, int]) -> None:
     for query in ("attention=exact", "attention=act"):
