@@ -167,7 +167,7 @@ class Settings(BaseSettings):
         None,
         ge=1,
         le=1024,
-        json_schema_extra={"shown_default": "cores that the process may use"},
+        json_schema_extra={"shown_default": "PyTorch's choice, at most the cores that the process may use"},
         description="CPU threads of the model.",
     )
     cache_dir: Path | None = Field(
