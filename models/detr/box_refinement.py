@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, relu
-from torchvision.ops import roi_align
+from torch.nn.functional import conv2d, interpolate, linear, relu
 
 from models.config import BackboneConfig, BoxRefinementConfig, DetrConfig
+from models.detr.roi_means import Taps, roi_means, taps
 from models.precision import at_least_float32
 
 FINE_STRIDE = 2
@@ -70,11 +70,11 @@ class BoxRefinement(nn.Module):
     def pyramid(self, maps: Sequence[Tensor], height: int, width: int) -> Pyramid:
         """Make the maps that sides are located in from a backbone's (`ResNetBody`), of images of this size."""
         stem, first, *deeper = maps
-        coarse = self.coarse[0](first)
+        coarse = _pointwise(self.coarse[0], first)
         for convolution, stage in zip(self.coarse[1:], deeper, strict=True):
-            coarse = coarse + interpolate(convolution(stage), size=first.shape[-2:], mode="bilinear")
-        fine = relu(self.fine(stem))
-        return Pyramid(at_least_float32(fine).contiguous(), at_least_float32(relu(coarse)).contiguous(), height, width)
+            coarse = coarse + interpolate(_pointwise(convolution, stage), size=first.shape[-2:], mode="bilinear")
+        fine = relu(_pointwise(self.fine, stem))
+        return Pyramid(at_least_float32(fine), at_least_float32(relu(coarse)), height, width)
 
     def forward(self, queries: Tensor, boxes_xyxy: Tensor, images: Tensor, pyramid: Pyramid) -> list[Refined]:
         """Refine n boxes stage by stage; the last stage's are the result.
@@ -112,27 +112,57 @@ class RefinementStage(nn.Module):
         """Arguments as in `BoxRefinement.forward`. Boxes are float32, and their sides may have changed places."""
         low, high = boxes_xyxy[:, :2], boxes_xyxy[:, 2:]
         reach = self.share * (high - low).clamp(min=0) + self.pixels
-        profiles = self.profiles(boxes_xyxy, reach, images, pyramid).to(queries.dtype)
-        x = self.first(profiles.flatten(0, 2)) + self.query(queries).view(-1, self.hidden_dim, 1)
-        logits = at_least_float32(self.place(relu(self.second(relu(x))))).view(-1, 2, 2, self.bins)
+        profiles = self.profiles(boxes_xyxy, reach, images, pyramid).to(queries.dtype).flatten(0, 2)
+        x = _across(self.first, profiles[:, :, None]) + self.query(queries).view(-1, self.hidden_dim, 1, 1)
+        x = _across(self.place, relu(_across(self.second, relu(x))))
+        logits = at_least_float32(x).view(-1, 2, 2, self.bins)
         inwards = (logits.softmax(-1) * bin_centres(self.bins, logits.device)).sum(-1) * reach[:, None]
         return Refined(torch.cat((low + inwards[:, 0], high - inwards[:, 1]), -1), logits, reach)
 
     def profiles(self, boxes_xyxy: Tensor, reach: Tensor, images: Tensor, pyramid: Pyramid) -> Tensor:
         """Features across every side, from outside to inside: float32 [n, 2, 2, 2 * channels, bins].
 
-        Means and maxima along the side, of (xmin, ymin) and (xmax, ymax).
+        Means and maxima along the side, of (xmin, ymin) and (xmax, ymax). Channels lie side by side in memory.
         """
-        x0, y0, x1, y1 = boxes_xyxy.unbind(-1)
-        dx, dy = reach.unbind(-1)
-        upright = [torch.stack((x - dx, y0, x + dx, y1), -1) for x in (x0, x1)]
-        level = [torch.stack((x0, y - dy, x1, y + dy), -1) for y in (y0, y1)]
-        across_x = _read(pyramid, torch.cat(upright), images, (self.bins_along, self.bins))
-        across_y = _read(pyramid, torch.cat(level), images, (self.bins, self.bins_along)).transpose(2, 3)
-        strips = torch.stack((across_x, across_y)).view(2, 2, len(boxes_xyxy), *across_x.shape[1:]).transpose(0, 1)
-        profiles = torch.cat((strips.mean(-2), strips.amax(-2)), -2)
-        low, high = profiles
-        return torch.stack((low, high.flip(-1))).permute(2, 0, 1, 3, 4)
+        sides = boxes_xyxy.view(-1, 2, 2)  # low or high, x or y
+        inwards = reach[:, None] * reach.new_tensor(((1,), (-1,)))
+        across = (sides - inwards, sides + inwards)
+        along = tuple(ends.flip(-1)[:, None].expand_as(sides) for ends in (sides[:, 0], sides[:, 1]))
+        strips = _Strips(*(ends.reshape(-1) for ends in (*along, *across)), images.repeat_interleave(SIDES))
+        fine = strips.read(pyramid.fine, FINE_STRIDE, 2, self.bins_along, self.bins)
+        coarse = strips.read(pyramid.coarse, COARSE_STRIDE, 1, self.bins_along, self.bins)
+        means_and_maxima = (fine.mean(1), coarse.mean(1), fine.amax(1), coarse.amax(1))
+        return torch.cat(means_and_maxima, -1).unflatten(0, sides.shape).mT
+
+
+@dataclass(frozen=True, slots=True)
+class _Strips:
+    """The strips along the four sides of n boxes, 4n in all: along a side and across it, in pixels; and their images.
+
+    The sides of a box are xmin, ymin, xmax, ymax. Along xmin runs y, across it x.
+    """
+
+    along_begin: Tensor
+    along_end: Tensor
+    across_begin: Tensor
+    across_end: Tensor
+    images: Tensor
+
+    def read(self, maps: Tensor, stride: int, samples: int, along: int, across: int) -> Tensor:
+        """Mean features [4n, along, across, channels] of cells of maps [b, channels, h, w] at this stride."""
+        height, width = maps.shape[-2:]
+        upright = torch.arange(len(self.images), device=maps.device) % 2 == 0  # across x
+        along_taps = self._taps(self.along_begin, self.along_end, along, samples, stride, ~upright, maps)
+        across_taps = self._taps(self.across_begin, self.across_end, across, samples, stride, upright, maps)
+        return roi_means(maps, self.images * (height * width), along_taps, across_taps)
+
+    def _taps(
+        self, begin: Tensor, end: Tensor, cells: int, samples: int, stride: int, is_x: Tensor, maps: Tensor
+    ) -> Taps:
+        """Taps of an axis that is x for some strips and y for the others, as offsets in the flattened map."""
+        height, width = maps.shape[-2:]
+        one_axis = taps(begin / stride, end / stride, cells, samples, torch.where(is_x, width, height))
+        return Taps(one_axis.index * torch.where(is_x, 1, width)[:, None, None], one_axis.weight)
 
 
 def bin_centres(bins: int, device: torch.device | None = None) -> Tensor:
@@ -146,12 +176,15 @@ def map_channels(backbone: BackboneConfig) -> tuple[int, ...]:
     return (backbone.width, *(backbone.width * 2**stage * expansion for stage in range(len(backbone.blocks))))
 
 
-def _read(pyramid: Pyramid, strips_xyxy: Tensor, images: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Mean features of the cells of strips [2n, 4] cut into rows and columns: [2n, channels, rows, columns]."""
-    rois = torch.cat((images.repeat(2)[:, None].to(strips_xyxy), strips_xyxy), -1)
-    fine = roi_align(pyramid.fine, rois, shape, 1 / FINE_STRIDE, sampling_ratio=2, aligned=True)
-    coarse = roi_align(pyramid.coarse, rois, shape, 1 / COARSE_STRIDE, sampling_ratio=1, aligned=True)
-    return torch.cat((fine, coarse), 1)
+def _pointwise(convolution: nn.Module, maps: Tensor) -> Tensor:
+    """Apply a 1 x 1 convolution to maps [b, channels, h, w]: on channels-last maps, a matrix product without a copy."""
+    out: Tensor = linear(maps.permute(0, 2, 3, 1), convolution.weight.flatten(1), convolution.bias)
+    return out.permute(0, 3, 1, 2)
+
+
+def _across(convolution: nn.Conv1d, profiles: Tensor) -> Tensor:
+    """Convolve profiles [m, channels, 1, bins] over their bins; in two dimensions: those can be channels-last."""
+    return conv2d(profiles, convolution.weight[:, :, None], convolution.bias, padding=(0, 1))
 
 
 def _inside(boxes_xyxy: Tensor, limits: Tensor) -> Tensor:
