@@ -5,7 +5,7 @@ detector = load_detector()
 prediction = detector.detect(image, AttentionConfig.act(L=16, r=8.0))
 """
 
-from models.attention.factory import auto_attention
+from models.attention.auto import AutoAttention, ChosenAttention
 from models.config import AttentionConfig, DetrConfig
 from models.detections import AttentionReport, Detections, LayerClusters, Prediction
 from models.detector import Detector, DeviceOutOfMemory, load_detector
@@ -14,6 +14,8 @@ from models.preprocess import PreparedImage
 __all__ = [
     "AttentionConfig",
     "AttentionReport",
+    "AutoAttention",
+    "ChosenAttention",
     "Detections",
     "Detector",
     "DetrConfig",
@@ -21,6 +23,5 @@ __all__ = [
     "LayerClusters",
     "Prediction",
     "PreparedImage",
-    "auto_attention",
     "load_detector",
 ]

@@ -194,6 +194,33 @@ class BoxRefinementConfig:
             raise ValueError(f"least_score {self.least_score} must be in 0..1")
 
 
+@dataclass(frozen=True, slots=True)
+class VouchedAttention:
+    """Approximate attention whose accuracy an evaluation of a model has measured: `auto` may choose it.
+
+    `setting` is what `AttentionConfig.parse` reads, of mode act or tangent (`tangent:C=16`). `ap_lost` is exact
+    attention's AP less this one's on the same images, AP in 0..1: below 0 where it was higher. `cluster_ratio`, above 0
+    and at most 1, is the mean C/N of layers, heads and images: ACT's cost depends on it. Raises ValueError.
+    """
+
+    setting: str
+    ap_lost: float
+    cluster_ratio: float
+
+    def __post_init__(self) -> None:
+        if self.attention.mode not in ("act", "tangent"):
+            raise ValueError(f"vouched attention must be of mode act or tangent, not {self.setting!r}")
+        if not -1 <= self.ap_lost <= 1:
+            raise ValueError(f"ap_lost {self.ap_lost} must be in -1..1")
+        if not 0 < self.cluster_ratio <= 1:
+            raise ValueError(f"cluster_ratio {self.cluster_ratio} must be above 0 and at most 1")
+
+    @property
+    def attention(self) -> AttentionConfig:
+        """The settings."""
+        return AttentionConfig.parse(self.setting)
+
+
 COUNTS: Final = (
     *("hidden_dim", "heads", "encoder_layers", "decoder_layers", "feedforward_dim", "queries"),
     *("act_L", "tangent_C", "shortest_side", "longest_side"),
@@ -210,10 +237,11 @@ class DetrConfig:
     unless the longest would then exceed `longest_side`. `mean` and `std` normalise RGB in 0..1.
     `norm_between_decoder_layers` is what transformers computes for its `auxiliary_loss`. `act_L` and `act_r` are
     the default ACT setting: the published one, or the one that a model's evaluation recommends;
-    `tangent_C` is the same for tangent attention. `nms`, above 0 and at most 1, is the recommended IoU limit of
-    `Detections.select`; None where the model gives every object one box. `box_refinement` is None for a plain
-    DETR. `resizing` is None where images are resized as published, and never padded. Raises ValueError for values that
-    make no model.
+    `tangent_C` is the same for tangent attention. `vouched` is the approximate attention that the model's evaluation
+    found to be as accurate as exact attention (`models.evaluation.vouching`): `auto` chooses from it. `nms`, above 0
+    and at most 1, is the recommended IoU limit of `Detections.select`; None where the model gives every object one box.
+    `box_refinement` is None for a plain DETR. `resizing` is None where images are resized as published, and never
+    padded. Raises ValueError for values that make no model.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}  # of JSON, all through
@@ -232,6 +260,7 @@ class DetrConfig:
     act_L: int = 32
     act_r: float = 8.0
     tangent_C: int = 32
+    vouched: tuple[VouchedAttention, ...] = ()
     nms: float | None = None
     box_refinement: BoxRefinementConfig | None = None
     shortest_side: int = 800
@@ -252,6 +281,8 @@ class DetrConfig:
             raise ValueError(f"hidden_dim {self.hidden_dim} does not divide into {self.heads} heads")
         if self.hidden_dim % 4:
             raise ValueError(f"hidden_dim {self.hidden_dim} must divide by 4: sines and cosines of two axes")
+        if len({one.attention for one in self.vouched}) < len(self.vouched):
+            raise ValueError("vouched names the same attention twice")
         if self.nms is not None and not 0 < self.nms <= 1:
             raise ValueError(f"nms {self.nms} must be above 0 and at most 1")
 
@@ -308,6 +339,7 @@ def pages_small() -> DetrConfig:
         act_L=16,
         act_r=1.0,
         tangent_C=16,
+        vouched=(VouchedAttention("tangent:C=16", ap_lost=0.0015, cluster_ratio=0.0251),),
         nms=0.7,
         box_refinement=BoxRefinementConfig(),
         shortest_side=352,

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.attention.auto import AutoAttention, ChosenAttention
 from models.attention.factory import make_attention
 from models.config import AttentionConfig, DetrConfig
 from models.detections import AttentionReport, LayerClusters, Prediction
@@ -22,6 +23,7 @@ from models.detr.detr import Detr, DetrOutput, Features
 from models.detr.multiply_adds import exact_gflops, gflops
 from models.device import choose_device
 from models.images import ImageBatch, PackedTokens
+from models.measurement.kept_times import auto_attention
 from models.postprocess import read_detections
 from models.preprocess import PreparedImage, normalised, prepare
 from models.weights import Progress, load_strict, resolve
@@ -37,7 +39,8 @@ class Detector:
     """A DETR ready to run: weights loaded, batch norm folded, on its device.
 
     `preprocess` may be called from any thread; `predict` from one at a time. `detr` is the network itself, in `dtype`
-    on `device`, for code that looks inside; it is never trained.
+    on `device`, for code that looks inside; it is never trained. `auto` is what `auto_attention` chooses by, None until
+    something has measured it.
     """
 
     def __init__(self, detr: Detr, device: str = "cpu", precision: Precision = "fp32") -> None:
@@ -48,6 +51,7 @@ class Detector:
         self.precision: Precision = precision
         self.parameters = sum(parameter.numel() for parameter in detr.parameters())
         self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        self.auto: AutoAttention | None = None
         fold_batch_norms(detr)
         self.detr = detr.eval().requires_grad_(False).to(torch.device(device), self.dtype)
         self.detr.backbone.to(memory_format=torch.channels_last)
@@ -108,6 +112,7 @@ class Detector:
         resizing = config.resizing and config.resizing.by_sides()
         resized = copy.copy(self)
         resized.config = replace(config, shortest_side=shortest_side, longest_side=longest, resizing=resizing)
+        resized.auto = None
         return resized
 
     def without_box_refinement(self) -> Detector:
@@ -128,6 +133,19 @@ class Detector:
         """How many tokens the encoder makes of an image."""
         rows, columns = token_grid(image.pixels.shape[1], image.pixels.shape[2], self.config)
         return rows * columns
+
+    def measure_attention(self, cache_dir: Path | None = None) -> AutoAttention:
+        """Time the attention that `auto` chooses from, by the calling thread; it has to be the one that predicts.
+
+        Times of an earlier measurement that are kept in `cache_dir`, by default the user's cache folder, are taken as
+        they are. Nothing is measured where the model vouches for no approximate attention.
+        """
+        self.auto = auto_attention(self.config, torch.device(self.device), self.dtype, cache_dir)
+        return self.auto
+
+    def auto_attention(self, tokens: int) -> ChosenAttention:
+        """Return the cheapest attention for an image of `tokens` tokens, and why; the first call may measure."""
+        return (self.auto or self.measure_attention()).choose(tokens)
 
     def warm_up(self) -> None:
         """Run exact, ACT and tangent attention once, so that the first caller does not pay for lazy set-up."""

@@ -49,7 +49,7 @@ def create_app(settings: Settings, detector: Detector) -> FastAPI:
         observer=metrics,
         clock=now,
         is_out_of_memory=lambda error: isinstance(error, DeviceOutOfMemory),
-        set_up=partial(_set_up_inference, detector, settings.threads or default_threads()),
+        set_up=partial(_set_up_inference, detector, settings, default_threads(), metrics),
     )
     readiness = Readiness(lambda: worker.alive, DeviceProbe(detector.check))
     service = Service(
@@ -91,10 +91,11 @@ def create_app(settings: Settings, detector: Detector) -> FastAPI:
     return app
 
 
-def _set_up_inference(detector: Detector, threads: int) -> None:
-    """Set up the thread that runs the model: its pool, and everything that the first run would be slow for."""
-    compute_with(threads)
+def _set_up_inference(detector: Detector, settings: Settings, threads: int, metrics: Metrics) -> None:
+    """Set up the thread that runs the model: its pool, all that the first run would be slow for, and `auto`'s times."""
+    compute_with(settings.threads or threads)
     detector.warm_up()
+    metrics.describe_auto(detector.measure_attention(settings.cache_dir))
 
 
 def _batch_limits(settings: Settings, device: str) -> BatchLimits:

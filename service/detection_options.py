@@ -28,8 +28,8 @@ class DetectQuery(BaseModel):
 
     attention: AttentionChoice | None = Field(
         None,
-        description="Encoder attention mode; `auto` uses tangent attention for large images, exact attention for the "
-        "others. Default: see `/model`.",
+        description="Encoder attention mode; `auto` uses the one that was measured to be the fastest for the image's "
+        "size, of those that are about as accurate as exact attention. Default: see `/model`.",
     )
     L: int | None = Field(None, ge=1, le=64, description="Hash rounds; only with `attention=act`.")
     r: float | None = Field(None, gt=0, allow_inf_nan=False, description="Bucket width; only with `attention=act`.")
@@ -95,12 +95,12 @@ class DetectionDefaults:
 class DetectionOptions:
     """The resolved options of one request.
 
-    `attention` None is `auto`: `auto_attention_for_large` or exact attention, by the image's tokens. `labels` None
-    keeps all classes, `nms` None all overlapping boxes. `deadline` is on the service's clock.
+    `attention` None is `auto`; of any other, `reason` says where it comes from. `labels` None keeps all classes, `nms`
+    None all overlapping boxes. `deadline` is on the service's clock.
     """
 
     attention: AttentionConfig | None
-    auto_attention_for_large: AttentionConfig
+    reason: str
     threshold: float
     max_detections: int
     nms: float | None
@@ -120,7 +120,7 @@ def resolve_options(query: DetectQuery, defaults: DetectionDefaults, arrival: fl
     deadline_ms = defaults.deadline_ms if query.deadline_ms is None else query.deadline_ms
     return DetectionOptions(
         attention=_attention(query, defaults),
-        auto_attention_for_large=AttentionConfig.tangent(defaults.C),
+        reason="the default of this service" if query.attention is None else "asked for",
         threshold=defaults.threshold if query.threshold is None else query.threshold,
         max_detections=query.max_detections or defaults.max_detections,
         nms=defaults.nms if query.nms is None else query.nms,

@@ -11,7 +11,6 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from models import auto_attention
 from models.config import AttentionConfig
 from models.detections import Detections, Prediction
 from models.detector import Detector, DeviceOutOfMemory
@@ -31,11 +30,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What the device needs for one image: its pixels, how to attend, and the minimum score of its detections."""
+    """What the device needs for one image: its pixels, how to attend, and the minimum score of its detections.
+
+    `reason` says why it attends so.
+    """
 
     image: PreparedImage
     attention: AttentionConfig
     threshold: float
+    reason: str
 
 
 def prepare(detector: Detector, image: NDArray[np.uint8], options: DetectionOptions) -> Task:
@@ -44,8 +47,10 @@ def prepare(detector: Detector, image: NDArray[np.uint8], options: DetectionOpti
         prepared = detector.preprocess(image)
     except ValueError as error:
         raise UndecodableImage(f"The image's shape cannot be used: {error}") from error
-    attention = options.attention or auto_attention(detector.tokens(prepared), options.auto_attention_for_large)
-    return Task(prepared, attention, options.threshold)
+    if options.attention is not None:
+        return Task(prepared, options.attention, options.threshold, options.reason)
+    chosen = detector.auto_attention(detector.tokens(prepared))
+    return Task(prepared, chosen.attention, options.threshold, chosen.reason)
 
 
 def predict(detector: Detector, tasks: Sequence[Task], attention: AttentionConfig) -> Sequence[Prediction]:
@@ -65,11 +70,13 @@ def predict(detector: Detector, tasks: Sequence[Task], attention: AttentionConfi
         raise
 
 
-def detect(detector: Detector, image: NDArray[np.uint8], options: DetectionOptions) -> tuple[Prediction, Detections]:
+def detect(
+    detector: Detector, image: NDArray[np.uint8], options: DetectionOptions
+) -> tuple[Task, Prediction, Detections]:
     """Run all stages after decoding for one image, in this thread. Returns the prediction and what was asked for."""
     task = prepare(detector, image, options)
     (prediction,) = predict(detector, [task], task.attention)
-    return prediction, options.select(prediction.detections)
+    return task, prediction, options.select(prediction.detections)
 
 
 class Pipeline:
@@ -116,7 +123,14 @@ class Pipeline:
         with stopwatch.stage("postprocess"):
             detections = options.select(completed.result.detections)
         return DetectedImage(
-            completed.result, detections, image.original_width, image.original_height, completed.batch_size, stopwatch
+            completed.result,
+            detections,
+            image.original_width,
+            image.original_height,
+            completed.batch_size,
+            stopwatch,
+            task.reason,
+            auto=options.attention is None,
         )
 
     async def draw(self, data: bytes, detected: DetectedImage) -> bytes:

@@ -1,8 +1,6 @@
-"""Attention strategies made from configurations, and the configuration that `auto` stands for."""
+"""Attention strategies made from configurations."""
 
 from __future__ import annotations
-
-from typing import Final
 
 from models.attention.act import ActAttention
 from models.attention.exact import ExactAttention
@@ -10,9 +8,6 @@ from models.attention.kmeans import KMeansAttention
 from models.attention.strategy import AttentionStrategy
 from models.attention.tangent import TangentAttention
 from models.config import AttentionConfig
-
-AUTO_MIN_TOKENS: Final = 2000
-"""Encoder tokens from which on `auto` clusters."""
 
 
 def make_attention(config: AttentionConfig) -> AttentionStrategy:
@@ -24,8 +19,3 @@ def make_attention(config: AttentionConfig) -> AttentionStrategy:
     if config.mode == "tangent":
         return TangentAttention(config.C, config.expansion_points, config.rounds, config.metric)
     return ExactAttention()
-
-
-def auto_attention(tokens: int, large: AttentionConfig) -> AttentionConfig:
-    """Exact attention for few tokens, `large` from `AUTO_MIN_TOKENS` on."""
-    return large if tokens >= AUTO_MIN_TOKENS else AttentionConfig.exact()

@@ -42,7 +42,7 @@ def run_environment(device: torch.device) -> dict[str, str | int]:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join([*_program(), *sys.argv[1:]]),
         "commit": commit(Path(__file__).parent),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "device": device_name(device),
         "threads": torch.get_num_threads(),
         "load_average": _load(),
         "python": platform.python_version(),
@@ -50,6 +50,11 @@ def run_environment(device: torch.device) -> dict[str, str | int]:
         "triton": _version("triton"),
         "cuda": torch.version.cuda or "",
     }
+
+
+def device_name(device: torch.device) -> str:
+    """Return the name of the GPU, or of the processor."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
 
 
 def _program() -> list[str]:

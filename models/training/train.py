@@ -100,11 +100,15 @@ def resumed(recipe: Recipe, checkpoint: Path, labels: Sequence[str | None], devi
 
 
 def served_config(config: DetrConfig, name: str, recipe: Recipe) -> DetrConfig:
-    """The trained model's configuration: the ACT that it was distilled for becomes its default."""
+    """The trained model's configuration: the ACT that it was distilled for becomes its default.
+
+    It vouches for no attention: what was measured with other weights says nothing of these.
+    """
     distillation = recipe.distillation
     if distillation is None or distillation.attention.mode != "act":
-        return replace(config, name=name)
-    return replace(config, name=name, act_L=distillation.attention.L, act_r=distillation.attention.r)
+        return replace(config, name=name, vouched=())
+    own = distillation.attention
+    return replace(config, name=name, vouched=(), act_L=own.L, act_r=own.r)
 
 
 def head_remarks(start: StartingPoint, fitted: StartingPoint) -> list[str]:

@@ -1,6 +1,6 @@
 """Checkpoints: names, files and folders to a configuration and weights. The rest of the code imports from here only."""
 
-from models.weights.cache import cached_path
+from models.weights.cache import cached_path, default_cache_dir
 from models.weights.checkpoint_files import read_config, save_checkpoint
 from models.weights.config_json import config_from_json, config_to_json
 from models.weights.download import Progress, download
@@ -18,6 +18,7 @@ __all__ = [
     "cached_path",
     "config_from_json",
     "config_to_json",
+    "default_cache_dir",
     "download",
     "load_strict",
     "read_config",

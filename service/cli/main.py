@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from models.detections import Detections, Prediction
     from models.detector import Detector
     from service.detection_options import DetectionOptions
+    from service.http.schemas import Attention
+    from service.pipeline import Task
 
 app = typer.Typer(
     name="act-detr",
@@ -99,6 +101,7 @@ def detect(
     """Detect objects in image files. A bad file does not stop the others; the exit status is then 1."""
     from service.detection_options import DetectionDefaults, DetectQuery, resolve_options
     from service.errors import ServiceError
+    from service.http.schemas import Attention
 
     with exit_on_error(1):
         detector = load(model, device, cache_dir)
@@ -114,6 +117,8 @@ def detect(
             labels=[labels] if labels else [],
         )
         options = resolve_options(query, DetectionDefaults.of(_DEFAULTS, detector), 0.0)
+        if options.attention is None:
+            detector.measure_attention(cache_dir)
     except (ServiceError, ValueError) as error:
         fail(reason(error), 2)
     failed = 0
@@ -122,12 +127,12 @@ def detect(
         bar = progress.add_task("files", total=len(files))
         for file in files:
             try:
-                prediction, detections = _detect_file(detector, file, options, save)
+                task, prediction, detections = _detect_file(detector, file, options, save)
             except (ServiceError, OSError) as error:
                 failed += 1
                 err.print(f"[red]{escape(str(file))}:[/red] {escape(error_text(error))}", soft_wrap=True)
             else:
-                _show(file, prediction, detections, as_json)
+                _show(file, Attention.of(prediction.attention, task.reason), detections, as_json)
             progress.advance(bar)
     raise typer.Exit(1 if failed else 0)
 
@@ -167,24 +172,23 @@ def download(
 
 def _detect_file(
     detector: Detector, file: Path, options: DetectionOptions, save: Path | None
-) -> tuple[Prediction, Detections]:
+) -> tuple[Task, Prediction, Detections]:
     from service.images.drawing import draw_detections
     from service.images.image_decoding import decode_file
     from service.pipeline import detect
 
     image = decode_file(file)
-    prediction, detections = detect(detector, image, options)
+    task, prediction, detections = detect(detector, image, options)
     if save is not None:
         save.mkdir(parents=True, exist_ok=True)
         (save / f"{file.name}.png").write_bytes(draw_detections(image, detections, tuple(detector.labels)))
-    return prediction, detections
+    return task, prediction, detections
 
 
-def _show(file: Path, prediction: Prediction, detections: Detections, as_json: bool) -> None:
-    from service.http.schemas import Attention, detection_rows
+def _show(file: Path, attention: Attention, detections: Detections, as_json: bool) -> None:
+    from service.http.schemas import detection_rows
 
     rows = detection_rows(detections)
-    attention = Attention.of(prediction.attention)
     if as_json:
         answer = {
             "file": str(file),
@@ -205,7 +209,7 @@ def _cost(attention: dict[str, Any]) -> str:
     layers = ", ".join(f"{row['mean']:.0f}" for row in attention["clusters"])
     clusters = f"; clusters by layer {layers}" if layers else ""
     return (
-        f"{attention['mode']} attention over {attention['tokens']} tokens{clusters}; encoder "
+        f"{attention['mode']} attention over {attention['tokens']} tokens ({attention['reason']}){clusters}; encoder "
         f"{attention['encoder_gflops']:.2f} of {attention['exact_encoder_gflops']:.2f} GFLOPs"
     )
 

@@ -149,7 +149,7 @@ def _result(image: DetectedImage, record: RequestRecord, model: str) -> Detectio
     return DetectionResult(
         detections=detection_rows(image.detections),
         image=ImageSize(width=image.width, height=image.height),
-        attention=Attention.of(image.prediction.attention),
+        attention=Attention.of(image.prediction.attention, image.reason),
         timing_ms=Timing(**{name: round(seconds[name] * 1e3, 3) for name in Timing.model_fields}),
         batch_size=image.batch_size,
         model=model,

@@ -14,7 +14,7 @@ from service.errors import Draining, NotFound, NotReady, ServiceError, Unauthori
 from service.http.access import require_key
 from service.http.dependencies import ServiceOfApp
 from service.http.problems import documented
-from service.http.schemas import AttentionDefaults, Health, InputSize, Limits, ModelCard
+from service.http.schemas import AttentionDefaults, AutoAttentionCard, Health, InputSize, Limits, ModelCard
 from service.images.image_formats import MEDIA_TYPES
 
 router = APIRouter()
@@ -86,6 +86,7 @@ async def model(service: ServiceOfApp) -> ModelCard:
         box_refinement=detector.config.box_refinement is not None,
         attention_modes=["exact", "act", "tangent", "auto"],
         default_attention=AttentionDefaults(mode=defaults.attention, L=defaults.L, r=defaults.r, C=defaults.C),
+        auto_attention=AutoAttentionCard.of(detector.config, detector.auto) if detector.auto else None,
         default_threshold=defaults.threshold,
         default_max_detections=defaults.max_detections,
         default_nms=defaults.nms,

@@ -6,6 +6,8 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from models import AutoAttention
+from models.config import DetrConfig
 from models.detections import AttentionReport, Detections
 from service.detection_options import AttentionChoice
 
@@ -19,6 +21,7 @@ RESULT_EXAMPLE: Final[dict[str, Any]] = {
     "image": {"width": 640, "height": 480},
     "attention": {
         "mode": "act",
+        "reason": "asked for",
         "L": 32,
         "r": 8.0,
         "seed": 0,
@@ -78,6 +81,10 @@ class Attention(BaseModel):
     """How the encoder attended; giga multiply-adds of the encoder as run, and with exact attention."""
 
     mode: Literal["exact", "act", "tangent"]
+    reason: str = Field(
+        description="Why it attended so, for people: `asked for`, `the default of this service`, or `auto: ` and the "
+        "measured times that decided."
+    )
     L: int | None = Field(description="Hash rounds; null except with act.")
     r: float | None = Field(description="Bucket width; null except with act.")
     seed: int | None = Field(description="Seed of the hash planes; null except with act.")
@@ -88,13 +95,14 @@ class Attention(BaseModel):
     exact_encoder_gflops: float
 
     @classmethod
-    def of(cls, report: AttentionReport) -> Self:
-        """Convert the model's report."""
+    def of(cls, report: AttentionReport, reason: str) -> Self:
+        """Convert the model's report of an image that attended so for a reason."""
         config = report.config
         options = dict.fromkeys(("L", "r", "seed", "C"))
         options |= {name: value for name, value in config.options.items() if name in options}
         return cls(
             mode=config.mode,
+            reason=reason,
             **options,
             tokens=report.tokens,
             clusters=[
@@ -162,6 +170,46 @@ class AttentionDefaults(BaseModel):
     C: int
 
 
+class VouchedSettings(BaseModel):
+    """Approximate attention that `auto` may choose, and how much lower AP is with it than with exact one, 0..1."""
+
+    setting: str
+    ap_lost: float
+
+
+class TimesAtSize(BaseModel):
+    """Milliseconds of the encoder's attention for an image of so many tokens, by settings, and what `auto` chooses."""
+
+    tokens: int
+    milliseconds: dict[str, float]
+    chosen: str
+
+
+class AutoAttentionCard(BaseModel):
+    """What `attention=auto` chooses from, and the times that it chooses by: none where nothing is vouched for."""
+
+    vouched: list[VouchedSettings]
+    times: list[TimesAtSize]
+
+    @classmethod
+    def of(cls, config: DetrConfig, auto: AutoAttention) -> Self:
+        """Convert the model's own account."""
+        times = auto.times
+        return cls(
+            vouched=[VouchedSettings(setting=one.setting, ap_lost=one.ap_lost) for one in config.vouched],
+            times=[]
+            if times is None
+            else [
+                TimesAtSize(
+                    tokens=tokens,
+                    milliseconds={str(attention): row[i] for attention, row in times.milliseconds.items()},
+                    chosen=str(auto.choose(tokens).attention),
+                )
+                for i, tokens in enumerate(times.tokens)
+            ],
+        )
+
+
 class InputSize(BaseModel):
     """Images are resized to this shortest side, unless the longest would exceed its limit. Pixels."""
 
@@ -195,6 +243,7 @@ class ModelCard(BaseModel):
     box_refinement: bool
     attention_modes: list[AttentionChoice]
     default_attention: AttentionDefaults
+    auto_attention: AutoAttentionCard | None = Field(description="Null until the model is warmed up.")
     default_threshold: float
     default_max_detections: int
     default_nms: float | None

@@ -25,6 +25,7 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import choose_encoder
 
+from models import AutoAttention
 from models.detector import Detector
 from service.errors import ClientClosed, all_errors
 from service.telemetry.request_record import NO_ATTENTION, DetectedImage, RequestRecord, Stopwatch
@@ -99,6 +100,16 @@ class Metrics:
         )
         self.detections = counter("act_detr_detections_total", "Detections returned, by class.", ("label",))
         self.images = counter("act_detr_images_total", "Images answered, by attention mode.", ("attention",))
+        self.auto_images = counter(
+            "act_detr_auto_images_total",
+            "Images answered whose attention mode `auto` chose, by that mode.",
+            ("attention",),
+        )
+        self.auto_attention_seconds = gauge(
+            "act_detr_auto_attention_seconds",
+            "Measured time of the encoder's attention for one image, by settings and tokens: what `auto` chooses by.",
+            ("setting", "tokens"),
+        )
         self.model = Info("act_detr_model", "The model that is served.", registry=registry)
         self.device_memory = gauge("act_detr_device_memory_bytes", "Memory allocated on the model's device.")
         self.device_memory_limit = gauge(
@@ -115,6 +126,7 @@ class Metrics:
         for attention in ATTENTIONS:
             self.batch_size.labels(attention)
             self.images.labels(attention)
+            self.auto_images.labels(attention)
             for stage in STAGES:
                 self.stage_duration.labels(stage, attention)
             for route in ("/detect", "/detect/batch"):
@@ -144,6 +156,14 @@ class Metrics:
         self.device_memory.set_function(detector.memory_bytes)
         self.ready.set_function(lambda: float(ready()))
 
+    def describe_auto(self, auto: AutoAttention) -> None:
+        """Publish the times that `auto` chooses by."""
+        if auto.times is None:
+            return
+        for attention, milliseconds in auto.times.milliseconds.items():
+            for tokens, time in zip(auto.times.tokens, milliseconds, strict=True):
+                self.auto_attention_seconds.labels(str(attention), str(tokens)).set(time / 1e3)
+
     def observe_request(self, record: RequestRecord, route: str, status: int) -> None:
         """Count a finished request: its time and error, and the stages and results of its images."""
         self.request_duration.labels(route, record.attention, str(status)).observe(record.elapsed)
@@ -161,6 +181,8 @@ class Metrics:
         report = image.prediction.attention
         self._observe_stages(image.stopwatch, image.attention)
         self.images.labels(image.attention).inc()
+        if image.auto:
+            self.auto_images.labels(image.attention).inc()
         self.encoder_tokens.observe(report.tokens)
         for layer in report.clusters:
             labels = (image.attention, str(layer.layer))

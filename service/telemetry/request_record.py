@@ -38,7 +38,8 @@ class Stopwatch:
 class DetectedImage:
     """One image's result: the detector's `prediction`, and of it the `detections` that the request asked for.
 
-    `width` and `height` are pixels of the upright original image.
+    `width` and `height` are pixels of the upright original image. `reason` says why it ran with its attention, `auto`
+    whether the service chose that.
     """
 
     prediction: Prediction
@@ -47,6 +48,8 @@ class DetectedImage:
     height: int
     batch_size: int
     stopwatch: Stopwatch
+    reason: str = ""
+    auto: bool = False
 
     @property
     def attention(self) -> str:
