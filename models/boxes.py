@@ -20,4 +20,12 @@ def xyxy_to_cxcywh(boxes_xyxy: Tensor) -> Tensor:
 
 def scale_to_pixels(boxes: Tensor, height: int, width: int) -> Tensor:
     """Boxes [..., 4] in either format, relative to an image (0..1), to its pixels."""
-    return boxes * boxes.new_tensor((width, height, width, height))
+    # Numbers, not a tensor of them: a GPU would wait for its copy.
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    return torch.stack((x1 * width, y1 * height, x2 * width, y2 * height), -1)
+
+
+def scale_from_pixels(boxes: Tensor, height: int, width: int) -> Tensor:
+    """Boxes [..., 4] in either format, in an image's pixels, relative to it (0..1)."""
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    return torch.stack((x1 / width, y1 / height, x2 / width, y2 / height), -1)

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import cast
 
 import numpy as np
 import torch
@@ -21,14 +21,13 @@ from models.detr.backbone import fold_batch_norms
 from models.detr.canvas import token_grid
 from models.detr.detr import Detr, DetrOutput, Features
 from models.detr.multiply_adds import exact_gflops, gflops
-from models.device import choose_device
+from models.device import choose_device, on_host
 from models.images import ImageBatch, PackedTokens
 from models.measurement.kept_times import auto_attention
 from models.postprocess import read_detections
-from models.preprocess import PreparedImage, normalised, prepare
+from models.precision import Precision, automatic_precision
+from models.preprocess import PreparedImage, normalise, prepare
 from models.weights import Progress, load_strict, resolve
-
-Precision = Literal["fp32", "bf16"]
 
 
 class DeviceOutOfMemory(RuntimeError):
@@ -66,8 +65,11 @@ class Detector:
         return self.predict([self.preprocess(image)], attention or AttentionConfig.exact(), [threshold])[0]
 
     def preprocess(self, image: NDArray[np.uint8]) -> PreparedImage:
-        """Resize one uint8 RGB image [H, W, 3]. Raises ValueError for anything else."""
-        return prepare(image, self.config)
+        """Resize one uint8 RGB image [H, W, 3]. Raises ValueError for anything else.
+
+        For a GPU the pixels lie in pinned memory.
+        """
+        return prepare(image, self.config, pinned=self.device.startswith("cuda"))
 
     @torch.inference_mode()
     def predict(
@@ -168,27 +170,40 @@ class Detector:
 
     def _batch(self, images: Sequence[PreparedImage]) -> ImageBatch:
         device = torch.device(self.device)
-        return ImageBatch.from_images([normalised(image, self.config, device, self.dtype) for image in images])
+        pixels = ImageBatch.from_images([image.pixels.to(device, non_blocking=True) for image in images])
+        stacks = (normalise(stack, self.config).to(self.dtype) for stack in pixels.stacks)
+        return ImageBatch(tuple(stacks), pixels.order)
+
+    def _run(
+        self, images: Sequence[PreparedImage], thresholds: Sequence[float], attention: AttentionConfig
+    ) -> DetrOutput:
+        """All that the device does for a batch: nothing of it waits for a result."""
+        output: DetrOutput = self.detr(self._batch(images), make_attention(attention), thresholds)
+        return output
 
     def _predict_together(
         self, inputs: Sequence[tuple[PreparedImage, float]], attention: AttentionConfig
     ) -> list[Prediction]:
         images, thresholds = zip(*inputs, strict=True)
-        output: DetrOutput = self.detr(self._batch(images), make_attention(attention), thresholds)
-        by_image = zip(output.logits.cpu(), output.boxes_cxcywh.cpu(), images, strict=True)
+        output = self._run(images, thresholds, attention)
+        results = (output.logits, output.boxes_cxcywh, output.encoded.cluster_counts)
+        logits, boxes, *counts = on_host(*(result for result in results if result is not None))
+        by_image = zip(logits, boxes, images, strict=True)
         every_query = [read_detections(logits, boxes, image, self.config.labels) for logits, boxes, image in by_image]
-        reports = self._reports(output, attention)
+        reports = self._reports(output.encoded.tokens.lengths, counts[0] if counts else None, attention)
         return [
             Prediction(detections.select(threshold), report)
             for detections, threshold, report in zip(every_query, thresholds, reports, strict=True)
         ]
 
-    def _reports(self, output: DetrOutput, attention: AttentionConfig) -> list[AttentionReport]:
-        counts = output.encoded.cluster_counts
-        by_image = [None] * len(output.logits) if counts is None else counts.cpu().unbind()
+    def _reports(
+        self, lengths: Sequence[int], counts: Tensor | None, attention: AttentionConfig
+    ) -> list[AttentionReport]:
+        """The encoder's account of images with so many tokens; counts int64 [B, layers, H], on the CPU."""
+        by_image = [None] * len(lengths) if counts is None else counts.unbind()
         return [
             self._report(attention, tokens, image_counts)
-            for tokens, image_counts in zip(output.encoded.tokens.lengths, by_image, strict=True)
+            for tokens, image_counts in zip(lengths, by_image, strict=True)
         ]
 
     def _report(self, attention: AttentionConfig, tokens: int, counts: Tensor | None) -> AttentionReport:
@@ -214,9 +229,9 @@ def load_detector(
 ) -> Detector:
     """Load a detector by name, by path to a checkpoint file, or by folder that `transformers` saved.
 
-    `device`: auto (the first GPU if there is one), cpu, cuda or cuda:N. `precision`: auto or fp32 (results are
-    reproducible), or bf16. Published weights are downloaded once into `cache_dir`; `progress` is called with the
-    bytes so far and in all.
+    `device`: auto (the first GPU if there is one), cpu, cuda or cuda:N. `precision`: fp32 (results are reproducible),
+    bf16, or auto (see `automatic_precision`). Published weights are downloaded once into `cache_dir`; `progress` is
+    called with the bytes so far and in all.
 
     Raises ValueError for an unknown device or precision, WeightsError for weights that cannot be loaded.
     """
@@ -226,4 +241,5 @@ def load_detector(
     loaded = resolve(model, cache_dir=cache_dir, progress=progress)
     detr = Detr(loaded.config)
     load_strict(detr, loaded.state_dict)
-    return Detector(detr, device, "bf16" if precision == "bf16" else "fp32")
+    chosen = automatic_precision(torch.device(device)) if precision == "auto" else cast("Precision", precision)
+    return Detector(detr, device, chosen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -36,11 +37,11 @@ class PreparedImage:
         return self.canvas[1] if self.canvas else self.pixels.shape[2]
 
 
-def prepare(image: NDArray[np.uint8], config: DetrConfig) -> PreparedImage:
+def prepare(image: NDArray[np.uint8], config: DetrConfig, pinned: bool = False) -> PreparedImage:
     """Resize uint8 RGB [H, W, 3] as the model was trained: bilinear with antialias, to `resized_for` it.
 
-    Pillow does it, as in the published code: one thread, with the interpreter's lock released. Raises ValueError
-    for any other shape or dtype.
+    Pillow does it, as in the published code: one thread, with the interpreter's lock released. `pinned` puts the
+    pixels where a GPU copies them from without stopping this program. Raises ValueError for any other shape or dtype.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ValueError(f"expected a uint8 image [H, W, 3], not {image.dtype} {list(image.shape)}")
@@ -49,7 +50,8 @@ def prepare(image: NDArray[np.uint8], config: DetrConfig) -> PreparedImage:
     if (new_height, new_width) != (height, width):
         pillow = Image.fromarray(image).resize((new_width, new_height), Image.Resampling.BILINEAR)
         image = np.asarray(pillow)
-    pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    pixels = torch.empty((3, new_height, new_width), dtype=torch.uint8, pin_memory=pinned)
+    np.copyto(pixels.numpy(), image.transpose(2, 0, 1))  # in NumPy: torch would use a pool of threads
     return PreparedImage(pixels, height, width, config.resizing.canvas if config.resizing else None)
 
 
@@ -81,5 +83,11 @@ def normalised(image: PreparedImage, config: DetrConfig, device: torch.device, d
 
 def normalise(pixels: Tensor, config: DetrConfig) -> Tensor:
     """uint8 [..., 3, h, w] to float32 of the same shape, as the model expects."""
-    mean, std = (torch.tensor(x, device=pixels.device).view(3, 1, 1) for x in (config.mean, config.std))
+    mean, std = (_by_channel(tuple(x), pixels.device) for x in (config.mean, config.std))
     return (pixels.float() / 255 - mean) / std
+
+
+@lru_cache(maxsize=16)
+def _by_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Float32 [3, 1, 1], copied to the device once."""
+    return torch.tensor(values, dtype=torch.float32, device=device).view(-1, 1, 1)

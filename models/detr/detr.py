@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from models.attention.strategy import AttentionStrategy
-from models.boxes import cxcywh_to_xyxy, scale_to_pixels, xyxy_to_cxcywh
+from models.boxes import cxcywh_to_xyxy, scale_from_pixels, scale_to_pixels, xyxy_to_cxcywh
 from models.config import DetrConfig
 from models.detr.backbone import Backbone, NormLayer
 from models.detr.box_refinement import BoxRefinement, Pyramid
@@ -20,6 +20,7 @@ from models.detr.decoder import Decoder
 from models.detr.encoder import Encoded, Encoder
 from models.detr.heads import BoxHead
 from models.detr.position_encoding import sine_positions
+from models.device import on_device
 from models.images import ImageBatch, PackedTokens
 
 ROUNDING: Final = 1e-4
@@ -31,13 +32,19 @@ class DetrOutput:
     """Output of the model for B images.
 
     `logits` [B, Q, classes + 1], the last being no-object; `boxes_cxcywh` [B, Q, 4] in 0..1, relative to each
-    image; `encoded` the encoder's tokens and cluster counts; `refined` how many boxes of each image were refined.
+    image; `encoded` the encoder's tokens and cluster counts; `refinable` bool [B, Q], True where a box was refined,
+    None without box refinement.
     """
 
     logits: Tensor
     boxes_cxcywh: Tensor
     encoded: Encoded
-    refined: tuple[int, ...]
+    refinable: Tensor | None = None
+
+    @property
+    def refined(self) -> tuple[int, ...]:
+        """How many boxes of each image were refined. Waits for the device."""
+        return (0,) * len(self.logits) if self.refinable is None else tuple(self.refinable.sum(1).tolist())
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,20 +114,27 @@ class Detr(nn.Module):
         decoded = self.transformer.decoder(self.query_embed.weight, encoded.tokens)[-1]
         logits, boxes = self.class_embed(decoded), self.boxes(decoded, features.shares)
         if self.box_refinement is None:
-            return DetrOutput(logits, boxes, encoded, (0,) * len(logits))
+            return DetrOutput(logits, boxes, encoded)
         object_probability = 1 - logits.float().softmax(-1)[..., -1]
-        min_probability = object_probability.new_tensor(thresholds or [0.0] * len(logits)) - ROUNDING
-        refine = object_probability >= min_probability.clamp(min=self.box_refinement.least_score)[:, None]
-        refined = boxes.float()
+        min_probability = on_device(thresholds or [0.0] * len(logits), logits.device) - ROUNDING
+        refinable = object_probability >= min_probability.clamp(min=self.box_refinement.least_score)[:, None]
+        refined = self._refined(self.box_refinement, boxes.float(), decoded, features, refinable)
+        return DetrOutput(logits, refined, encoded, refinable)
+
+    def _refined(
+        self, refinement: BoxRefinement, boxes: Tensor, decoded: Tensor, features: Features, refinable: Tensor
+    ) -> Tensor:
+        """Boxes_cxcywh float32 [B, Q, 4] with the `refinable` ones [B, Q] refined."""
+        refined = boxes.clone()
         for pyramid, images in features.by_pyramid():
-            indices = torch.tensor(images, device=refine.device)
-            rows, queries = refine[indices].nonzero(as_tuple=True)
+            indices = on_device(images, boxes.device)
+            rows, queries = _chosen(refinable[indices])
             chosen = indices[rows], queries
-            start = scale_to_pixels(cxcywh_to_xyxy(refined[chosen]), pyramid.height, pyramid.width)
-            *_, last = self.box_refinement(decoded[chosen], start, rows, pyramid)
-            relative = last.boxes_xyxy / start.new_tensor((pyramid.width, pyramid.height) * 2)
+            start = scale_to_pixels(cxcywh_to_xyxy(boxes[chosen]), pyramid.height, pyramid.width)
+            *_, last = refinement(decoded[chosen], start, rows, pyramid)
+            relative = scale_from_pixels(last.boxes_xyxy, pyramid.height, pyramid.width)
             refined[chosen] = xyxy_to_cxcywh(relative)
-        return DetrOutput(logits, refined, encoded, tuple(refine.sum(1).tolist()))
+        return torch.where(refinable[..., None], refined, boxes)
 
     def boxes(self, decoded: Tensor, shares: Tensor | None) -> Tensor:
         """boxes_cxcywh [..., B, Q, 4] relative to each image, from decoded [..., B, Q, d].
@@ -133,7 +147,7 @@ class Detr(nn.Module):
     def shares(self, batch: ImageBatch) -> Tensor | None:
         """Canvas by image of a batch, as `boxes` takes it."""
         shares = canvas_shares(batch.sizes, self.config)
-        return None if shares is None else shares.to(batch.stacks[0].device)
+        return None if shares is None else on_device(shares, batch.stacks[0].device)
 
     def tokens(self, batch: ImageBatch) -> PackedTokens:
         """The backbone's feature maps, projected to the hidden width, row by row, image after image."""
@@ -158,3 +172,16 @@ class Detr(nn.Module):
             tuple(len(values) for values, _ in images_in_order),
         )
         return Features(tokens, tuple(pyramids_by_stack), batch.order, self.shares(batch))
+
+
+def _chosen(refinable: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows and columns of the boxes to refine, int64 [n] each, of refinable [b, Q].
+
+    A GPU would stop to say how many there are. It takes every box instead, which costs it less than the wait.
+    """
+    if not refinable.is_cuda:
+        rows, queries = refinable.nonzero(as_tuple=True)
+        return rows, queries
+    images, count = refinable.shape
+    rows = torch.arange(images, device=refinable.device).repeat_interleave(count)
+    return rows, torch.arange(count, device=refinable.device).repeat(images)
