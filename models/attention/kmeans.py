@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from models.attention.strategy import Attended, wide_and_contiguous
-from models.clustering.kmeans import kmeans, kmeans_multiply_adds, spread_start
+from models.clustering.kmeans import kmeans, kmeans_multiply_adds, spread_sample, spread_start
 from models.clustering.metrics import metric_matrix, metric_multiply_adds
 from models.clustering.prototypes import broadcast
 from models.config import Metric
+
+METRIC_KEYS: Final = 512
+"""Keys that the metric is made of, of more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,7 @@ class KMeansAttention:
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Attended:
         """Group, attend once per prototype, hand the result to every member."""
         q, k, wide = (wide_and_contiguous(x) for x in (q, k, v))
-        grouping = kmeans(q, spread_start(q, self.C, self.seed), self.rounds, metric_matrix(self.metric, k))
+        grouping = kmeans(q, spread_start(q, self.C, self.seed), self.rounds, sampled_metric(self.metric, k))
         attended = scaled_dot_product_attention(grouping.prototypes, k, wide)
         clusters = grouping.clusters
         return Attended(broadcast(attended, clusters).to(v.dtype), clusters.counts)
@@ -43,7 +47,12 @@ class KMeansAttention:
         return heads * (grouping + attention)
 
 
+def sampled_metric(metric: Metric, k: Tensor) -> Tensor | None:
+    """`metric_matrix` of at most `METRIC_KEYS` of the keys [..., N, D]: it only says which queries are near."""
+    return metric_matrix(metric, spread_sample(k, METRIC_KEYS))
+
+
 def grouping_multiply_adds(tokens: int, head_dim: int, C: int, rounds: int, metric: Metric) -> int:
     """Multiply-adds of the metric and of K-means for one image and head."""
     lloyd = kmeans_multiply_adds(tokens, head_dim, min(C, tokens), rounds, metric == "query")
-    return metric_multiply_adds(metric, tokens, head_dim) + lloyd
+    return metric_multiply_adds(metric, min(tokens, METRIC_KEYS), head_dim) + lloyd

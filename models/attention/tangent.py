@@ -10,20 +10,22 @@ a member's error is of second order in its distance from the prototype; a copy's
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from models.attention.kmeans import KMeansAttention, grouping_multiply_adds
+from models.attention.kmeans import KMeansAttention, grouping_multiply_adds, sampled_metric
 from models.attention.strategy import Attended, wide_and_contiguous
+from models.clustering.blocks import block_count, cluster_blocks
 from models.clustering.kmeans import Grouping, kmeans, kmeans_multiply_adds, spread_start
-from models.clustering.metrics import metric_matrix
-from models.clustering.prototypes import broadcast
 from models.config import Metric
 
-CPU_BLOCK, GPU_BLOCK = 64, 4096
+CPU_KEYS, GPU_KEYS = 256, 4096
 """Keys whose products with the values are held at once, S D numbers each. On a CPU they should stay in its cache."""
+BLOCK: Final = 32
+"""Members of a cluster that one product moves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +60,8 @@ class TangentAttention:
             return self.copy(q, k, v)
         q, k, wide = (wide_and_contiguous(x) for x in (q, k, v))
         grouping, tangents = self.expand(q, k, wide)
-        clusters = grouping.clusters
-        prototype, output = broadcast(torch.cat((grouping.prototypes, tangents.outputs), -1), clusters).chunk(2, -1)
-        point = tangents.point.gather(-1, grouping.ids)
-        values = output + apply_derivatives(tangents.derivatives, q - prototype, point)
-        return Attended(values.to(v.dtype), clusters.counts)
+        values = follow(tangents, grouping, q)
+        return Attended(values.to(v.dtype), grouping.clusters.counts)
 
     @property
     def copy(self) -> KMeansAttention:
@@ -71,7 +70,7 @@ class TangentAttention:
 
     def expand(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Grouping, Tangents]:
         """Clusters of q [B, H, N, D] and the tangents of their prototypes, at one expansion point at least."""
-        matrix = metric_matrix(self.metric, k)
+        matrix = sampled_metric(self.metric, k)
         grouping = kmeans(q, spread_start(q, self.C), self.rounds, matrix)
         prototypes, count = grouping.prototypes, grouping.prototypes.shape[-2]
         if self.expansion_points is None or self.expansion_points >= count:
@@ -86,13 +85,13 @@ class TangentAttention:
         return grouping, Tangents(outputs, derivatives, coarse.ids)
 
     def multiply_adds(self, tokens: int, heads: int, head_dim: int, clusters: int = 0) -> int:
-        """Grouping; S N (D² + 3 D) for S expansion points; N D² to apply derivatives; 2 C N D unless S is C."""
+        """Grouping; S N (D² + 3 D) for S expansion points; D² for every place in blocks; 2 C N D unless S is C."""
         if self.expansion_points == 0:
             return self.copy.multiply_adds(tokens, heads, head_dim)
         count = min(self.C, tokens)
         S = count if self.expansion_points is None else min(self.expansion_points, count)
         ran = grouping_multiply_adds(tokens, head_dim, self.C, self.rounds, self.metric)
-        ran += S * tokens * (head_dim**2 + 3 * head_dim) + tokens * head_dim**2
+        ran += S * tokens * (head_dim**2 + 3 * head_dim) + block_count(tokens, count, BLOCK) * BLOCK * head_dim**2
         if count > S:
             ran += kmeans_multiply_adds(count, head_dim, S, self.rounds, self.metric == "query")
             ran += 2 * count * tokens * head_dim
@@ -114,7 +113,7 @@ def _weighted_products(weights: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Σ_j weights_cj v_j k_jᵀ, [B, H, S, D, D], a block of keys at a time."""
     images, heads, count, tokens = weights.shape
     dim = k.shape[-1]
-    block = GPU_BLOCK if k.is_cuda else CPU_BLOCK
+    block = GPU_KEYS if k.is_cuda else CPU_KEYS
     weights, v, k = weights.flatten(0, 1)[:, :, None], v.flatten(0, 1).mT.contiguous()[:, None], k.flatten(0, 1)
     products = k.new_zeros(images * heads, count * dim, dim)
     for start in range(0, tokens, block):
@@ -123,20 +122,17 @@ def _weighted_products(weights: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return products.view(images, heads, count, dim, dim)
 
 
-def apply_derivatives(derivatives: Tensor, step: Tensor, point: Tensor) -> Tensor:
-    """derivatives[..., point_i, :, :] step_i: [B, H, N, D] of [B, H, S, D, D], [B, H, N, D] and int64 [B, H, N].
+def follow(tangents: Tangents, grouping: Grouping, q: Tensor) -> Tensor:
+    """Every query's value by the tangent of its cluster, O_c + J_c (q_i - p_c): [B, H, N, D] of q [B, H, N, D].
 
-    A GPU has the bandwidth to give every step its own matrix. On a CPU the steps are brought together by expansion
-    point, a matrix product each.
+    A product for each block of members of one cluster.
     """
-    groups, S, dim = derivatives[..., 0, 0, 0].numel(), *derivatives.shape[-3:-1]
-    first = torch.arange(groups, device=step.device).view(*step.shape[:2], 1) * S
-    slot = (point + first).flatten()
-    matrices, rows = derivatives.reshape(-1, dim, dim), step.reshape(-1, dim)
-    if step.is_cuda:
-        return (matrices.index_select(0, slot) @ rows[..., None]).view(step.shape)
-    order = slot.argsort(stable=True)
-    sizes = torch.bincount(slot, minlength=len(matrices)).tolist()
-    members = torch.split_with_sizes(rows.index_select(0, order), sizes)
-    moved = torch.cat([part @ matrix.mT for part, matrix in zip(members, matrices.unbind(), strict=True) if len(part)])
-    return torch.empty_like(moved).index_copy_(0, order, moved).view(step.shape)
+    groups, count, dim = grouping.ids[..., 0].numel(), *grouping.prototypes.shape[-2:]
+    blocks = cluster_blocks(grouping.ids.view(groups, -1), count, BLOCK)
+    own = torch.stack((grouping.prototypes, tangents.outputs), -2).view(-1, 2, dim).index_select(0, blocks.clusters)
+    prototype, output = own[:, :1], own[:, 1:]
+    first = torch.arange(groups, device=q.device)[:, None] * tangents.derivatives.shape[2]
+    point = (tangents.point.reshape(groups, count) + first).flatten().index_select(0, blocks.clusters)
+    derivatives = tangents.derivatives.view(-1, dim, dim).index_select(0, point)
+    step = blocks.gather(q.view(-1, dim)) - prototype
+    return blocks.scatter(torch.baddbmm(output, step, derivatives.mT)).view(q.shape)

@@ -5,7 +5,8 @@ import torch
 
 from models.attention.exact import ExactAttention
 from models.attention.kmeans import KMeansAttention
-from models.attention.tangent import TangentAttention, apply_derivatives, differentiate
+from models.attention.tangent import TangentAttention, Tangents, differentiate, follow
+from models.clustering.kmeans import Grouping
 
 
 def error(approximate, q, k, v):
@@ -34,14 +35,22 @@ def test_derivatives_are_autograds(tokens, qkv):
         torch.testing.assert_close(derivative, torch.autograd.functional.jacobian(exact, query))
 
 
-def test_every_step_gets_the_derivative_of_its_expansion_point():
+def test_every_query_follows_the_tangent_of_its_cluster():
     generator = torch.Generator().manual_seed(0)
-    derivatives, step = torch.randn(2, 3, 5, 4, 4, generator=generator), torch.randn(2, 3, 20, 4, generator=generator)
-    point = torch.randint(0, 4, (2, 3, 20), generator=generator)  # none goes to the last
-    moved = apply_derivatives(derivatives, step, point)
-    for image, head, i in torch.cartesian_prod(torch.arange(2), torch.arange(3), torch.arange(20)).tolist():
-        matrix = derivatives[image, head, point[image, head, i]]
-        torch.testing.assert_close(moved[image, head, i], matrix @ step[image, head, i])
+
+    def drawn(*shape):
+        return torch.randn(*shape, generator=generator)
+
+    q, derivatives = drawn(2, 3, 70, 4), drawn(2, 3, 2, 4, 4)
+    ids, point = (
+        torch.randint(0, high, shape, generator=generator) for high, shape in ((4, (2, 3, 70)), (2, (2, 3, 5)))
+    )
+    grouping, outputs = Grouping(drawn(2, 3, 5, 4), drawn(2, 3, 5), ids), drawn(2, 3, 5, 4)  # the last has no member
+    moved = follow(Tangents(outputs, derivatives, point), grouping, q)
+    for image, head, i in torch.cartesian_prod(torch.arange(2), torch.arange(3), torch.arange(70)).tolist():
+        own = (image, head, ids[image, head, i])
+        step = q[image, head, i] - grouping.prototypes[own]
+        torch.testing.assert_close(moved[image, head, i], outputs[own] + derivatives[image, head, point[own]] @ step)
 
 
 def test_error_falls_with_the_square_of_the_radius(qkv):

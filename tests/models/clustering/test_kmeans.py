@@ -1,7 +1,16 @@
 import pytest
 import torch
 
-from models.clustering.kmeans import kmeans, nearest, spread_start
+from models.clustering import kmeans as module
+from models.clustering.kmeans import (
+    PRODUCT_CLUSTERS,
+    SAMPLE,
+    kmeans,
+    nearest,
+    sample_size,
+    spread_sample,
+    spread_start,
+)
 
 
 def drawn(*shape, seed=0, dtype=torch.float64):
@@ -126,3 +135,38 @@ def test_gradients_reach_the_points_as_shares_of_their_means():
     grouping.prototypes.sum().backward()
     shares = (1 / grouping.sizes)[grouping.ids]
     torch.testing.assert_close(points.grad, shares[:, None].expand(-1, 3))
+
+
+@pytest.mark.parametrize(("tokens", "size"), [(3, 5), (5, 5), (6, 5), (1000, 7), (2508, 512)])
+def test_a_sample_has_one_point_of_every_stretch(tokens, size):
+    points = torch.arange(tokens, dtype=torch.float64)[:, None]
+    sample = spread_sample(points, size)[:, 0]
+    assert len(sample) == min(tokens, size) == len(sample.unique())
+    stretch = torch.arange(len(sample)) * (tokens / len(sample))
+    assert ((sample >= stretch.floor()) & (sample < stretch + tokens / len(sample))).all()
+
+
+def test_a_sample_of_a_grid_meets_all_its_columns():
+    """Every 5th token of rows of 40 would meet 8 columns."""
+    column = (torch.arange(2560) % 40)[:, None]
+    assert len(spread_sample(column, 512).unique()) == 40
+
+
+def test_rounds_see_a_sample_and_the_last_assignment_all_points():
+    centres = 100 * drawn(4, 6)
+    points = (centres[:, None] + drawn(4, 400, 6, seed=1)).flatten(0, 1)
+    assert sample_size(len(points), 4) == SAMPLE < len(points)
+    grouping = kmeans(points, spread_start(points, 4), 2)
+    assert torch.equal(grouping.ids.view(4, 400), torch.arange(4)[:, None].expand(4, 400))
+    torch.testing.assert_close(grouping.prototypes, points.view(4, 400, 6).mean(1))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_means_are_the_same_by_product_and_by_adding_rows(weighted, monkeypatch):
+    points, weights = drawn(2, 300, 4), torch.rand(2, 300, dtype=torch.float64) if weighted else None
+    by_product = kmeans(points, spread_start(points, 6), 3, weights=weights)
+    monkeypatch.setattr(module, "PRODUCT_CLUSTERS", 0)
+    by_rows = kmeans(points, spread_start(points, 6), 3, weights=weights)
+    assert PRODUCT_CLUSTERS >= 6
+    torch.testing.assert_close(by_product.prototypes, by_rows.prototypes)
+    torch.testing.assert_close(by_product.sizes, by_rows.sizes)
