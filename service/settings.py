@@ -49,7 +49,8 @@ class Settings(BaseSettings):
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto",
-        description="Number format of the model; `auto` is `fp32`, whose results are reproducible.",
+        description="Number format of the model; `auto` is `bf16` on GPUs from Ampere on, and otherwise `fp32`, whose "
+        "results are reproducible.",
     )
     attention: Literal["exact", "act", "tangent", "auto"] = Field(
         "exact",
