@@ -95,6 +95,14 @@ class Detector:
             raise DeviceOutOfMemory(f"{len(images)} images do not fit on {self.device}") from error
 
     @torch.inference_mode()
+    def outputs(
+        self, images: Sequence[PreparedImage], attention: AttentionConfig, thresholds: Sequence[float] | None = None
+    ) -> DetrOutput:
+        """What the device computes for one batch, on the device; arguments as in `predict`. Waits for no result."""
+        output: DetrOutput = self.detr(self._batch(images), make_attention(attention), thresholds)
+        return output
+
+    @torch.inference_mode()
     def features(self, image: PreparedImage) -> Features:
         """Normalise one image and run the backbone: what `detr` makes encoder tokens and refined boxes from."""
         return self.detr.features(self._batch([image]))
@@ -174,18 +182,11 @@ class Detector:
         stacks = (normalise(stack, self.config).to(self.dtype) for stack in pixels.stacks)
         return ImageBatch(tuple(stacks), pixels.order)
 
-    def _run(
-        self, images: Sequence[PreparedImage], thresholds: Sequence[float], attention: AttentionConfig
-    ) -> DetrOutput:
-        """All that the device does for a batch: nothing of it waits for a result."""
-        output: DetrOutput = self.detr(self._batch(images), make_attention(attention), thresholds)
-        return output
-
     def _predict_together(
         self, inputs: Sequence[tuple[PreparedImage, float]], attention: AttentionConfig
     ) -> list[Prediction]:
         images, thresholds = zip(*inputs, strict=True)
-        output = self._run(images, thresholds, attention)
+        output = self.outputs(images, attention, thresholds)
         results = (output.logits, output.boxes_cxcywh, output.encoded.cluster_counts)
         logits, boxes, *counts = on_host(*(result for result in results if result is not None))
         by_image = zip(logits, boxes, images, strict=True)

@@ -34,7 +34,7 @@ def on_device(values: Sequence[float] | Tensor, device: torch.device) -> Tensor:
     host = values if isinstance(values, Tensor) else torch.tensor(values)
     if device.type != "cuda":
         return host.to(device)
-    return torch.empty_like(host, pin_memory=True).copy_(host).to(device, non_blocking=True)
+    return torch.empty(host.shape, dtype=host.dtype, pin_memory=True).copy_(host).to(device, non_blocking=True)
 
 
 def on_host(*results: Tensor) -> tuple[Tensor, ...]:

@@ -18,6 +18,7 @@ from torch.nn.functional import conv2d, interpolate, linear, relu
 
 from models.config import BackboneConfig, BoxRefinementConfig, DetrConfig
 from models.detr.roi_means import Taps, roi_means, taps
+from models.device import on_device
 from models.precision import at_least_float32
 
 FINE_STRIDE = 2
@@ -83,7 +84,7 @@ class BoxRefinement(nn.Module):
         [n] says which image of the pyramid a box is of. Boxes come back as float32, inside the image, and each stage
         learns by itself: no gradient passes from one to the one before.
         """
-        limits = torch.tensor((pyramid.width, pyramid.height) * 2, dtype=torch.float32, device=boxes_xyxy.device)
+        limits = on_device((float(pyramid.width), float(pyramid.height)) * 2, boxes_xyxy.device).float()
         boxes = at_least_float32(boxes_xyxy)  # a side in bfloat16 is a pixel off, and `roi_align` knows no bfloat16
         refined = []
         for stage in self.stages:
@@ -125,7 +126,7 @@ class RefinementStage(nn.Module):
         Means and maxima along the side, of (xmin, ymin) and (xmax, ymax). Channels lie side by side in memory.
         """
         sides = boxes_xyxy.view(-1, 2, 2)  # low or high, x or y
-        inwards = reach[:, None] * reach.new_tensor(((1,), (-1,)))
+        inwards = torch.stack((reach, -reach), 1)
         across = (sides - inwards, sides + inwards)
         along = tuple(ends.flip(-1)[:, None].expand_as(sides) for ends in (sides[:, 0], sides[:, 1]))
         strips = _Strips(*(ends.reshape(-1) for ends in (*along, *across)), images.repeat_interleave(SIDES))

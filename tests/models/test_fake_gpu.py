@@ -1,0 +1,191 @@
+"""The whole model on fake CUDA tensors: no GPU is needed to show that devices agree and that nothing waits for results.
+
+A fake tensor has a shape, a dtype and a device, but no numbers. An operation on tensors of two devices fails, and so
+does one that needs a number on the host.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+)
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from models.attention import prototype_attention
+from models.attention.exact import ExactAttention
+from models.attention.strategy import Attended
+from models.config import AttentionConfig, BoxRefinementConfig, DetrConfig, named_config
+from models.detector import Detector
+from models.detr.canvas import token_grid
+from models.detr.detr import Detr, DetrOutput
+from models.precision import Precision
+from models.preprocess import PreparedImage
+from models.resizing import Resizing
+
+Size = tuple[int, int]
+
+ONE, SEVERAL = [(64, 96)], [(64, 96), (64, 96), (80, 64), (33, 120), (64, 96), (80, 64)]
+ATTENTIONS = [
+    AttentionConfig.exact(),
+    *(AttentionConfig.act(8, 2.0, metric=metric) for metric in ("query", "key")),
+    *(AttentionConfig.kmeans(4, metric=metric) for metric in ("query", "key")),
+    *(AttentionConfig.tangent(4, points, metric=metric) for points in (None, 2, 0) for metric in ("query", "key")),
+]
+aten = torch.ops.aten
+INDEXING = (aten.index.Tensor, aten.index_put.default, aten.index_put_.default)
+
+
+class Waits(RuntimeError):
+    """The host would wait for the GPU here."""
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuses what fake tensors permit although it waits: copies to the host, copies from it that block, and masks."""
+
+    def __torch_dispatch__(self, call: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if call.overloadpacket is aten.to:  # in inference mode it comes here whole
+            with self:
+                return call.decompose(*args, **kwargs)
+        if call is aten._to_copy.default:
+            check_copy(args[0].device, torch.device(kwargs.get("device") or args[0].device), kwargs)
+        elif call is aten.copy_.default:
+            check_copy(args[1].device, args[0].device, {"non_blocking": len(args) > 2 and args[2], **kwargs})
+        elif call in INDEXING and any(index is not None and index.dtype == torch.bool for index in args[1]):
+            raise Waits("a mask as an index: the number of its rows is read")
+        return call(*args, **kwargs)
+
+
+@pytest.fixture
+def refining_config(tiny_config: DetrConfig) -> DetrConfig:
+    return replace(tiny_config, box_refinement=BoxRefinementConfig())
+
+
+def check_copy(source: torch.device, target: torch.device, options: dict[str, Any]) -> None:
+    if source.type != target.type and (target.type == "cpu" or not options.get("non_blocking")):
+        raise Waits(f"a copy from {source} to {target}")
+
+
+@pytest.fixture(autouse=True)
+def _fake_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Answers the one question that only a GPU can, whether Triton builds for it; forgets tensors kept for a device."""
+    monkeypatch.setattr(prototype_attention, "_runs_triton", lambda device: True)
+    forget_cached()
+    yield
+    forget_cached()
+
+
+def forget_cached() -> None:
+    for name, module in list(sys.modules.items()):
+        if name.startswith("models."):
+            for value in vars(module).values():
+                if hasattr(value, "cache_clear"):
+                    value.cache_clear()
+
+
+def on_fake_gpu(detector: Detector) -> None:
+    """Bring a detector of tensors without memory over: `Module.to` cannot."""
+    for module in detector.detr.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            module.register_parameter(name, torch.nn.Parameter(like(parameter), requires_grad=False))
+        for name, buffer in module.named_buffers(recurse=False):
+            module.register_buffer(name, like(buffer))
+    detector.device = "cuda"
+
+
+def like(x: Tensor) -> Tensor:
+    return torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device="cuda")
+
+
+def outputs(config: DetrConfig, attention: AttentionConfig, sizes: Sequence[Size], precision: Precision) -> DetrOutput:
+    """The device's part of `Detector.predict`: once to fill what is cached by size and device, then without a wait."""
+    with torch.device("meta"):
+        detector = Detector(Detr(config), "meta", precision)
+    for size in sizes:
+        token_grid(*size, config)  # counted on the CPU once a size: no tensor there is fake
+    with FakeTensorMode():
+        on_fake_gpu(detector)
+        canvas = config.resizing.canvas if config.resizing else None
+        images = [PreparedImage(torch.zeros(3, *size, dtype=torch.uint8), *size, canvas) for size in sizes]
+        thresholds = [0.5] * len(images)
+        detector.outputs(images, attention, thresholds)
+        with NoWaiting():
+            return detector.outputs(images, attention, thresholds)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("sizes", [ONE, SEVERAL], ids=["one", "several"])
+@pytest.mark.parametrize("attention", ATTENTIONS, ids=str)
+def test_a_forward_pass_stays_on_the_gpu(
+    refining_config: DetrConfig, attention: AttentionConfig, sizes: list[Size], precision: Precision
+) -> None:
+    output = outputs(refining_config, attention, sizes, precision)
+    for tensor in (output.logits, output.boxes_cxcywh, output.refinable, output.encoded.tokens.values):
+        assert tensor is not None
+        assert tensor.device.type == "cuda"
+    assert output.logits.dtype == {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    assert output.boxes_cxcywh.dtype == torch.float32
+    assert output.boxes_cxcywh.shape == (len(sizes), refining_config.queries, 4)
+    counts = output.encoded.cluster_counts
+    assert (counts is None) == (attention.mode == "exact")
+    assert counts is None or counts.shape == (len(sizes), refining_config.encoder_layers, refining_config.heads)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("refining", [False, True])
+def test_a_forward_pass_on_a_canvas_stays_on_the_gpu(
+    tiny_config: DetrConfig, refining_config: DetrConfig, refining: bool, precision: Precision
+) -> None:
+    config = replace(refining_config if refining else tiny_config, resizing=Resizing(canvas=(96, 128)))
+    output = outputs(config, AttentionConfig.tangent(4), SEVERAL, precision)
+    assert output.boxes_cxcywh.device.type == "cuda"
+    assert (output.refinable is None) == (not refining)
+
+
+@pytest.mark.parametrize("name", ["detr-r50", "detr-r101-dc5", "pages-small"])
+def test_a_forward_pass_of_a_published_model_stays_on_the_gpu(name: str) -> None:
+    output = outputs(named_config(name), AttentionConfig.tangent(), [(800, 1066)], "bf16")
+    assert output.boxes_cxcywh.device.type == "cuda"
+
+
+WAITING: list[tuple[Callable[[Tensor], object], type[Exception], str]] = [
+    (lambda x: x[0, 0, 0, 0].item(), DataDependentOutputException, "_local_scalar_dense"),
+    (lambda x: x[0, 0, 0].tolist(), DataDependentOutputException, "_local_scalar_dense"),
+    (lambda x: (x > 0).nonzero(), DynamicOutputShapeException, "nonzero"),
+    (lambda x: x.repeat_interleave((x[0, 0, :, 0] > 0).long(), 2), DynamicOutputShapeException, "repeat_interleave"),
+    (lambda x: x.cpu(), Waits, "a copy from cuda:0 to cpu"),
+    (lambda x: x.to("cpu", non_blocking=True), Waits, "a copy from cuda:0 to cpu"),
+    (lambda x: x.new_tensor([1.0, 2.0]), Waits, "a copy from cpu to cuda"),
+    (lambda x: x[x[..., 0] > 0], DynamicOutputShapeException, "nonzero"),
+    (lambda x: x.clone().index_put_((x > 0,), x.new_zeros(())), Waits, "a mask"),
+    (lambda x: x + torch.ones(x.shape[-1]), RuntimeError, "same device"),
+]
+
+
+@pytest.mark.parametrize(("read", "error", "message"), WAITING)
+def test_an_attention_that_waits_is_caught(
+    refining_config: DetrConfig,
+    read: Callable[[Tensor], object],
+    error: type[Exception],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    attend = ExactAttention.__call__
+
+    def waiting(self: ExactAttention, q: Tensor, k: Tensor, v: Tensor) -> Attended:
+        read(q)
+        return attend(self, q, k, v)
+
+    monkeypatch.setattr(ExactAttention, "__call__", waiting)
+    with pytest.raises(error, match=message):
+        outputs(refining_config, AttentionConfig.exact(), ONE, "fp32")
