@@ -5,10 +5,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # make loadtest RESULTS=deploy/loadtest/results keeps the results of a run; without it they are only printed.
 RESULTS ?=
+PEERS ?=
 keep = $(if $(RESULTS),--output $(RESULTS)/$(1).json)
 SOAK_SECONDS ?= 1800
 
-.PHONY: demo serve test test-isa check fuzz soak loadtest deploy-check install clean
+.PHONY: demo serve test test-isa check fuzz soak loadtest bench-peers deploy-check install clean
 
 install: $(VENV)/installed
 
@@ -54,8 +55,17 @@ loadtest: install  ## ten times the service's capacity; SIGTERM under load; kill
 	$(BIN)/python -m deploy.loadtest.sigterm $(call keep,sigterm)
 	$(BIN)/python -m deploy.loadtest.restart_after_kill $(call keep,restart_after_kill)
 
+# BentoML refuses some of the versions in constraints.txt, so they do not bind here; what is installed stays otherwise.
+$(VENV)/peers-installed: $(VENV)/installed
+	$(BIN)/pip install --quiet --editable '.[bench]'
+	touch $@
+
+# make bench-peers PEERS='--quick --image PAGE.jpg' chooses what the comparison sends.
+bench-peers: $(VENV)/peers-installed  ## the service against FastAPI, LitServe, BentoML and Ray Serve around the same detector
+	$(BIN)/python -m deploy.peers.compare $(PEERS) $(call keep,peers)
+
 deploy-check: install  ## the image, compose, Prometheus, Grafana and Kubernetes, each by its own tool where that is installed
-	$(BIN)/python -m pytest tests/deploy --ignore=tests/deploy/loadtest
+	$(BIN)/python -m pytest tests/deploy --ignore=tests/deploy/loadtest --ignore=tests/deploy/peers
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

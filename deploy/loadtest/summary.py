@@ -70,7 +70,7 @@ def percentiles(values: Sequence[float]) -> dict[str, float | None]:
     """Return the percentiles of a summary; None for each without values."""
     return {
         name: round(percentile(values, q), 3) if values else None
-        for name, q in (("p50", 50), ("p90", 90), ("p99", 99), ("p999", 99.9), ("max", 100))
+        for name, q in (("p50", 50), ("p90", 90), ("p95", 95), ("p99", 99), ("p999", 99.9), ("max", 100))
     }
 
 
@@ -95,6 +95,11 @@ def summarize(outcomes: Sequence[Outcome], seconds: float) -> dict[str, Any]:
         "lag_ms": percentiles([1e3 * outcome.lag for outcome in first]),
         "retry_after": asdict(retry_after(outcomes)),
     }
+
+
+def in_time(outcomes: Sequence[Outcome], deadline_s: float) -> int:
+    """Return the number of calls that got a 200 within `deadline_s` of when they were due."""
+    return sum(outcome.accepted and outcome.latency <= deadline_s for outcome in outcomes)
 
 
 def retry_after(outcomes: Sequence[Outcome]) -> RetryAfter:

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from deploy.loadtest.exchange import CUT, REFUSED
-from deploy.loadtest.summary import BLOCKS, fit_line, nearest, percentile, percentiles, summarize, trend
+from deploy.loadtest.summary import BLOCKS, fit_line, in_time, nearest, percentile, percentiles, summarize, trend
 
 
 def test_percentiles_are_of_the_nearest_rank() -> None:
     values = [float(value) for value in range(1, 101)]
     assert [percentile(values, q) for q in (50, 90, 99, 99.9, 100)] == [50, 90, 99, 100, 100]
     assert percentiles([])["p99"] is None
-    assert percentiles([3, 1, 2]) == {"p50": 2, "p90": 3, "p99": 3, "p999": 3, "max": 3}
+    assert percentiles([3, 1, 2]) == {"p50": 2, "p90": 3, "p95": 3, "p99": 3, "p999": 3, "max": 3}
 
 
 def test_summary_by_hand(outcome: Callable[..., Any]) -> None:
@@ -46,6 +46,20 @@ def test_summary_by_hand(outcome: Callable[..., Any]) -> None:
         "retried": 1,
         "retried_accepted": 1,
     }
+
+
+def test_in_time_counts_from_when_a_call_was_due(outcome: Callable[..., Any]) -> None:
+    outcomes = [
+        outcome(0.0, 1.0),
+        outcome(5.0, 1.01),
+        outcome(6.0, 0.1, 429),
+        outcome(7.0, 0.1, 0, failure=CUT),
+        outcome(8.0, 1.2, sent=8.9),  # the generator's own delay counts
+        outcome(9.0, 0.2),
+    ]
+    assert in_time(outcomes, 1.0) == 2
+    assert in_time(outcomes, 2.0) == 4
+    assert in_time([], 1.0) == 0
 
 
 def test_throughput_counts_until_the_backlog_has_been_answered(outcome: Callable[..., Any]) -> None:
