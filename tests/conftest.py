@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_config() -> DetrConfig:
-    """Return the smallest shape that has all the parts of a page detector."""
+    """Return the smallest shape that has all the parts of a page detector; nothing vouches for its random weights."""
     return replace(
         pages_small(),
         name="tiny",
@@ -54,6 +54,7 @@ def tiny_config() -> DetrConfig:
         decoder_layers=2,
         feedforward_dim=64,
         queries=9,
+        vouched=(),
         nms=None,
         box_refinement=None,
         shortest_side=64,
@@ -145,11 +146,12 @@ def _running(detector: Any, warm: bool, values: dict[str, Any]) -> Iterator[Runn
 
 
 @pytest.fixture(scope="session")
-def run_server() -> Callable[..., AbstractContextManager[Running]]:
+def run_server(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AbstractContextManager[Running]]:
     """Return a function (detector, warm=True, **settings) that runs a server while its `with` block lasts."""
+    cache = tmp_path_factory.mktemp("cache")
 
     def run(detector: Any, *, warm: bool = True, **settings: Any) -> AbstractContextManager[Running]:
-        return _running(detector, warm, settings)
+        return _running(detector, warm, {"cache_dir": cache} | settings)
 
     return run
 

@@ -223,7 +223,7 @@ def attention() -> Panels:
         ),
         graph(
             "Encoder tokens",
-            "Positions N that the encoder attends over, per image: `auto` uses tangent attention from 2000 on.",
+            "Positions N that the encoder attends over, per image: `auto` chooses the attention by them.",
             quantiles("act_detr_encoder_tokens", INSTANCE, which=(0.5, 0.95)),
             "short",
             width=12,

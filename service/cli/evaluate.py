@@ -53,6 +53,14 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option(dir_okay=False, help="JSON file to write results and their environment to.")
     ] = None,
+    vouch: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            help="Write the model to this .safetensors file, with those of the settings that lose at most 0.2 points "
+            "of AP against exact attention for attention=auto to choose from.",
+        ),
+    ] = None,
     cache_dir: CacheOption = None,
 ) -> None:
     """Compare precision, cost and speed of attention settings on one data set, image by image."""
@@ -62,6 +70,7 @@ def evaluate(
     from models.data.open_samples import open_samples, unknown_classes
     from models.evaluation.evaluate import evaluate as run_evaluation
     from models.evaluation.report import as_json, tables
+    from models.evaluation.vouching import vouched_attention, write_vouching_model
     from models.measurement.results import write_results
 
     if threads is not None:
@@ -69,6 +78,8 @@ def evaluate(
     with exit_on_error(2):
         if output is not None and not output.parent.is_dir():
             raise ValueError(f"there is no folder {output.parent} to write {output.name} into")
+        if vouch is not None:
+            _check_vouching(vouch, attention or (), size is not None or no_box_refinement)
         sides = None if size is None else _sides(size)
         samples = open_samples(data, annotations, limit)
         _warn(*samples.notices.lines())
@@ -86,6 +97,21 @@ def evaluate(
         out = Console(width=max(err.width, MIN_WIDTH))
         for table in tables(evaluations):
             out.print(table)
+        if vouch is not None:
+            vouched = vouched_attention(evaluations)
+            write_vouching_model(vouch, model, vouched, cache_dir)
+            settings_text = ", ".join(one.setting for one in vouched) or "no approximate attention"
+            out.print(f"{vouch} vouches for {settings_text}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _check_vouching(path: Path, attention: Sequence[str], changed: bool) -> None:
+    """Raise ValueError where `--vouch` cannot mean anything; before the evaluation, which takes long."""
+    if path.suffix != ".safetensors" or not path.parent.is_dir():
+        raise ValueError(f"--vouch takes the path of a .safetensors file in a folder that exists, not {path}")
+    if changed:
+        raise ValueError("--vouch is about the model as it is served: not with --size or --no-box-refinement")
+    if attention and "exact" not in attention:
+        raise ValueError("--vouch needs --attention exact among the settings: the others are compared with it")
 
 
 def _sides(size: str) -> tuple[int, int | None]:

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from models.config import pages_small
+from models.evaluation.vouching import MAX_AP_LOST
+
 ROOT = Path(__file__).parents[2]
 CARD = ROOT / "models" / "pretrained"
 CLASSES = ("text", "title", "list", "table", "figure")
@@ -50,6 +53,18 @@ def test_card_shows_what_refinement_and_suppression_bring(name: str) -> None:
     metrics, point, speed = exact["metrics"], exact["operating_point"], exact["speed"]
     figures = f"{metrics['ap']:.3f} | {metrics['ap50']:.3f} | {point['precision']:.2f} | {point['recall']:.2f}"
     assert f" | {figures} | {speed['median']:.0f} |" in (CARD / "README.md").read_text()
+
+
+def test_the_default_model_vouches_for_what_its_evaluation_shows() -> None:
+    exact, *others = evaluations("held-out-pages")
+    lost = {row["setting"]: exact["metrics"]["ap"] - row["metrics"]["ap"] for row in others}
+    for one in pages_small().vouched:
+        assert one.ap_lost == round(lost[one.setting], 4) <= MAX_AP_LOST
+        (row,) = (row for row in others if row["setting"] == one.setting)
+        assert one.cluster_ratio == round(statistics.fmean(row["cluster_ratio"]), 4)
+    assert {one.setting for one in pages_small().vouched} == {
+        setting for setting, ap in lost.items() if ap <= MAX_AP_LOST
+    }
 
 
 def test_readme_compares_attention_modes_by_the_cards_results() -> None:

@@ -5,6 +5,7 @@ from models.config import (
     BackboneConfig,
     BoxRefinementConfig,
     DetrConfig,
+    VouchedAttention,
     coco_labels,
     named_config,
     pages_small,
@@ -150,3 +151,29 @@ def test_shapes_that_do_not_fit_are_refused():
 def test_box_refinement_out_of_range_is_refused(wrong):
     with pytest.raises(ValueError, match=r"reaches|bins|least_score"):
         BoxRefinementConfig(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (("exact", 0.0, 0.5), "of mode act or tangent"),
+        (("kmeans:C=8", 0.0, 0.5), "of mode act or tangent"),
+        (("window", 0.0, 0.5), "mode must be one of"),
+        (("tangent:C=16", float("nan"), 0.5), "ap_lost"),
+        (("tangent:C=16", 0.0, 0.0), "cluster_ratio"),
+        (("act:L=16,r=1", 0.0, 1.5), "cluster_ratio"),
+    ],
+)
+def test_attention_that_cannot_be_vouched_for_is_refused(bad, reason):
+    with pytest.raises(ValueError, match=reason):
+        VouchedAttention(*bad)
+
+
+def test_attention_is_vouched_for_once():
+    twice = (VouchedAttention("tangent", 0.0, 0.1), VouchedAttention("tangent:C=32", 0.001, 0.1))
+    with pytest.raises(ValueError, match="twice"):
+        DetrConfig("x", ("a",), vouched=twice)
+
+
+def test_published_models_vouch_for_nothing_that_was_not_measured_here():
+    assert named_config("detr-r50").vouched == ()

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,16 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from models import AutoAttention, ChosenAttention
+from models.attention.auto import AttentionTimes
 from models.config import AttentionConfig, DetrConfig, pages_small
 from models.detections import AttentionReport, Detections, LayerClusters, Prediction
 from models.preprocess import PreparedImage
 
 WAIT = 10.0
+VOUCHED = AttentionConfig.tangent(16)
+TIMES = AttentionTimes((1000, 4000), {AttentionConfig.exact(): (1.0, 16.0), VOUCHED: (2.0, 8.0)})
+"""Tangent attention takes as long as exact attention at 2000 tokens."""
 
 
 @dataclass
@@ -26,7 +32,7 @@ class FakeDetector:
     """Has a Detector's interface. Its results depend only on an image's pixels and the attention.
 
     `gate` holds up predictions while it is cleared, `warm` the warm-up; `batches` lists those that ran,
-    `thresholds` those of their images; `entered` counts predictions that began.
+    `thresholds` those of their images; `entered` counts predictions that began. `auto` chooses by `TIMES`.
     """
 
     name: str = "fake"
@@ -42,6 +48,7 @@ class FakeDetector:
     entered: int = 0
     broken: Exception | None = None
     dead: bool = False
+    auto: AutoAttention | None = None
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -75,6 +82,13 @@ class FakeDetector:
 
     def tokens(self, image: PreparedImage) -> int:
         return image.height * image.width
+
+    def measure_attention(self, cache_dir: Path | None = None) -> AutoAttention:
+        self.auto = AutoAttention((VOUCHED,), TIMES)
+        return self.auto
+
+    def auto_attention(self, tokens: int) -> ChosenAttention:
+        return (self.auto or self.measure_attention()).choose(tokens)
 
     def warm_up(self) -> None:
         assert self.warm.wait(WAIT)

@@ -31,20 +31,20 @@ def labels(*requested: str, known: tuple[str, ...] = KNOWN) -> frozenset[str] | 
 
 def test_defaults_come_from_the_settings_and_then_from_the_model() -> None:
     plain = resolved(DetectQuery(), arrival=5.0)
-    assert plain.attention == AttentionConfig.exact()
-    assert plain.auto_attention_for_large == AttentionConfig.tangent(24)
+    assert plain.attention is None
+    assert plain.reason == "the default of this service"
     assert (plain.threshold, plain.max_detections, plain.nms, plain.labels) == (0.5, 100, 0.7, None)
     assert plain.deadline == 35.0
     set_up = resolved(DetectQuery(), attention="act", l=9, nms=1.0, threshold=0.0, max_detections=3, deadline_ms=500)
     assert set_up.attention == AttentionConfig.act(9, 1.0)
     assert (set_up.threshold, set_up.max_detections, set_up.nms, set_up.deadline) == (0.0, 3, 1.0, 0.5)
-    assert resolved(DetectQuery(), attention="auto", c=5).auto_attention_for_large == AttentionConfig.tangent(5)
 
 
 def test_a_query_overrides_the_defaults() -> None:
     query = DetectQuery(attention="auto", threshold=0.0, max_detections=1, nms=0.1, labels=["b"], deadline_ms=1000)
     options = resolved(query, threshold=0.9)
     assert options.attention is None
+    assert resolved(DetectQuery(attention="act")).reason == "asked for"
     assert (options.threshold, options.max_detections, options.nms, options.labels) == (0.0, 1, 0.1, {"b"})
     assert options.deadline == 1.0
 
@@ -60,7 +60,7 @@ def test_options_mean_the_same_in_a_request_as_on_the_command_line(options: dict
 @pytest.mark.parametrize(
     ("query", "detail"),
     [
-        ({"L": 16}, "`L` is only valid with attention=act; this request uses exact"),
+        ({"L": 16}, "`L` is only valid with attention=act; this request uses auto"),
         ({"attention": "auto", "L": 16, "r": 8}, "`L` and `r` are only valid with attention=act"),
         ({"attention": "tangent", "L": 8}, "`L` is only valid with attention=act; this request uses tangent"),
         ({"attention": "act", "C": 16}, "`C` is only valid with attention=tangent; this request uses act"),

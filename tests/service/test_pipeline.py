@@ -22,12 +22,11 @@ from service.settings import Settings
 from service.telemetry.metrics import Metrics
 from service.telemetry.request_record import now
 
-LARGE = AttentionConfig.tangent(4)
 IMAGE = np.zeros((40, 60, 3), np.uint8)
 
 
 def options(**changes: Any) -> DetectionOptions:
-    plain = DetectionOptions(AttentionConfig.exact(), LARGE, 0.5, 100, None, None, deadline=now() + 60)
+    plain = DetectionOptions(AttentionConfig.exact(), "asked for", 0.5, 100, None, None, deadline=now() + 60)
     return replace(plain, **changes)
 
 
@@ -75,9 +74,10 @@ def test_detect_without_a_worker_gives_the_same_result(run: Any, detector: Any, 
 
     asked = options(attention=AttentionConfig.act(8), threshold=0.0, max_detections=2)
     image = run(lambda pipeline: pipeline.detect(png, asked))
-    prediction, detections = detect(detector, decode_image(png, max_bytes=10**6, max_pixels=10**6), asked)
+    task, prediction, detections = detect(detector, decode_image(png, max_bytes=10**6, max_pixels=10**6), asked)
     assert list(detections) == list(image.detections)
     assert prediction.attention == image.prediction.attention
+    assert task.reason == image.reason == "asked for"
 
 
 def test_drawing_is_a_stage_of_the_image(run: Any, png: bytes) -> None:
@@ -104,10 +104,12 @@ def test_the_deadline_counts_the_wait_for_a_thread(run: Any, detector: Any, png:
     assert detector.entered == 0
 
 
-@pytest.mark.parametrize(("side", "mode"), [(44, "exact"), (45, "tangent")])
+@pytest.mark.parametrize(("side", "mode"), [(45, "exact"), (46, "tangent")])
 def test_auto_chooses_the_attention_by_tokens(detector: Any, side: int, mode: str) -> None:
-    image = np.zeros((side, 45, 3), np.uint8)  # the fake detector's tokens are pixels; 2000 are large
-    assert prepare(detector, image, options(attention=None)).attention.mode == mode
+    image = np.zeros((side, 45, 3), np.uint8)  # the fake detector's tokens are pixels; see `TIMES`
+    chosen = prepare(detector, image, options(attention=None))
+    assert chosen.attention.mode == mode
+    assert chosen.reason == detector.auto_attention(side * 45).reason
 
 
 def test_an_unusable_shape_is_an_error_of_the_image(detector: Any) -> None:
@@ -123,10 +125,10 @@ def test_an_unusable_shape_is_an_error_of_the_image(detector: Any) -> None:
 def test_an_error_of_a_working_device_is_raised_as_it_is(detector: Any, raised: Exception) -> None:
     detector.broken = raised
     with pytest.raises(type(raised)):
-        predict(detector, [task(detector)], LARGE)
+        predict(detector, [task(detector)], AttentionConfig.tangent(4))
 
 
 def test_an_error_of_a_failed_device_is_worker_dead(detector: Any) -> None:
     detector.broken, detector.dead = ValueError("launch failure"), True
     with pytest.raises(WorkerDead):
-        predict(detector, [task(detector)], LARGE)
+        predict(detector, [task(detector)], AttentionConfig.tangent(4))

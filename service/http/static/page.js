@@ -169,6 +169,7 @@ function tellEncoder(attention) {
   }[attention.mode];
   $("encoder").textContent = `${how} over ${attention.tokens} tokens: ${attention.encoder_gflops.toFixed(2)} GFLOPs, `
     + `${share.toFixed(0)} % of exact${attention.clusters.length ? ". Clusters by layer:" : "."}`;
+  $("encoder").title = attention.reason;
   $("clusters").hidden = !attention.clusters.length;
   $("clusters").replaceChildren(...attention.clusters.map(({ layer, mean, min, max }) => {
     const column = element("div");

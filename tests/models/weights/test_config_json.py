@@ -3,7 +3,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from models.config import RESNET101_DC5, BoxRefinementConfig, DetrConfig, named_config, pages_small
+from models.config import RESNET101_DC5, BoxRefinementConfig, DetrConfig, VouchedAttention, named_config, pages_small
 from models.resizing import Resizing
 from models.weights.config_json import config_from_json, config_to_json
 
@@ -36,6 +36,7 @@ def test_every_field_survives() -> None:
         act_L=7,
         act_r=2.5,
         tangent_C=9,
+        vouched=(VouchedAttention("act:L=3,r=0.5", -0.001, 0.25),),
         nms=0.4,
         box_refinement=BoxRefinementConfig(((0.5, 1.0),), 2, 3, 4, 5, 6, 0.7),
         shortest_side=5,

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from models.config import BoxRefinementConfig, DetrConfig, coco_labels, named_config
 from models.detr.detr import Detr
-from models.weights import save_checkpoint
+from models.weights import read_config, save_checkpoint
 from service.cli.evaluate import evaluate
 
 RECTANGLES = ((2, 3, 20, 30), (30, 5, 25, 25))
@@ -113,6 +113,36 @@ def test_coco_folder_is_evaluated_end_to_end(coco: Path, model: Path, tmp_path: 
     assert exact["fidelity"] is None
     assert kmeans["clusters"] == [6, 6]
     assert kmeans["gflops"]["total"] < kmeans["exact_gflops"]["total"] == exact["gflops"]["total"]
+
+
+def test_a_model_is_written_that_vouches_for_what_lost_nothing(coco: Path, model: Path, tmp_path: Path) -> None:
+    """With random weights every attention has the same AP: about none."""
+    written = tmp_path / "vouching.safetensors"
+    options = ("--attention", "exact", "--attention", "tangent:C=6", "--attention", "kmeans:C=6", "--limit", 2)
+    result = run("--data", coco, "--model", model, *options, "--vouch", written)
+    assert result.exit_code == 0, result.output
+    assert f"{written} vouches for tangent:C=6" in result.stdout
+    config = read_config(written)
+    assert config is not None
+    assert [one.setting for one in config.vouched] == ["tangent:C=6"]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--vouch", "model.pth"), ".safetensors"),
+        (("--vouch", "no-such-folder/model.safetensors"), "folder that exists"),
+        (("--vouch", "model.safetensors", "--size", 64), "as it is served"),
+        (("--vouch", "model.safetensors", "--no-box-refinement"), "as it is served"),
+        (("--vouch", "model.safetensors", "--attention", "tangent"), "--attention exact"),
+    ],
+)
+def test_vouching_that_cannot_mean_anything_is_refused_at_once(
+    coco: Path, model: Path, options: tuple[object, ...], reason: str
+) -> None:
+    result = run("--data", coco, "--model", model, *options)
+    assert result.exit_code == 2
+    assert reason in result.stderr
 
 
 def test_default_settings_are_exact_and_the_models_act(coco: Path, model: Path) -> None:

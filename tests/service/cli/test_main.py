@@ -45,7 +45,8 @@ def test_detect_prints_json_lines_and_saves_pictures(page: Path, tmp_path: Path)
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert [line["file"] for line in lines] == [str(page)] * 2
     assert [row["label"] for row in lines[0]["detections"]] == ["title"]
-    assert lines[0]["attention"]["mode"] == "exact"
+    assert lines[0]["attention"]["mode"] == "tangent"
+    assert lines[0]["attention"]["reason"].startswith("auto: tangent:C=16 was measured to take ")
     assert Image.open(tmp_path / "out" / "page [1].png.png").size == (60, 40)
 
 

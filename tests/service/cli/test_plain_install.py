@@ -82,7 +82,7 @@ def test_commands_with_missing_packages_say_what_to_install(
 @pytest.mark.parametrize(
     ("arguments", "output"),
     [
-        (("detect", "IMAGE", "--threshold", 0), "exact attention over"),
+        (("detect", "IMAGE", "--threshold", 0), "attention over"),
         (("tune", "--images", "FOLDER", "--max-drift", 1000, "--mode", "tangent", "--limit", 1), "recommended|no box"),
         (("models",), "pages-small"),
         (("serve", "--model", "nowhere.pt", "--port", 0), "nowhere.pt"),

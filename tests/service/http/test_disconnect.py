@@ -12,7 +12,7 @@ def request(png: bytes, path: str = "/detect") -> bytes:
 def test_a_client_that_leaves_the_queue_costs_no_device_time(start: Any, detector: Any, png: bytes) -> None:
     with start(max_batch=1) as server, ThreadPoolExecutor(1) as pool:
         detector.gate.clear()
-        running = pool.submit(server.client.post, "/detect", content=png)
+        running = pool.submit(server.client.post, "/detect?attention=exact", content=png)
         server.eventually(lambda: detector.entered == 1)
         with socket.create_connection(("127.0.0.1", server.port)) as connection:
             connection.sendall(request(png, "/detect?attention=act"))

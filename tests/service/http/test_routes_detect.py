@@ -43,6 +43,7 @@ def test_answer_is_as_documented(service: Any, png: bytes) -> None:
     assert answer["attention"]["clusters"][0] == {"layer": 0, "mean": 8.0, "min": 1, "max": 16}
     assert {name: value for name, value in answer["attention"].items() if name != "clusters"} == {
         "mode": "act",
+        "reason": "asked for",
         "L": 16,
         "r": 8.0,
         "seed": 0,
@@ -55,7 +56,7 @@ def test_answer_is_as_documented(service: Any, png: bytes) -> None:
 
 
 def test_exact_attention_has_neither_rounds_nor_clusters(service: Any, png: bytes) -> None:
-    attention = service.client.post("/detect", content=png).json()["attention"]
+    attention = service.client.post("/detect?attention=exact", content=png).json()["attention"]
     assert (attention["mode"], attention["L"], attention["r"], attention["clusters"]) == ("exact", None, None, [])
 
 

@@ -39,7 +39,7 @@ def test_draining_is_not_ready_but_alive(start: Any, png: bytes) -> None:
 def test_model_card(service: Any) -> None:
     card = service.client.get("/model").json()
     assert card["labels"] == ["text", "title", "list", "table", "figure"]
-    assert card["default_attention"] == {"mode": "exact", "L": 32, "r": 8.0, "C": 16}
+    assert card["default_attention"] == {"mode": "auto", "L": 32, "r": 8.0, "C": 16}
     assert card["input_size"] == {"shortest_side": 352, "longest_side": 640}
     assert card["limits"]["max_pixels"] == 50_000_000
     assert (card["name"], card["device"], card["precision"], card["parameters"]) == ("fake", "cpu", "fp32", 7)
@@ -51,7 +51,23 @@ def test_settings_override_the_models_defaults(start: Any) -> None:
     with start(nms=1.0, l=9, c=5) as server:
         card = server.client.get("/model").json()
     assert card["default_nms"] == 1.0
-    assert card["default_attention"] == {"mode": "exact", "L": 9, "r": 8.0, "C": 5}
+    assert card["default_attention"] == {"mode": "auto", "L": 9, "r": 8.0, "C": 5}
+
+
+def test_model_card_has_what_auto_chooses_by_once_it_is_measured(start: Any, detector: Any) -> None:
+    detector.warm.clear()
+    with start(warm=False) as server:
+        assert server.client.get("/model").json()["auto_attention"] is None
+        detector.warm.set()
+        server.eventually(lambda: server.client.get("/readyz").status_code == 200)
+        auto = server.client.get("/model").json()["auto_attention"]
+    assert auto == {
+        "vouched": [{"setting": "tangent:C=16", "ap_lost": 0.0015}],
+        "times": [
+            {"tokens": 1000, "milliseconds": {"exact": 1.0, "tangent:C=16": 2.0}, "chosen": "exact"},
+            {"tokens": 4000, "milliseconds": {"exact": 16.0, "tangent:C=16": 8.0}, "chosen": "tangent:C=16"},
+        ],
+    }
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])

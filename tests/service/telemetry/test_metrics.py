@@ -27,6 +27,8 @@ FAMILIES = {
     "act_detr_cluster_ratio",
     "act_detr_detections",
     "act_detr_images",
+    "act_detr_auto_images",
+    "act_detr_auto_attention_seconds",
     "act_detr_model",
     "act_detr_device_memory_bytes",
     "act_detr_device_memory_limit_bytes",
@@ -56,7 +58,7 @@ def test_requests_are_counted_before_their_response_ends(start: Any, png: bytes)
     with start() as server:
         for attention in ("exact", "act", "act"):
             server.client.post(f"/detect?attention={attention}", content=png)
-        server.client.post("/detect", content=b"junk")
+        server.client.post("/detect?attention=exact", content=b"junk")
         server.client.post("/detect?L=2", content=png)
         server.client.post("/detect/batch?attention=act", files=[("image", png), ("image", b"junk")])
         metric, count = server.metric, "act_detr_request_duration_seconds_count"
@@ -73,6 +75,18 @@ def test_requests_are_counted_before_their_response_ends(start: Any, png: bytes)
         for stage in ("decode", "preprocess", "queue", "inference", "postprocess"):
             assert metric("act_detr_stage_duration_seconds_count", stage=stage, attention="act") == 3
         assert server.idle()
+
+
+def test_auto_counts_what_it_chose_and_shows_the_times_it_chose_by(start: Any, encoded: Any) -> None:
+    with start() as server:
+        for attention, side in (("auto", 30), ("auto", 60), ("auto", 60), ("exact", 60)):
+            image = encoded(size=(side, side))
+            assert server.client.post(f"/detect?attention={attention}", content=image).status_code == 200
+        chosen = {mode: server.metric("act_detr_auto_images_total", attention=mode) for mode in ("exact", "tangent")}
+        assert chosen == {"exact": 1, "tangent": 2}
+        assert server.metric("act_detr_images_total", attention="exact") == 2
+        assert server.metric("act_detr_auto_attention_seconds", setting="tangent:C=16", tokens="4000") == 0.008
+        assert server.metric("act_detr_auto_attention_seconds", setting="exact", tokens="4000") == 0.016
 
 
 def test_metrics_are_openmetrics_on_request(service: Any) -> None:

@@ -1,0 +1,64 @@
+"""What is measured, on a clock that counts calls: how long anything takes is no concern of a test."""
+
+from dataclasses import replace
+from itertools import count
+
+import pytest
+import torch
+
+from models.attention.auto import EXACT
+from models.attention.factory import make_attention
+from models.config import AttentionConfig, VouchedAttention
+from models.measurement import attention_times
+from models.measurement.attention_times import measure_attention_times
+from models.measurement.token_counts import token_range
+
+CPU = torch.device("cpu")
+VOUCHED = (VouchedAttention("tangent:C=8", 0.0, 0.1), VouchedAttention("act:L=24,r=2", 0.001, 0.25))
+
+
+def test_every_candidate_has_a_time_at_every_count(tiny_config):
+    config = replace(tiny_config, vouched=VOUCHED)
+    ticks = count()
+    times = measure_attention_times(config, CPU, torch.float32, lambda: next(ticks))
+    assert set(times.milliseconds) == {EXACT, AttentionConfig.tangent(8), AttentionConfig.act(24, 2.0)}
+    assert (times.tokens[0], times.tokens[-1]) == token_range(config)
+    # Every call takes one tick; the encoder has as many attention layers as the configuration says.
+    assert {time for row in times.milliseconds.values() for time in row} == {1e3 * config.encoder_layers}
+
+
+def test_a_clock_too_coarse_for_a_call_gives_a_table_all_the_same(tiny_config):
+    times = measure_attention_times(replace(tiny_config, vouched=VOUCHED), CPU, torch.float32, lambda: 1.0)
+    assert {time for row in times.milliseconds.values() for time in row} == {1e-6}
+
+
+def test_the_shortest_of_several_rounds_counts(monkeypatch):
+    monkeypatch.setattr(attention_times, "SECONDS", 0.0)  # no round but those that have to be
+    order, clock = [], iter([0, 9, 10, 14, 20, 22, 30, 38, 40, 41, 50, 57])
+    calls = {(EXACT, n): (lambda n=n: order.append(n)) for n in (1, 2)}
+    shortest = attention_times._shortest(calls, lambda: next(clock))
+    assert order == [1, 2] * (1 + attention_times.MIN_ROUNDS)
+    assert shortest == {(EXACT, 1): 1, (EXACT, 2): 4}
+
+
+@pytest.mark.parametrize("ratio", [0.05, 0.4, 1.0])
+@pytest.mark.parametrize("setting", ["act:L=16,r=1", "act:L=32,r=8"])
+def test_act_clusters_made_up_tokens_as_its_ratio_says(tiny_config, setting, ratio):
+    attention, tokens = AttentionConfig.parse(setting), 200
+    q, k, v = attention_times._inputs(tiny_config, attention, ratio, tokens, CPU)
+    counts = make_attention(attention)(q, k, v).cluster_counts
+    assert counts.tolist() == [[round(tokens * ratio)] * tiny_config.heads]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=pytest.mark.half)])
+def test_it_measures_in_the_precision_that_is_served(tiny_config, monkeypatch, dtype):
+    seen = set()
+
+    class Noting:
+        def __call__(self, q, k, v):
+            seen.update({q.dtype, k.dtype, v.dtype})
+            return make_attention(EXACT)(q, k, v)
+
+    monkeypatch.setattr(attention_times, "make_attention", lambda attention: Noting())
+    measure_attention_times(replace(tiny_config, vouched=VOUCHED), CPU, dtype)
+    assert seen == {dtype}
