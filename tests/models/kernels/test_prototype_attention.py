@@ -35,6 +35,9 @@ cases = torch.load(sys.argv[1])
 torch.save([prototype_attention(*case) for case in cases], sys.argv[2])
 """
 
+SHARED_MEMORY = 99 << 10
+"""Bytes that one program may have on every GPU from Ampere on: capabilities 8.6 and 8.9 have least (CUDA C++ guide)."""
+
 Rounding = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -157,24 +160,31 @@ def test_a_cpu_needs_no_triton(monkeypatch: pytest.MonkeyPatch, attention_roundi
     assert_only_rounds(prototype_attention(*case.inputs()), case, attention_rounding)
 
 
-@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
-def test_builds_for_hopper_without_tf32(dtype: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("head_dim", [24, 32, 64, 128])
+@pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16"])
+@pytest.mark.parametrize("capability", [80, 90, 100])
+def test_builds_for_ampere_hopper_and_blackwell_without_tf32(
+    capability: int, dtype: str, head_dim: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """The interpreter accepts programs that the compiler does not; the compiler needs no GPU."""
     triton = pytest.importorskip("triton")
     from triton.backends.compiler import GPUTarget
 
     from models.kernels.prototype_attention import attend_prototypes as kernel
-    from models.kernels.prototype_attention import tiling
+    from models.kernels.prototype_attention import padded_width, tiling
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    tiles = tiling({"fp32": torch.float32, "bf16": torch.bfloat16}[dtype], 32)
-    constants = {"D": 32, "BLOCK_D": 32, "BLOCK_C": tiles.block_c, "BLOCK_N": tiles.block_n}
+    tiles = tiling({"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[dtype], head_dim)
+    blocks = {"BLOCK_D": padded_width(head_dim), "BLOCK_C": tiles.block_c, "BLOCK_N": tiles.block_n}
+    constants = {"D": head_dim, **blocks}
     types = dict.fromkeys(kernel.arg_names, "i32") | dict.fromkeys(constants, "constexpr")
     types |= dict.fromkeys(("prototypes", "k", "v", "out"), f"*{dtype}") | {"counts": "*i64", "scale": "fp32"}
     source = triton.compiler.ASTSource(kernel, types, constants)
     options = {"num_warps": tiles.warps, "num_stages": tiles.stages}
-    built = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+    built = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
     assert built.asm["cubin"]
+    assert f".target sm_{capability}" in built.asm["ptx"]
+    assert built.metadata.shared <= SHARED_MEMORY
     assert "tf32" not in built.asm["ptx"]
 
 
