@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -103,12 +105,13 @@ def contestants(names: Sequence[str]) -> list[Contestant]:
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure all servers in rounds, write the results and print them."""
+    loads = [0.7, 2.0] if arguments.quick else [0.7, 1.0, 2.0]
     limits = Limits(arguments.threads, arguments.deadline_s, arguments.max_inflight)
     comparison = Comparison(
         images=tuple(file.read_bytes() for file in arguments.image or [SAMPLE_PAGE]),
         limits=limits,
         callers=arguments.callers or ([1, 4] if arguments.quick else [1, 4, 8]),
-        loads=arguments.loads or ([0.7, 2.0] if arguments.quick else [0.7, 1.0, 2.0]),
+        loads=loads if arguments.loads is None else arguments.loads,
         closed_seconds=arguments.closed_seconds or (2.5 if arguments.quick else 5.0),
         open_seconds=arguments.open_seconds or (5.0 if arguments.quick else 8.0),
         warm_up=1.0 if arguments.quick else 2.0,
@@ -147,7 +150,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--image", type=Path, action="append", help="an image to send instead of the sample page")
     parser.add_argument("--server", action="append", help=f"a server to compare (default: {' '.join(SERVERS)})")
     parser.add_argument("--callers", type=int, nargs="+", help="callers at a time (default 1 4 8; quick: 1 4)")
-    parser.add_argument("--loads", type=float, nargs="+", help="multiples of the capacity (0.7 1 2; quick: 0.7 2)")
+    parser.add_argument("--loads", type=float, nargs="*", help="multiples of the capacity (0.7 1 2; quick: 0.7 2)")
     parser.add_argument("--closed-seconds", type=float, help="length of a closed loop (default 5; quick: 2.5)")
     parser.add_argument("--open-seconds", type=float, help="length of an open loop (default 8; quick: 5)")
     parser.add_argument("--rounds", type=int, default=2)
@@ -159,7 +162,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--max-inflight", type=int, default=defaults.max_inflight, help="requests that a peer takes at a time"
     )
     parser.add_argument("--output", type=Path, help="JSON file for the results")
-    run(parser.parse_args(argv))
+    arguments = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server that runs is stopped too
+    run(arguments)
 
 
 if __name__ == "__main__":

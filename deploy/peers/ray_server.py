@@ -43,10 +43,11 @@ def application(settings: PeerSettings) -> Any:
     """Return Ray's application: one deployment, without autoscaling and batching."""
     from ray import serve
 
+    variables = {"OMP_NUM_THREADS": str(settings.threads_each)}  # Ray would set 1
     deployment = serve.deployment(
         Replica,
         num_replicas=settings.workers,
-        ray_actor_options={"num_cpus": 1},
+        ray_actor_options={"num_cpus": 0, "runtime_env": {"env_vars": variables}},
         max_ongoing_requests=2,
         max_queued_requests=settings.max_inflight,
     )

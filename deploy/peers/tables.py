@@ -43,7 +43,7 @@ def show(rows: Sequence[Row], deadline_s: float) -> None:
     for row in (row for row in rows if "load" in row):
         share = "" if row["in_time"] is None else f"{row['in_time']:.2f}"
         opened.add_row(f"{row['load']:g}", row["server"], f"{row['goodput_per_s']:.2f}", share, *_cells(row))
-    console.print(closed, opened)
+    console.print(*(table for table in (closed, opened) if table.rows))
     for name, ratio in ratios(rows).items():
         console.print(f"{name}: the service has {'-' if ratio is None else f'{ratio:.2f}'} times the best peer's")
 
