@@ -9,6 +9,7 @@ a member's error is of second order in its distance from the prototype; a copy's
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,8 +23,10 @@ from models.clustering.blocks import block_count, cluster_blocks
 from models.clustering.kmeans import Grouping, kmeans, kmeans_multiply_adds, spread_start
 from models.config import Metric
 
-CPU_KEYS, GPU_KEYS = 256, 4096
-"""Keys whose products with the values are held at once, S D numbers each. On a CPU they should stay in its cache."""
+CPU_PRODUCTS, GPU_PRODUCTS = 2**18, 2**26
+"""Products of weights and values that are held at once. On a CPU they should stay in its cache."""
+MIN_KEYS: Final = 32
+"""Keys whose products are held at once, at least."""
 BLOCK: Final = 32
 """Members of a cluster that one product moves."""
 
@@ -110,15 +113,22 @@ def differentiate(queries: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor
 
 
 def _weighted_products(weights: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Σ_j weights_cj v_j k_jᵀ, [B, H, S, D, D], a block of keys at a time."""
+    """Σ_j weights_cj v_j k_jᵀ, [B, H, S, D, D], a block of keys at a time.
+
+    The block's products of weights and values are written to the same memory each time, unless autograd wants them.
+    """
     images, heads, count, tokens = weights.shape
-    dim = k.shape[-1]
-    block = GPU_KEYS if k.is_cuda else CPU_KEYS
+    groups, dim = images * heads, k.shape[-1]
     weights, v, k = weights.flatten(0, 1)[:, :, None], v.flatten(0, 1).mT.contiguous()[:, None], k.flatten(0, 1)
-    products = k.new_zeros(images * heads, count * dim, dim)
+    block = min(tokens, max(MIN_KEYS, (GPU_PRODUCTS if k.is_cuda else CPU_PRODUCTS) // (groups * count * dim)))
+    buffer = None if torch.is_grad_enabled() else k.new_empty(groups * count * dim * block)
+    products = k.new_zeros(groups, count * dim, dim)
     for start in range(0, tokens, block):
         some = slice(start, start + block)
-        products = products.baddbmm((weights[..., some] * v[..., some]).flatten(1, 2), k[:, some])
+        shape = (groups, count, dim, min(block, tokens - start))
+        out = None if buffer is None else buffer[: math.prod(shape)].view(shape)
+        weighted = torch.mul(weights[..., some], v[..., some], out=out)
+        products = products.baddbmm(weighted.flatten(1, 2), k[:, some])
     return products.view(images, heads, count, dim, dim)
 
 

@@ -3,8 +3,9 @@ import torch
 
 from models.clustering import kmeans as module
 from models.clustering.kmeans import (
+    MAX_SAMPLE,
+    MIN_SAMPLE,
     PRODUCT_CLUSTERS,
-    SAMPLE,
     kmeans,
     nearest,
     sample_size,
@@ -152,10 +153,16 @@ def test_a_sample_of_a_grid_meets_all_its_columns():
     assert len(spread_sample(column, 512).unique()) == 40
 
 
+def test_samples_grow_with_the_points_and_the_clusters():
+    sizes = [sample_size(points, 16) for points in (5, MIN_SAMPLE, MIN_SAMPLE + 1, 1600, 4 * MAX_SAMPLE, 10**5)]
+    assert sizes == [5, MIN_SAMPLE, MIN_SAMPLE, 400, MAX_SAMPLE, MAX_SAMPLE]
+    assert sample_size(10**5, 4096) == 8 * 4096
+
+
 def test_rounds_see_a_sample_and_the_last_assignment_all_points():
     centres = 100 * drawn(4, 6)
     points = (centres[:, None] + drawn(4, 400, 6, seed=1)).flatten(0, 1)
-    assert sample_size(len(points), 4) == SAMPLE < len(points)
+    assert sample_size(len(points), 4) < len(points)
     grouping = kmeans(points, spread_start(points, 4), 2)
     assert torch.equal(grouping.ids.view(4, 400), torch.arange(4)[:, None].expand(4, 400))
     torch.testing.assert_close(grouping.prototypes, points.view(4, 400, 6).mean(1))
