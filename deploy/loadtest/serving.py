@@ -68,7 +68,9 @@ def through_http(target: Target, mix: Mix, callers: int, seconds: float) -> tupl
     return len(accepted) / seconds, 1e3 * statistics.median(accepted)
 
 
-def measure(mix: Mix, threads: int, callers: Sequence[int], seconds: float, rounds: int) -> list[Row]:
+def measure(
+    mix: Mix, threads: int, callers: Sequence[int], seconds: float, rounds: int, device: str = "cpu"
+) -> list[Row]:
     """Measure one number of CPU threads."""
     import torch
 
@@ -76,9 +78,9 @@ def measure(mix: Mix, threads: int, callers: Sequence[int], seconds: float, roun
     from service.settings import load_settings
 
     torch.set_num_threads(threads)
-    detector = load_configured_detector(load_settings(device="cpu"))
+    detector = load_configured_detector(load_settings(device=device))
     measured: dict[int, list[tuple[float, float]]] = {count: [] for count in (0, *callers)}
-    with LocalServer(THREADS=str(threads), DEVICE="cpu", LOG_LEVEL="error") as server:
+    with LocalServer(THREADS=str(threads), DEVICE=device, LOG_LEVEL="error") as server:
         server.wait_until_ready()
         target = Target.of(server.url)
         in_process(detector, mix, 1)
@@ -100,6 +102,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--image", type=Path, action="append", help="an image to send instead of the sample page")
     parser.add_argument("--query", default="attention=exact", help="the query of every call")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="CPU threads of the model")
     parser.add_argument("--callers", type=int, nargs="+", default=[1, 4], help="callers at a time")
     parser.add_argument("--seconds", type=float, default=6.0, help="length of one measurement")
@@ -111,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = [
         row
         for threads in arguments.threads
-        for row in measure(mix, threads, arguments.callers, arguments.seconds, arguments.rounds)
+        for row in measure(mix, threads, arguments.callers, arguments.seconds, arguments.rounds, arguments.device)
     ]
     write_results(arguments.output, {"environment": environment, "rows": [asdict(row) for row in rows]})
     table = Table("CPU threads", "callers", "images/s", "of the loop", "median ms")

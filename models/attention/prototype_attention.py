@@ -27,7 +27,8 @@ def prototype_attention(prototypes: Tensor, k: Tensor, v: Tensor, counts: Tensor
         return attend_all_rows(prototypes, k, v, counts)
     from models.kernels import prototype_attention as kernel
 
-    return kernel.prototype_attention(prototypes, k, v, counts)
+    attended: Tensor = kernel.prototype_attention(prototypes, k, v, counts)
+    return attended
 
 
 def attend_by_head(prototypes: Tensor, k: Tensor, v: Tensor, counts: Tensor) -> Tensor:

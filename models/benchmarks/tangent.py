@@ -73,6 +73,12 @@ def page_inputs(detector: Detector, tokens: int) -> list[AttentionInputs]:
     return attention_inputs(detector, detector.encoder_tokens(PreparedImage(pixels, height, width)))
 
 
+def copies(layer: AttentionInputs, images: int) -> AttentionInputs:
+    """A batch of the same image several times, laid out as projections leave it."""
+    q, k, v = (x.transpose(1, 2).repeat(images, 1, 1, 1).transpose(1, 2) for x in (layer.q, layer.k, layer.v))
+    return AttentionInputs(q, k, v)
+
+
 def measure(
     attentions: Sequence[AttentionConfig], layers: Sequence[AttentionInputs], repeats: int
 ) -> list[Measurement]:
@@ -89,9 +95,9 @@ def measure(
         errors = tuple(
             relative_error(output.values, best.values) for output, best in zip(outputs, reference, strict=True)
         )
-        every = first.tokens * first.heads
+        every, images = first.tokens * first.heads * len(first.q), len(first.q)
         clusters = [every if one.cluster_counts is None else int(one.cluster_counts.sum()) for one in outputs]
-        cost = mean(make_attention(attention).multiply_adds(*shape, count) for count in clusters)
+        cost = mean(make_attention(attention).multiply_adds(*shape, count // images) for count in clusters)
         measurements.append(
             Measurement(
                 attention=str(attention),
@@ -123,7 +129,11 @@ def table(measurements: Sequence[Measurement]) -> Table:
 
 
 def report(
-    measurements: Sequence[Measurement], detector: Detector, repeats: int, before: Mapping[str, str | int]
+    measurements: Sequence[Measurement],
+    detector: Detector,
+    images: int,
+    repeats: int,
+    before: Mapping[str, str | int],
 ) -> dict[str, object]:
     """All measurements and their environment, ready for JSON; `before` is the environment at the start."""
     return {
@@ -134,6 +144,7 @@ def report(
         "layers": detector.config.encoder_layers,
         "heads": detector.config.heads,
         "head_dim": detector.config.head_dim,
+        "images": images,
         "repeats": repeats,
         "measurements": [asdict(one) for one in measurements],
     }
@@ -145,6 +156,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--model", default="pages-small", help="name, checkpoint file or folder")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--images", type=int, default=1, help="copies of the page in a batch")
     parser.add_argument("--tokens", type=int, nargs="+", help="approximate numbers of encoder tokens N")
     parser.add_argument("--attention", nargs="+", default=ATTENTIONS, help="settings to compare with exact attention")
     parser.add_argument("--repeats", type=int, default=7)
@@ -165,8 +177,9 @@ def main() -> None:
     measurements: list[Measurement] = []
     with torch.inference_mode():
         for tokens in arguments.tokens or (QUICK_TOKENS if arguments.quick else TOKENS):
-            measurements += measure(attentions, page_inputs(detector, tokens), repeats)
-    write_results(arguments.output, report(measurements, detector, repeats, before))
+            layers = [copies(layer, arguments.images) for layer in page_inputs(detector, tokens)]
+            measurements += measure(attentions, layers, repeats)
+    write_results(arguments.output, report(measurements, detector, arguments.images, repeats, before))
     Console(width=140).print(table(measurements))
 
 
