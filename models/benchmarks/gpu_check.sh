@@ -14,8 +14,8 @@
 #
 # The JSON files beside it are what they follow from. Two more tables have no claim: exact attention against ACT by
 # stage, and the time that a score threshold saves. A step that fails or exceeds its time is named at the end, and the
-# others still run: all of it takes at most 8 minutes. The exit status is nonzero if a step failed or a claim that could
-# be measured is not met or could not be measured. Needs the project with its dev extra; PYTHON names the interpreter.
+# others still run: all of it takes at most 8 minutes. The exit status is nonzero if a step failed or a claim is not
+# met or could not be measured. Needs the project with its dev extra; PYTHON names the interpreter.
 #
 # DEVICE=cpu QUICK=1 tries the script itself on a machine without a GPU, with small images. Claims then mean nothing.
 set -uo pipefail
@@ -44,7 +44,7 @@ benchmark() {
 }
 
 if [ "$device" = cuda ]; then
-    step device 30 "$python" -c 'import torch; assert torch.cuda.is_available(), "no CUDA device"
+    step device 20 "$python" -c 'import torch; assert torch.cuda.is_available(), "no CUDA device"
 import triton; print("torch", torch.__version__, "triton", triton.__version__, torch.cuda.get_device_name())'
 fi
 if [ -n "$quick" ]; then
@@ -53,18 +53,18 @@ else
     size=800x1066 batch=8 repeats=7 large=16800 middle=4200 pages=20 seconds=4 rounds=2
 fi
 
-step tests 120 "$python" -m pytest -m gpu tests/models -q
+step tests 90 "$python" -m pytest -m gpu tests/models -q
 benchmark detr-bf16 60 models.benchmarks.throughput --model r50 --precision bf16 --size "$size" --batch "$batch" \
     --attention exact tangent --repeats "$repeats"
-benchmark detr-fp32 60 models.benchmarks.throughput --model r50 --precision fp32 --size "$size" --batch 1 \
+benchmark detr-fp32 40 models.benchmarks.throughput --model r50 --precision fp32 --size "$size" --batch 1 \
     --repeats "$repeats"
-benchmark dc5-bf16 60 models.benchmarks.throughput --model dc5 --precision bf16 --size "$size" --batch "$batch" \
+benchmark dc5-bf16 50 models.benchmarks.throughput --model dc5 --precision bf16 --size "$size" --batch "$batch" \
     --attention exact tangent tangent:C=16 --repeats "$repeats"
 benchmark tangent 60 models.benchmarks.tangent --precision bf16 --images "$batch" --tokens "$middle" "$large" \
     --attention tangent:C=16 tangent:C=32 act --repeats "$repeats"
 benchmark http 60 deploy.loadtest.serving --threads 1 --callers 1 8 --seconds "$seconds" --rounds "$rounds"
-benchmark attention 60 models.benchmarks.attention --dtype float16 --images "$batch" --tokens "$middle" \
+benchmark attention 40 models.benchmarks.attention --dtype float16 --images "$batch" --tokens "$middle" \
     --repeats "$repeats"
-benchmark threshold 60 models.benchmarks.threshold --pages "$pages" --repeats "$repeats"
+benchmark threshold 40 models.benchmarks.threshold --pages "$pages" --repeats "$repeats"
 
 "$python" -m models.benchmarks.gpu_claims "$folder" --failed "${failed[@]}"

@@ -128,7 +128,7 @@ class Detr(nn.Module):
         refined = boxes.clone()
         for pyramid, images in features.by_pyramid():
             indices = on_device(images, boxes.device)
-            rows, queries = _chosen(refinable[indices])
+            rows, queries = chosen_boxes(refinable[indices])
             chosen = indices[rows], queries
             start = scale_to_pixels(cxcywh_to_xyxy(boxes[chosen]), pyramid.height, pyramid.width)
             *_, last = refinement(decoded[chosen], start, rows, pyramid)
@@ -174,14 +174,19 @@ class Detr(nn.Module):
         return Features(tokens, tuple(pyramids_by_stack), batch.order, self.shares(batch))
 
 
-def _chosen(refinable: Tensor) -> tuple[Tensor, Tensor]:
+def chosen_boxes(refinable: Tensor) -> tuple[Tensor, Tensor]:
     """Rows and columns of the boxes to refine, int64 [n] each, of refinable [b, Q].
 
     A GPU would stop to say how many there are. It takes every box instead, which costs it less than the wait.
     """
-    if not refinable.is_cuda:
-        rows, queries = refinable.nonzero(as_tuple=True)
-        return rows, queries
-    images, count = refinable.shape
-    rows = torch.arange(images, device=refinable.device).repeat_interleave(count)
-    return rows, torch.arange(count, device=refinable.device).repeat(images)
+    if refinable.is_cuda:
+        return every_box(refinable)
+    rows, queries = refinable.nonzero(as_tuple=True)
+    return rows, queries
+
+
+def every_box(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows and columns, int64 [b * Q] each, of all entries of [b, Q]."""
+    images, count = boxes.shape
+    rows = torch.arange(images, device=boxes.device).repeat_interleave(count)
+    return rows, torch.arange(count, device=boxes.device).repeat(images)

@@ -7,6 +7,7 @@ import torch
 
 from models.attention.exact import ExactAttention
 from models.config import RESNET50, BackboneConfig, BoxRefinementConfig
+from models.detr import detr
 from models.detr.backbone import Backbone
 from models.detr.box_refinement import BoxRefinement, Pyramid, RefinementStage, bin_centres, map_channels
 from models.detr.detr import Detr
@@ -226,6 +227,21 @@ def test_only_boxes_that_may_reach_their_images_threshold_are_refined(refining_d
         some.boxes_cxcywh[refinable], every.boxes_cxcywh[refinable], rtol=0, atol=TENTH_OF_A_PIXEL
     )
     assert (some.boxes_cxcywh[~refinable] != every.boxes_cxcywh[~refinable]).any(-1).all()
+
+
+def test_a_gpu_refines_every_box_and_keeps_the_same_ones(refining_detr, monkeypatch):
+    torch.manual_seed(3)
+    batch = ImageBatch.from_images([torch.randn(3, *size) for size in ((64, 96), (80, 64), (64, 96))])
+    with torch.inference_mode():
+        probability = 1 - refining_detr(batch, ExactAttention()).logits.softmax(-1)[..., -1]
+        thresholds = [0.0, widest_gap(probability[1]), 1.0]
+        expected = refining_detr(batch, ExactAttention(), thresholds)
+        monkeypatch.setattr(detr, "chosen_boxes", detr.every_box)
+        got = refining_detr(batch, ExactAttention(), thresholds)
+    assert got.refined == expected.refined
+    assert len(set(got.refined)) == 3
+    assert torch.equal(got.boxes_cxcywh[~got.refinable], expected.boxes_cxcywh[~got.refinable])
+    torch.testing.assert_close(got.boxes_cxcywh, expected.boxes_cxcywh, rtol=0, atol=TENTH_OF_A_PIXEL)
 
 
 @pytest.mark.half
