@@ -76,13 +76,8 @@ def resized(height: int, width: int, shortest_side: int, longest_side: int) -> t
     return (shortest_side, longest) if height < width else (longest, shortest_side)
 
 
-def normalised(image: PreparedImage, config: DetrConfig, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Float [3, height, width] on the device: RGB in 0..1, less the mean, over the standard deviation."""
-    return normalise(image.pixels.to(device, non_blocking=True), config).to(dtype)
-
-
 def normalise(pixels: Tensor, config: DetrConfig) -> Tensor:
-    """uint8 [..., 3, h, w] to float32 of the same shape, as the model expects."""
+    """uint8 [..., 3, h, w] to float32 of the same shape: RGB in 0..1, less the mean, over the standard deviation."""
     mean, std = (_by_channel(tuple(x), pixels.device) for x in (config.mean, config.std))
     return (pixels.float() / 255 - mean) / std
 

@@ -122,6 +122,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Measure, write, print."""
     arguments = parse_arguments(argv)
     torch.set_num_threads(arguments.threads)
+    torch.backends.cudnn.allow_tf32 = arguments.precision != "fp32"  # or a GPU's fp32 would be of ten bits
     device = torch.device(arguments.device)
     work = make_workload(arguments.model, device, arguments.precision, arguments.attention)
     before = run_environment(device)

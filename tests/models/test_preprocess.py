@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from models.preprocess import normalised, prepare, resized
+from models.preprocess import normalise, prepare, resized
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_pixels_are_pillows_and_sizes_are_kept(tiny_config):
 def test_normalised_by_channel(tiny_config):
     image = np.zeros((64, 64, 3), np.uint8)
     image[..., 0] = 255
-    pixels = normalised(prepare(image, tiny_config), tiny_config, torch.device("cpu"), torch.float32)
+    pixels = normalise(prepare(image, tiny_config).pixels, tiny_config)
     expected = [(1 - 0.485) / 0.229, -0.456 / 0.224, -0.406 / 0.225]
     torch.testing.assert_close(pixels[:, 0, 0], torch.tensor(expected))
 

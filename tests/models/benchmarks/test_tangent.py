@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from models.benchmarks import tangent as benchmark
-from models.benchmarks.tangent import ATTENTIONS, measure, page_inputs
+from models.benchmarks.tangent import ATTENTIONS, copies, measure, page_inputs
 from models.config import AttentionConfig
 from models.detector import Detector
 from models.detr.detr import Detr
@@ -29,6 +29,17 @@ def test_measurements_are_relative_to_exact_attention(tiny_detr: Detr) -> None:
     assert whole.error < 1e-3
     assert len(copy.errors) == 2
     assert copy.error == pytest.approx(sum(copy.errors) / 2)
+
+
+@torch.inference_mode()
+def test_copies_of_a_page_cost_as_much_each(tiny_detr: Detr) -> None:
+    layers = page_inputs(Detector(tiny_detr), 90)
+    attentions = [AttentionConfig.tangent(4)]
+    one, three = (measure(attentions, [copies(layer, n) for layer in layers], 2) for n in (1, 3))
+    for single, batch in zip(one, three, strict=True):
+        assert batch.multiply_adds == single.multiply_adds
+        assert batch.cluster_ratio == pytest.approx(single.cluster_ratio)
+        assert batch.error == pytest.approx(single.error, rel=1e-3, abs=1e-6)
 
 
 def test_benchmark_compares_all_settings_by_default(tiny_detr: Detr) -> None:
