@@ -37,9 +37,9 @@ class DeviceOutOfMemory(RuntimeError):
 class Detector:
     """A DETR ready to run: weights loaded, batch norm folded, on its device.
 
-    `preprocess` may be called from any thread; `predict` from one at a time. `detr` is the network itself, in `dtype`
-    on `device`, for code that looks inside; it is never trained. `auto` is what `auto_attention` chooses by, None until
-    something has measured it.
+    `preprocess` may be called from any thread, `predict` on a GPU from one at a time. `detr` is the network itself,
+    in `dtype` on `device`, for code that looks inside; it is never trained. `auto` is what `auto_attention` chooses
+    by, None until something has measured it.
     """
 
     def __init__(self, detr: Detr, device: str = "cpu", precision: Precision = "fp32") -> None:

@@ -49,9 +49,11 @@ def serve(**overrides: Any) -> int:
 
 
 def configure_process(settings: Settings) -> None:
-    """Configure what belongs to the whole process: the log, Pillow's warnings, this thread's computing."""
+    """Configure what belongs to the whole process: memory, the log, Pillow's warnings, this thread's computing."""
+    from models.allocator import keep_freed_memory
     from service.cpu_threads import compute_with
 
+    keep_freed_memory()
     configure_logging(settings.log_level, settings.log_format)
     warnings.filterwarnings("ignore", module=r"PIL\.")  # it warns of callers' broken files, and of sizes
     compute_with(1)

@@ -42,6 +42,8 @@ the headers `X-Request-Id` and `Server-Timing`."""
 def create_app(settings: Settings, detector: Detector) -> FastAPI:
     """Build the app. Its lifespan warms the detector up in the background, and drains at the end."""
     metrics = Metrics()
+    threads = settings.threads or default_threads()
+    streams = settings.streams_on(detector.device, threads)
     worker = InferenceWorker[Task, Prediction](
         partial(predict, detector),
         limits=_batch_limits(settings, detector.device),
@@ -49,7 +51,8 @@ def create_app(settings: Settings, detector: Detector) -> FastAPI:
         observer=metrics,
         clock=now,
         is_out_of_memory=lambda error: isinstance(error, DeviceOutOfMemory),
-        set_up=partial(_set_up_inference, detector, settings, default_threads(), metrics),
+        set_up=partial(_set_up_inference, detector, settings, threads // streams, metrics),
+        streams=streams,
     )
     readiness = Readiness(lambda: worker.alive, DeviceProbe(detector.check))
     service = Service(
@@ -91,11 +94,12 @@ def create_app(settings: Settings, detector: Detector) -> FastAPI:
     return app
 
 
-def _set_up_inference(detector: Detector, settings: Settings, threads: int, metrics: Metrics) -> None:
-    """Set up the thread that runs the model: its pool, all that the first run would be slow for, and `auto`'s times."""
-    compute_with(settings.threads or threads)
-    detector.warm_up()
-    metrics.describe_auto(detector.measure_attention(settings.cache_dir))
+def _set_up_inference(detector: Detector, settings: Settings, threads: int, metrics: Metrics, stream: int) -> None:
+    """Set up a thread that runs the model: its own pool and, on the first, all that later ones find done."""
+    compute_with(threads)
+    if stream == 0:
+        detector.warm_up()
+        metrics.describe_auto(detector.measure_attention(settings.cache_dir))
 
 
 def _batch_limits(settings: Settings, device: str) -> BatchLimits:

@@ -1,4 +1,4 @@
-"""CPU threads: the inference thread computes with a pool of threads, every other thread computes by itself.
+"""CPU threads: an inference thread computes with a pool of threads, every other thread computes by itself.
 
 OpenMP keeps a pool for each thread that computes in parallel. If the pools have more threads than there are cores,
 libgomp no longer spins between parallel regions: each region wakes its threads up and puts them to sleep, several times

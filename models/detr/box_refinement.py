@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -71,8 +72,9 @@ class BoxRefinement(nn.Module):
     def pyramid(self, maps: Sequence[Tensor], height: int, width: int) -> Pyramid:
         """Make the maps that sides are located in from a backbone's (`ResNetBody`), of images of this size."""
         stem, first, *deeper = maps
-        coarse = _pointwise(self.coarse[0], first)
-        for convolution, stage in zip(self.coarse[1:], deeper, strict=True):
+        convolutions = cast("list[nn.Conv2d]", list(self.coarse))
+        coarse = _pointwise(convolutions[0], first)
+        for convolution, stage in zip(convolutions[1:], deeper, strict=True):
             coarse = coarse + interpolate(_pointwise(convolution, stage), size=first.shape[-2:], mode="bilinear")
         fine = relu(_pointwise(self.fine, stem))
         return Pyramid(at_least_float32(fine), at_least_float32(relu(coarse)), height, width)
@@ -129,11 +131,15 @@ class RefinementStage(nn.Module):
         inwards = torch.stack((reach, -reach), 1)
         across = (sides - inwards, sides + inwards)
         along = tuple(ends.flip(-1)[:, None].expand_as(sides) for ends in (sides[:, 0], sides[:, 1]))
-        strips = _Strips(*(ends.reshape(-1) for ends in (*along, *across)), images.repeat_interleave(SIDES))
+        (along_begin, along_end), (across_begin, across_end) = (
+            (begin.reshape(-1), end.reshape(-1)) for begin, end in (along, across)
+        )
+        strips = _Strips(along_begin, along_end, across_begin, across_end, images.repeat_interleave(SIDES))
         fine = strips.read(pyramid.fine, FINE_STRIDE, 2, self.bins_along, self.bins)
         coarse = strips.read(pyramid.coarse, COARSE_STRIDE, 1, self.bins_along, self.bins)
         means_and_maxima = (fine.mean(1), coarse.mean(1), fine.amax(1), coarse.amax(1))
-        return torch.cat(means_and_maxima, -1).unflatten(0, sides.shape).mT
+        profiles = torch.cat(means_and_maxima, -1)
+        return profiles.view(*sides.shape, self.bins, profiles.shape[-1]).mT
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +183,7 @@ def map_channels(backbone: BackboneConfig) -> tuple[int, ...]:
     return (backbone.width, *(backbone.width * 2**stage * expansion for stage in range(len(backbone.blocks))))
 
 
-def _pointwise(convolution: nn.Module, maps: Tensor) -> Tensor:
+def _pointwise(convolution: nn.Conv2d, maps: Tensor) -> Tensor:
     """Apply a 1 x 1 convolution to maps [b, channels, h, w]: on channels-last maps, a matrix product without a copy."""
     out: Tensor = linear(maps.permute(0, 2, 3, 1), convolution.weight.flatten(1), convolution.bias)
     return out.permute(0, 3, 1, 2)

@@ -26,7 +26,7 @@ def progress_bar(*columns: ProgressColumn) -> Iterator[Progress]:
         yield progress
 
 
-def load(model: str, device: str, cache_dir: Path | None) -> Detector:
+def load(model: str, device: str, cache_dir: Path | None, precision: str = "auto") -> Detector:
     """Load a detector and show a download's progress. Raises what `load_detector` raises."""
     from models.detector import load_detector
 
@@ -36,7 +36,7 @@ def load(model: str, device: str, cache_dir: Path | None) -> Detector:
             of = f" of {total / 1e6:.0f}" if total else ""
             status.update(f"downloading {escape(model)}: {done / 1e6:.0f}{of} MB")
 
-        return load_detector(model, device=device, cache_dir=cache_dir, progress=progress)
+        return load_detector(model, device=device, precision=precision, cache_dir=cache_dir, progress=progress)
 
 
 @contextmanager

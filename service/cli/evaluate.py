@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from service.cli.console import err, exit_on_error, load, progress_bar, require
-from service.cli.options import CacheOption, DeviceOption, ModelOption
+from service.cli.options import CacheOption, DeviceOption, ModelOption, PrecisionOption
 
 if TYPE_CHECKING:
     from models.data.samples import Sample, Samples
@@ -49,6 +49,7 @@ def evaluate(
         bool, typer.Option("--no-box-refinement", help="Leave out the model's box refinement.")
     ] = False,
     device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; 1 makes timings steadier.")] = None,
     output: Annotated[
         Path | None, typer.Option(dir_okay=False, help="JSON file to write results and their environment to.")
@@ -83,7 +84,7 @@ def evaluate(
         sides = None if size is None else _sides(size)
         samples = open_samples(data, annotations, limit)
         _warn(*samples.notices.lines())
-        detector = load(model, device, cache_dir)
+        detector = load(model, device, cache_dir, precision)
         if sides is not None:
             detector = detector.with_sizes(*sides)
         if no_box_refinement:

@@ -9,6 +9,7 @@ import typer
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", envvar="ACT_DETR_MODEL", help="Model name, file or folder.")]
 DeviceOption = Annotated[str, typer.Option(envvar="ACT_DETR_DEVICE", help="auto, cpu, cuda or cuda:N.")]
+PrecisionOption = Annotated[str, typer.Option(envvar="ACT_DETR_PRECISION", help="auto, fp32 or bf16.")]
 CacheOption = Annotated[
     Path | None, typer.Option(envvar="ACT_DETR_CACHE_DIR", help="Folder for downloaded checkpoints.")
 ]

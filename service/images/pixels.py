@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from models.allocator import return_freed_memory
 
 T = TypeVar("T")
 
@@ -26,10 +26,6 @@ def use_pixels(decode: Callable[[], NDArray[np.uint8]], use: Callable[[NDArray[n
     result = use(pixels)
     del pixels
     if large:
-        _return_free_memory()
+        return_freed_memory()
     return result
 
-
-def _return_free_memory() -> None:
-    with suppress(OSError, AttributeError):  # only glibc keeps it, and only glibc has the function
-        ctypes.CDLL(None).malloc_trim(0)

@@ -1,11 +1,11 @@
-"""The inference worker: one thread owns the device, runs batches from the queue, and answers each caller.
+"""The inference worker: threads, one on a GPU, run batches from the queue and answer each caller.
 
 Nothing here blocks the event loop: `submit` holds a lock for microseconds and then awaits a future; answers
 come back through `loop.call_soon_threadsafe`.
 
 A batch that fails costs as few callers as possible. If it runs out of memory, its halves run in turn, and later
 batches of that key and size stay smaller. After any other exception its images run one by one, so that only the
-one at fault fails. `run` raises WorkerDead if the device itself has failed. That ends the thread, as does
+one at fault fails. `run` raises WorkerDead if the device itself has failed. That ends the worker, as does
 anything that is not an Exception, and every caller, waiting or running, is answered WorkerDead.
 """
 
@@ -53,12 +53,12 @@ class WorkerObserver(QueueObserver, Protocol):
 
 
 class InferenceWorker(Generic[Item, Result]):
-    """Batches submitted images and runs them on one thread.
+    """Batches submitted images and runs them, a batch at a time on each of `streams` threads.
 
-    `run(items, key)` returns one result per item, in order; only the worker's thread calls it, and it may take
+    `run(items, key)` returns one result per item, in order; only the worker's threads call it, and it may take
     minutes. `is_out_of_memory` says whether an exception of `run` means that fewer images may fit. `clock`
-    returns seconds that never go back. `set_up` runs on the worker's thread before anything else; if it raises, the
-    worker is dead. Images submitted before that wait for it.
+    returns seconds that never go back. `set_up(stream)`, counted from 0, runs on each thread before anything else, on
+    one after another; if it raises, the worker is dead. Images submitted before that wait for it.
     """
 
     def __init__(
@@ -70,7 +70,8 @@ class InferenceWorker(Generic[Item, Result]):
         observer: WorkerObserver,
         clock: Callable[[], float] = time.monotonic,
         is_out_of_memory: Callable[[BaseException], bool],
-        set_up: Callable[[], None] = lambda: None,
+        set_up: Callable[[int], None] = lambda _: None,
+        streams: int = 1,
     ) -> None:
         self._run = run
         self._observer = observer
@@ -79,22 +80,32 @@ class InferenceWorker(Generic[Item, Result]):
         self._set_up = set_up
         self._ready: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._ready.set_running_or_notify_cancel()  # so that cancelling the wait cannot cancel it
-        self._queue: RequestQueue[Item, Completed[Result]] = RequestQueue(limits, max_queue, observer, clock)
+        self._queue: RequestQueue[Item, Completed[Result]] = RequestQueue(limits, max_queue, observer, clock, streams)
         self.backlog: Backlog = self._queue
-        self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._work, args=(stream,), name=f"inference-{stream}", daemon=True)
+            for stream in range(streams)
+        ]
+        self._unfinished = threading.Lock()
+        self._to_set_up = self._to_end = streams
         self._ended: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._ended.set_running_or_notify_cancel()  # so that cancelling `drain` cannot cancel it
         self._dead = False
 
     @property
     def alive(self) -> bool:
-        """Whether the thread runs: False before `start`, after it died, and once drained."""
-        return self._thread.is_alive() and not self._dead and not self._ended.done()
+        """Whether all threads run: False before `start`, after one died, and once drained."""
+        return self._started and not self._dead and not self._ended.done()
 
     def start(self) -> concurrent.futures.Future[None]:
-        """Start the thread; return the future of its `set_up`. Raises RuntimeError when called twice."""
-        self._thread.start()
+        """Start the threads; return the future of their `set_up`. Raises RuntimeError when called twice."""
+        for thread in self._threads:
+            thread.start()
         return self._ready
+
+    @property
+    def _started(self) -> bool:
+        return self._threads[-1].ident is not None
 
     async def submit(
         self, item: Item, *, key: Hashable, height: int, width: int, deadline: float | None = None
@@ -125,13 +136,13 @@ class InferenceWorker(Generic[Item, Result]):
                 timer.cancel()
 
     async def drain(self, timeout: float | None = None) -> None:
-        """Refuse new images, answer the accepted ones, and end the thread.
+        """Refuse new images, answer the accepted ones, and end the threads.
 
         After `timeout` seconds, answers the rest Draining and raises TimeoutError. A running batch cannot be stopped:
         its thread dies with the process.
         """
         self._queue.close(Draining)
-        if not self._thread.is_alive() and not self._ended.done():  # never started: no thread takes the rest
+        if not self._started:  # no thread takes the rest
             self._queue.abandon(Draining)
             return
         try:
@@ -141,21 +152,37 @@ class InferenceWorker(Generic[Item, Result]):
             self._queue.abandon(Draining)
             raise
 
-    def _work(self) -> None:
+    def _work(self, stream: int) -> None:
         try:
-            self._set_up()
-            self._ready.set_result(None)
+            self._set_up_in_turn(stream)
             while self._run_next():
                 pass
         except BaseException as error:
-            self._dead = True
-            self._queue.abandon(WorkerDead)
-            if not self._ready.done():
-                self._ready.set_exception(error)
-            else:
-                logger.critical("the inference thread died: nothing will run until a restart", exc_info=True)
+            self._die(error)
         finally:
-            self._ended.set_result(None)
+            with self._unfinished:
+                self._to_end -= 1
+                if self._to_end == 0:
+                    self._ended.set_result(None)
+
+    def _set_up_in_turn(self, stream: int) -> None:
+        with self._unfinished:
+            if self._dead:
+                return
+            self._set_up(stream)
+            self._to_set_up -= 1
+            if self._to_set_up == 0:
+                self._ready.set_result(None)
+
+    def _die(self, error: BaseException) -> None:
+        with self._unfinished:
+            first, self._dead = not self._dead, True
+            setting_up = self._to_set_up > 0 and not self._ready.done()
+            if setting_up:
+                self._ready.set_exception(error)
+        self._queue.abandon(WorkerDead)
+        if first and not setting_up:
+            logger.critical("an inference thread died: nothing will run until a restart", exc_info=True)
 
     def _run_next(self) -> bool:
         batch = self._queue.take()
@@ -190,7 +217,7 @@ class InferenceWorker(Generic[Item, Result]):
             return InternalError()
         reason = str(error)  # a log record that held the error would hold the memory too
         logger.warning("a batch of %d did not fit into the device's memory: %s", len(jobs), reason)
-        self._queue.caps.lower(jobs)
+        self._queue.lower_cap(jobs)
         self._observer.on_out_of_memory()
         return OutOfMemory()
 

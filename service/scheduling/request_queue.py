@@ -1,11 +1,11 @@
-"""The bounded queue of waiting jobs, between the event loop that adds them and the thread that takes them.
+"""The bounded queue of waiting jobs, between the event loop that adds them and the threads that take them.
 
 One condition guards everything. Its invariants:
 
 - A job is in `_waiting` from `put` until exactly one of `take`, `cancel`, `expire` and `abandon` removes it.
   The one that removes it answers it, except `cancel`, whose caller has left. So no job is lost, and none runs twice.
 - `_waiting` is in order of arrival, and never longer than `max_queue`.
-- `_running` is what `take` last handed out.
+- `_running` has what `take` last handed out to each thread.
 - Once `_refusal` is set, `put` raises it; it is set once and never cleared.
 
 The condition is held for bookkeeping and for planning a batch, never while a batch runs.
@@ -14,7 +14,7 @@ The condition is held for bookkeeping and for planning a batch, never while a ba
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, Generic, Protocol
 
@@ -54,14 +54,23 @@ class ServiceTimeEstimate:
 
 
 class RequestQueue(Generic[Item, Answer]):
-    """Bounded admission, deadlines and cancellation. `clock` returns seconds that never go back."""
+    """Bounded admission, deadlines and cancellation, for `takers` threads that take batches.
+
+    `clock` returns seconds that never go back.
+    """
 
     def __init__(
-        self, limits: BatchLimits, max_queue: int, observer: QueueObserver, clock: Callable[[], float]
+        self,
+        limits: BatchLimits,
+        max_queue: int,
+        observer: QueueObserver,
+        clock: Callable[[], float],
+        takers: int = 1,
     ) -> None:
         if max_queue < 1:
             raise ValueError(f"max_queue must be at least 1, not {max_queue}")
-        self.caps = MemoryCaps()  # the taking thread's own
+        self._takers = takers
+        self._caps = MemoryCaps()
         self._limits = limits
         self._max_queue = max_queue
         self._observer = observer
@@ -69,7 +78,7 @@ class RequestQueue(Generic[Item, Answer]):
         self._estimate = ServiceTimeEstimate()
         self._changed = threading.Condition()
         self._waiting: dict[Job[Item, Answer], None] = {}
-        self._running: list[Job[Item, Answer]] = []
+        self._running: dict[int, list[Job[Item, Answer]]] = {}
         self._refusal: Callable[[], ServiceError] | None = None
 
     @property
@@ -79,13 +88,14 @@ class RequestQueue(Generic[Item, Answer]):
 
     @property
     def seconds_per_image(self) -> float:
-        """Measured device time of one image; 0 before the first batch."""
-        return self._estimate.seconds_per_image
+        """What one image adds to the wait: its measured time, shared by the takers; 0 before the first batch."""
+        return self._estimate.seconds_per_image / self._takers
 
     @property
     def wait(self) -> float:
         """Estimated seconds until the device has finished all jobs that wait or run."""
-        return (len(self._waiting) + len(self._running)) * self._estimate.seconds_per_image
+        running = sum(len(batch) for batch in self._running.values())
+        return (len(self._waiting) + running) * self.seconds_per_image
 
     def put(self, job: Job[Item, Answer]) -> None:
         """Add a job at the end of the queue. Never blocks for long.
@@ -106,7 +116,7 @@ class RequestQueue(Generic[Item, Answer]):
                 raise QueueFull(begins - job.deadline, "More images wait for the device than the deadline allows.")
             self._waiting[job] = None
             self._observer.on_queue_depth(len(self._waiting))
-            self._changed.notify()
+            self._changed.notify_all()  # a taker that fills a batch of another key would not do
 
     def cancel(self, job: Job[Item, Answer]) -> None:
         """Drop a job whose caller has left; one that runs already is only marked."""
@@ -121,18 +131,18 @@ class RequestQueue(Generic[Item, Answer]):
                 job.done(DeadlinePassed())
 
     def take(self) -> list[Job[Item, Answer]] | None:
-        """Block until there is a batch to run; return None once closed and empty. For one thread only.
+        """Block until there is a batch to run; return None once closed and empty.
 
-        Calling it means that the last batch has been answered.
+        Calling it means that the last batch that the calling thread took has been answered.
         """
         with self._changed:
-            self._running = []
+            self._running.pop(threading.get_ident(), None)
             while True:
                 now = self._clock()
                 for job in [job for job in self._waiting if job.expired(now)]:
                     self.expire(job)
                 if self._waiting:
-                    plan = next_batch(list(self._waiting), now, self._limits, self.caps)
+                    plan = next_batch(list(self._waiting), now, self._limits, self._caps)
                     if not isinstance(plan, Wait):
                         return self._hand_out(plan)
                     self._changed.wait(plan.seconds)
@@ -146,19 +156,24 @@ class RequestQueue(Generic[Item, Answer]):
         with self._changed:
             self._estimate.record(images, seconds)
 
+    def lower_cap(self, jobs: Sequence[Job[Item, Answer]]) -> None:
+        """Remember that these jobs did not fit into the device's memory together (`MemoryCaps.lower`)."""
+        with self._changed:
+            self._caps.lower(jobs)
+
     def close(self, refusal: Callable[[], ServiceError]) -> None:
         """Refuse jobs from now on. Those that wait are still handed out, without delay."""
         with self._changed:
             self._refusal = self._refusal or refusal
             self._limits = replace(self._limits, max_delay=0)  # no more will join
-            self._changed.notify()
+            self._changed.notify_all()
 
     def abandon(self, refusal: Callable[[], ServiceError]) -> None:
         """Close, and answer all jobs that wait or run with the refusal at once."""
         self.close(refusal)
         with self._changed:
-            jobs = [*self._running, *self._waiting]
-            self._running = []
+            jobs = [*(job for batch in self._running.values() for job in batch), *self._waiting]
+            self._running.clear()
             self._waiting.clear()
             self._observer.on_queue_depth(0)
             for job in jobs:
@@ -174,6 +189,6 @@ class RequestQueue(Generic[Item, Answer]):
     def _hand_out(self, batch: list[Job[Item, Answer]]) -> list[Job[Item, Answer]]:
         for job in batch:
             del self._waiting[job]
-        self._running = batch
+        self._running[threading.get_ident()] = batch
         self._observer.on_queue_depth(len(self._waiting))
         return batch

@@ -12,6 +12,7 @@ SCRIPT = """
 import gc, io
 from concurrent.futures import ThreadPoolExecutor
 from PIL import Image
+from models.allocator import keep_freed_memory
 from service.images.image_decoding import decode_image
 from service.images.pixels import use_pixels
 
@@ -23,6 +24,7 @@ def resident():
 def work(_):
     return use_pixels(lambda: decode_image(data, max_bytes=2**30, max_pixels=10**9), lambda pixels: pixels.nbytes)
 
+keep_freed_memory()  # as the service does
 file = io.BytesIO()
 Image.linear_gradient("L").convert("RGB").resize((7000, 7000)).save(file, "PNG")
 data = file.getvalue()

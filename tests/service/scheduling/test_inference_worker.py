@@ -89,7 +89,8 @@ class Bench:
         max_images: int = 8,
         max_delay: float = 0.0,
         max_queue: int = 100,
-        set_up: Callable[[], Any] = lambda: None,
+        set_up: Callable[[int], Any] = lambda _: None,
+        streams: int = 1,
     ) -> None:
         self.device = Device(behave)
         self.observed = Observed()
@@ -102,6 +103,7 @@ class Bench:
             clock=self.clock,
             is_out_of_memory=lambda error: isinstance(error, MemoryFull),
             set_up=set_up,
+            streams=streams,
         )
 
     def submit(
@@ -435,7 +437,7 @@ class TestDeath:
             assert await outcomes(bench.submit(2)) == [WorkerDead]
         assert bench.device.batches == [[0]]
 
-        assert "the inference thread died" in caplog.text
+        assert "an inference thread died" in caplog.text
 
     @scenario
     async def test_the_worker_is_dead_before_any_caller_is_answered(self) -> None:
@@ -455,22 +457,94 @@ class TestSetUp:
     @scenario
     async def test_it_runs_on_the_workers_thread_before_any_batch(self) -> None:
         threads = []
-        bench = Bench(set_up=lambda: threads.append(threading.current_thread().name))
+        bench = Bench(set_up=lambda _: threads.append(threading.current_thread().name))
         waiting = await bench.queued(3)
         await asyncio.wrap_future(bench.worker.start())
         assert (await waiting).result == 9
-        assert threads == ["inference"]
+        assert threads == ["inference-0"]
         await bench.worker.drain(PATIENCE)
 
     @scenario
     async def test_a_worker_whose_set_up_fails_is_dead(self) -> None:
-        bench = Bench(set_up=lambda: 1 / 0)
+        bench = Bench(set_up=lambda _: 1 // 0)
         waiting = await bench.queued(1)
         with pytest.raises(ZeroDivisionError):
             await asyncio.wrap_future(bench.worker.start())
         assert await outcomes(waiting, bench.submit(2)) == [WorkerDead, WorkerDead]
         assert not bench.worker.alive
         await bench.worker.drain(PATIENCE)
+
+
+class TestStreams:
+    @scenario
+    async def test_each_runs_a_batch_while_the_others_do(self) -> None:
+        bench = Bench(max_images=1, streams=3)
+        bench.device.gate.clear()
+        async with bench.started():
+            running = [bench.submit(item) for item in (1, 2, 3)]
+            for _ in running:
+                await bench.device.reached()
+            waiting = await bench.queued(4)
+            bench.device.gate.set()
+            assert await outcomes(*running, waiting) == [1, 4, 9, 16]
+
+    @scenario
+    async def test_a_batch_that_waits_for_more_holds_up_no_other_key(self) -> None:
+        """One thread waits out the window of a key; an image of another key goes to the other thread at once."""
+        bench = Bench(max_images=2, max_delay=PATIENCE, streams=2)
+        async with bench.started():
+            waiting = await bench.queued(1, key="slow")
+            other = bench.submit(2, key="other")
+            assert await outcomes(waiting) == [1]  # its window ends: it would delay the other
+            partner = bench.submit(3, key="other")
+            assert await outcomes(other, partner) == [4, 9]
+
+    @scenario
+    async def test_each_is_set_up_on_its_own_thread_before_the_worker_is_ready(self) -> None:
+        seen = []
+        bench = Bench(set_up=lambda stream: seen.append((stream, threading.current_thread().name)), streams=2)
+        await asyncio.wrap_future(bench.worker.start())
+        assert sorted(seen) == [(0, "inference-0"), (1, "inference-1")]
+        await bench.worker.drain(PATIENCE)
+
+    @scenario
+    async def test_one_that_cannot_be_set_up_ends_the_worker(self) -> None:
+        bench = Bench(set_up=lambda own: 1 // (1 - own), streams=2)
+        waiting = await bench.queued(1)
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.wrap_future(bench.worker.start())
+        assert (await outcomes(waiting))[0] in (1, WorkerDead)  # the other may have run it before
+        assert not bench.worker.alive
+        assert await outcomes(bench.submit(2)) == [WorkerDead]
+        await bench.worker.drain(PATIENCE)
+
+    @scenario
+    async def test_one_that_dies_ends_all_and_every_caller_is_answered(self) -> None:
+        def behave(items: list[int]) -> list[int]:
+            if items == [13]:
+                raise WorkerDead
+            return [item**2 for item in items]
+
+        bench = Bench(behave, max_images=1, streams=2)
+        bench.device.gate.clear()
+        async with bench.started():
+            tasks = [bench.submit(1), bench.submit(13)]
+            for _ in tasks:
+                await bench.device.reached()
+            tasks.append(await bench.queued(2))
+            bench.device.gate.set()
+            first, *others = await outcomes(*tasks)
+            assert first in (1, WorkerDead)  # it may be done before the other dies
+            assert others == [WorkerDead, WorkerDead] or others == [WorkerDead, 4]
+            assert await outcomes(bench.submit(3)) == [WorkerDead]
+            assert not bench.worker.alive
+
+    @scenario
+    async def test_the_estimated_wait_is_shared_by_the_streams(self) -> None:
+        one, two = Bench(max_images=1), Bench(max_images=1, streams=2)
+        for bench in (one, two):
+            bench.worker._queue.record(1, 1.0)
+        assert two.worker.backlog.seconds_per_image == one.worker.backlog.seconds_per_image / 2 > 0
 
 
 class TestDrain:
