@@ -6,9 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torchvision.ops import batched_nms
 
 from models.config import AttentionConfig
 
@@ -58,10 +56,24 @@ class Detections:
     def _distinct(self, max_iou: float) -> NDArray[np.int64]:
         """Rows that are left by non-maximum suppression within each class, rising."""
         ids = {label: i for i, label in enumerate(dict.fromkeys(self.labels))}
-        order = torch.arange(len(self), 0, -1, dtype=torch.float32)  # they are best first: no ties
-        class_ids = torch.tensor([ids[label] for label in self.labels], dtype=torch.int64)
-        rows: NDArray[np.int64] = batched_nms(torch.from_numpy(self.boxes_xyxy), order, class_ids, max_iou).numpy()
-        return rows
+        classes = np.array([ids[label] for label in self.labels], np.int64)
+        overlaps = (box_ious(self.boxes_xyxy) > max_iou) & (classes[:, None] == classes)
+        left = np.ones(len(self), bool)
+        for row in range(len(self)):  # best first
+            if left[row]:
+                left[row + 1 :] &= ~overlaps[row, row + 1 :]
+        return np.flatnonzero(left)
+
+
+def box_ious(boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Intersection over union [n, n] of boxes [n, 4] with one another; 0 where neither has an area."""
+    low = np.maximum(boxes_xyxy[:, None, :2], boxes_xyxy[:, :2])
+    high = np.minimum(boxes_xyxy[:, None, 2:], boxes_xyxy[:, 2:])
+    intersections = (high - low).clip(0).prod(-1)
+    areas = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).prod(-1)
+    unions = areas[:, None] + areas - intersections
+    ious: NDArray[np.float32] = intersections / np.where(unions > 0, unions, 1)
+    return ious
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
-from torchvision.models.resnet import BasicBlock, Bottleneck
-from torchvision.ops import FrozenBatchNorm2d
 
 from models.config import BackboneConfig
-
-NormLayer = Callable[[int], nn.Module]
+from models.detr.frozen_batch_norm import FrozenBatchNorm2d, NormLayer
+from models.detr.residual import BLOCKS, convolve_relu
 
 
 class ResNetBody(nn.Module):
-    """torchvision's residual blocks at any width and depth; parameter names are torchvision's ResNet's."""
+    """Residual blocks at any width and depth; parameter names are those of torchvision's ResNet."""
 
     def __init__(self, config: BackboneConfig, norm: NormLayer) -> None:
         super().__init__()
-        block = {"basic": BasicBlock, "bottleneck": Bottleneck}[config.block]
+        block = BLOCKS[config.block]
         self.conv1 = nn.Conv2d(3, config.width, 7, stride=2, padding=3, bias=False)
         self.bn1 = norm(config.width)
-        self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         self.stages = len(config.blocks)
         channels = config.width
@@ -38,16 +33,7 @@ class ResNetBody(nn.Module):
                 if i == 0 and (stride > 1 or channels != out):
                     shortcut = nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False), norm(out))
                 dilation = 2 if dilated and i > 0 else 1
-                layer.append(
-                    block(
-                        channels,
-                        planes,
-                        stride if i == 0 else 1,
-                        shortcut,
-                        dilation=dilation,
-                        norm_layer=norm,
-                    )
-                )
+                layer.append(block(channels, planes, stride if i == 0 else 1, shortcut, dilation, norm))
                 channels = out
             self.add_module(f"layer{stage + 1}", nn.Sequential(*layer))
 
@@ -56,7 +42,7 @@ class ResNetBody(nn.Module):
 
         The first stage's map has stride 4; the last one's is [b, channels, ceil(h / stride), ceil(w / stride)].
         """
-        maps = [self.relu(self.bn1(self.conv1(images)))]
+        maps = [convolve_relu(self.conv1, self.bn1, images)]
         x = self.maxpool(maps[0])
         for stage in range(self.stages):
             x = self.get_submodule(f"layer{stage + 1}")(x)

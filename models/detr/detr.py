@@ -8,16 +8,16 @@ from typing import Final
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import FrozenBatchNorm2d
 
 from models.attention.strategy import AttentionStrategy
 from models.boxes import cxcywh_to_xyxy, scale_from_pixels, scale_to_pixels, xyxy_to_cxcywh
 from models.config import DetrConfig
-from models.detr.backbone import Backbone, NormLayer
+from models.detr.backbone import Backbone
 from models.detr.box_refinement import BoxRefinement, Pyramid
 from models.detr.canvas import canvas_shares, on_canvas, token_grid
 from models.detr.decoder import Decoder
 from models.detr.encoder import Encoded, Encoder
+from models.detr.frozen_batch_norm import FrozenBatchNorm2d, NormLayer
 from models.detr.heads import BoxHead
 from models.detr.position_encoding import sine_positions
 from models.device import on_device

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+import torch
+from torchvision.ops import batched_nms
 
 from models.detections import Detections
 
@@ -54,3 +56,18 @@ def test_nms_keeps_the_first_of_equal_scores():
 def test_nms_of_no_detections():
     nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), ())
     assert len(nothing.select(nms=0.5)) == 0
+
+
+def test_nms_is_torchvisions():
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        low = generator.random((60, 2), np.float32) * 50
+        boxes = np.concatenate((low, low + generator.random((60, 2), np.float32) * 40), 1)
+        boxes[5, 2:] = boxes[6, 2:] = boxes[5, :2] = boxes[6, :2]  # without area, twice
+        classes = generator.integers(0, 3, 60)
+        scores = np.sort(generator.random(60).astype(np.float32))[::-1].copy()
+        every = Detections(boxes, scores, tuple("abc"[i] for i in classes))
+        arguments = (torch.from_numpy(boxes), torch.from_numpy(scores), torch.from_numpy(classes), 0.3)
+        expected = batched_nms(*arguments).sort().values.numpy()
+        assert list(every.select(nms=0.3)) == [list(every)[row] for row in expected]
+        assert len(expected) < 60

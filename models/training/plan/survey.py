@@ -8,8 +8,8 @@ from typing import Final
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import FrozenBatchNorm2d
 
+from models.detr.frozen_batch_norm import FrozenBatchNorm2d
 from models.images import ImageBatch
 from models.preprocess import normalise
 from models.training.data.batches import TrainingBatch

@@ -33,6 +33,7 @@ def test_small_models_are_recognised_but_for_what_leaves_no_trace() -> None:
         act_r=8.0,
         tangent_C=32,
         nms=None,
+        vouched=(),
     )
     assert config_from_state_dict(state_of(pages_small()), "pages-small") == expected
 

@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
-from torchvision.ops import FrozenBatchNorm2d
 
 from models.data.coco_files import training_files
+from models.detr.frozen_batch_norm import FrozenBatchNorm2d
 from models.images import ImageBatch
 from models.preprocess import normalise
 from models.training.data.augmentations import StepAugmentations
