@@ -100,7 +100,7 @@ def fuses(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> bool:
         and x.dtype == conv.weight.dtype == torch.float32
         and isinstance(norm, nn.Identity)
         and torch.is_inference_mode_enabled()
-        and torch.backends.mkldnn.is_available()
+        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
         and type(x) is Tensor
     )
