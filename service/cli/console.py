@@ -28,8 +28,10 @@ def progress_bar(*columns: ProgressColumn) -> Iterator[Progress]:
 
 def load(model: str, device: str, cache_dir: Path | None, precision: str = "auto") -> Detector:
     """Load a detector and show a download's progress. Raises what `load_detector` raises."""
+    from models.allocator import keep_freed_memory
     from models.detector import load_detector
 
+    keep_freed_memory()
     with err.status(f"loading {escape(model)}") as status:
 
         def progress(done: int, total: int | None) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -27,20 +28,24 @@ def test_each_thread_computes_with_its_own_number() -> None:
     assert (numbers, torch.get_num_threads()) == ([3], 1)
 
 
+@pytest.mark.parametrize(("streams", "own"), [(1, 4), (2, 2), (3, 1), (9, 1)])
 @pytest.mark.usefixtures("restored")
-def test_only_the_inference_thread_has_a_pool(start: Any, detector: Any, png: bytes, monkeypatch: Any) -> None:
+def test_only_inference_threads_have_pools(
+    start: Any, detector: Any, png: bytes, monkeypatch: Any, streams: int, own: int
+) -> None:
     numbers: dict[str, int] = {}
 
     def noting(function: Any) -> Any:
         def noted(*arguments: Any) -> Any:
-            numbers[f"{threading.current_thread().name.split('_')[0]}: {function.__name__}"] = torch.get_num_threads()
+            thread = re.split("[-_]", threading.current_thread().name)[0]
+            numbers[f"{thread}: {function.__name__}"] = torch.get_num_threads()
             return function(*arguments)
 
         return noted
 
     for name in ("preprocess", "predict", "warm_up", "measure_attention"):
         monkeypatch.setattr(detector, name, noting(getattr(detector, name)))
-    with start(threads=3) as server:
+    with start(threads=4, streams=streams) as server:
         assert server.client.post("/detect", content=png).status_code == 200
-    on_the_device = dict.fromkeys(("inference: predict", "inference: warm_up", "inference: measure_attention"), 3)
+    on_the_device = dict.fromkeys(("inference: predict", "inference: warm_up", "inference: measure_attention"), own)
     assert numbers == {"decode: preprocess": 1} | on_the_device
