@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from models.allocator import keep_freed_memory
 from models.attention.act import ActAttention, capacity
 from models.attention.exact import ExactAttention
 from models.attention.prototype_attention import prototype_attention
@@ -184,6 +185,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Measure, write, print."""
     arguments = parse_arguments()
+    keep_freed_memory()
     torch.set_num_threads(arguments.threads)
     shape = Shape(
         arguments.images,

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from models.allocator import keep_freed_memory
 from models.attention.auto import EXACT, AutoAttention
 from models.attention.factory import make_attention
 from models.config import VouchedAttention
@@ -148,6 +149,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Measure, write, print."""
     arguments = parse_arguments()
+    keep_freed_memory()
     torch.set_num_threads(arguments.threads)
     detector = vouching(load_detector(arguments.model, device=arguments.device), arguments.vouch)
     shapes = [(round(WIDTH * aspect), WIDTH) for aspect in arguments.aspects]

@@ -20,6 +20,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from models.allocator import keep_freed_memory
 from models.attention.exact import ExactAttention
 from models.attention.factory import make_attention
 from models.attention.strategy import Attended
@@ -169,6 +170,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Measure, write, print."""
     arguments = parse_arguments()
+    keep_freed_memory()
     torch.set_num_threads(arguments.threads)
     detector = load_detector(arguments.model, device=arguments.device, precision=arguments.precision)
     before = run_environment(torch.device(detector.device))

@@ -16,6 +16,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from models.allocator import keep_freed_memory
 from models.config import AttentionConfig
 from models.data.samples import PageSamples
 from models.detections import Prediction
@@ -69,6 +70,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Measure, write, print."""
     arguments = parse_arguments()
+    keep_freed_memory()
     torch.set_num_threads(arguments.threads)
     detector = load_detector(arguments.model, device=arguments.device)
     device = torch.device(detector.device)

@@ -3,6 +3,9 @@
 All engines have the same weights and get the same resized pages. A call takes a batch from pixels to detections. What
 each computes is compared with float32 and exact attention: `logits` and `boxes` are the largest differences, boxes
 relative to the image; `scores` the largest difference of a class's probability.
+
+Each engine has threads of its own, which go on spinning for some milliseconds after a call. The engines take turns,
+with a pause before every call, so that none computes beside the spinning threads of another.
 """
 
 from __future__ import annotations
@@ -18,13 +21,18 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from models.benchmarks.engines import ENGINES, MODELS, Engine, Unavailable, Workload, make_workload, reference_outputs
+from models.allocator import keep_freed_memory
+from models.benchmarks.engines import ENGINES
+from models.benchmarks.workload import MODELS, Engine, Unavailable, Workload, make_workload, reference_outputs
 from models.config import DetrConfig
 from models.data.pages.held_out import held_out_pages
 from models.measurement.environment import run_environment
 from models.measurement.results import write_results
 from models.measurement.timing import Timing, clock_name, interleaved
 from models.preprocess import PreparedImage
+
+PAUSE = 0.1
+"""Seconds before each call: threads have stopped spinning by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +79,7 @@ def make_engines(names: Sequence[str], work: Workload) -> tuple[list[Engine], di
 def measure(engines: Sequence[Engine], work: Workload, images: Sequence[PreparedImage], repeats: int) -> list[Row]:
     """Compare what the engines compute for the first image, then time all of them in turn on the whole batch."""
     logits, boxes = reference_outputs(work, images[:1])
-    timings = interleaved({one.name: partial(one.detect, images) for one in engines}, work.device, repeats)
+    timings = interleaved({one.name: partial(one.detect, images) for one in engines}, work.device, repeats, PAUSE)
     rows = []
     for engine in engines:
         own_logits, own_boxes = engine.outputs(images[:1])
@@ -121,6 +129,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, write, print."""
     arguments = parse_arguments(argv)
+    keep_freed_memory()
     torch.set_num_threads(arguments.threads)
     torch.backends.cudnn.allow_tf32 = arguments.precision != "fp32"  # or a GPU's fp32 would be of ten bits
     device = torch.device(arguments.device)
@@ -140,6 +149,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "size": arguments.size,
         "batch": arguments.batch,
         "repeats": arguments.repeats,
+        "attention": arguments.attention,
         "engines": [asdict(row) for row in rows],
         "unavailable": missing,
     }

@@ -40,7 +40,7 @@ def run_environment(device: torch.device) -> dict[str, str | int]:
     """Device, versions, commit, command, time in UTC and load, for the JSON of every measurement."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join([*_program(), *sys.argv[1:]]),
+        "command": shlex.join([*_program(), *map(_without_folders, sys.argv[1:])]),
         "commit": commit(Path(__file__).parent),
         "device": device_name(device),
         "threads": torch.get_num_threads(),
@@ -61,6 +61,16 @@ def _program() -> list[str]:
     """Return `python -m module`, or the name of an installed script."""
     spec = sys.modules["__main__"].__spec__
     return ["python", "-m", spec.name] if spec else [Path(sys.argv[0]).name]
+
+
+def _without_folders(argument: str) -> str:
+    """Replace an absolute path, also in `--option=path`, by where it is in the working directory, or by its name."""
+    option, equals, value = argument.rpartition("=") if argument.startswith("-") else ("", "", argument)
+    path = Path(value)
+    if not path.is_absolute():
+        return argument
+    here = Path.cwd()
+    return option + equals + str(path.relative_to(here) if path.is_relative_to(here) else path.name)
 
 
 def _processor() -> str:

@@ -19,14 +19,21 @@ class Timing:
     high: float
 
 
-def interleaved(calls: Mapping[str, Callable[[], object]], device: torch.device, repeats: int) -> dict[str, Timing]:
+def interleaved(
+    calls: Mapping[str, Callable[[], object]], device: torch.device, repeats: int, pause: float = 0.0
+) -> dict[str, Timing]:
     """Time every call once per round, for `repeats` rounds (at least 2), so that a slow spell hits all alike.
 
     A round before the first warms up. On a GPU a measurement is ten calls between two events; on one CPU thread,
-    the processor time of one call; on several threads, elapsed time.
+    the processor time of one call; on several threads, elapsed time. `pause` is in seconds, before each call.
     """
     measure = _gpu_milliseconds if device.type == "cuda" else _cpu_milliseconds
-    rounds = [{name: measure(call) for name, call in calls.items()} for _ in range(repeats + 1)]
+
+    def measure_rested(call: Callable[[], object]) -> float:
+        time.sleep(pause)
+        return measure(call)
+
+    rounds = [{name: measure_rested(call) for name, call in calls.items()} for _ in range(repeats + 1)]
     return {name: _summary([times[name] for times in rounds[1:]]) for name in calls}
 
 

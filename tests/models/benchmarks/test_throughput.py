@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from models.benchmarks import throughput as benchmark
-from models.benchmarks.engines import ENGINES, Engine, Unavailable, Workload
+from models.benchmarks.engines import ENGINES
+from models.benchmarks.workload import Engine, Unavailable, Workload
 
 SMALL = ("--size", "96x128", "--repeats", "2")
 

@@ -1,6 +1,7 @@
 """The commit of a real working tree, and the environment of this process."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,11 @@ def test_run_environment_names_versions_and_command() -> None:
     assert environment["torch"] == torch.__version__
     assert environment["threads"] == torch.get_num_threads()
     assert "pytest" in str(environment["command"])
+
+
+def test_a_command_tells_nothing_of_the_folders_of_its_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = Path.cwd() / "models" / "page.jpg"
+    arguments = ["--image", "/home/someone/page.jpg", f"--output={here}", str(here), "--threads=2", "docs/x.json"]
+    monkeypatch.setattr(sys, "argv", ["program", *arguments])
+    command = str(run_environment(torch.device("cpu"))["command"])
+    assert command.endswith(" --image page.jpg --output=models/page.jpg models/page.jpg --threads=2 docs/x.json")

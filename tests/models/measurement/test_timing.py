@@ -24,6 +24,13 @@ def test_calls_take_turns_and_the_first_round_warms_up():
     assert all(0 <= one.low <= one.median <= one.high for one in timings.values())
 
 
+def test_a_pause_comes_before_each_call(monkeypatch):
+    order = []
+    monkeypatch.setattr(time, "sleep", order.append)
+    interleaved({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, CPU, 2, 0.5)
+    assert order == [0.5, "a", 0.5, "b"] * 3
+
+
 @pytest.mark.parametrize(
     ("count", "function", "name"), [(1, time.process_time, "processor time"), (2, time.perf_counter, "elapsed")]
 )
