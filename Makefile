@@ -9,7 +9,7 @@ PEERS ?=
 keep = $(if $(RESULTS),--output $(RESULTS)/$(1).json)
 SOAK_SECONDS ?= 1800
 
-.PHONY: demo serve test test-isa check fuzz soak loadtest bench-peers deploy-check install clean
+.PHONY: demo serve test test-isa check fuzz soak loadtest bench bench-peers deploy-check install clean
 
 install: $(VENV)/installed
 
@@ -63,6 +63,30 @@ $(VENV)/peers-installed: $(VENV)/installed
 # make bench-peers PEERS='--quick --image PAGE.jpg' chooses what the comparison sends.
 bench-peers: $(VENV)/peers-installed  ## the service against FastAPI, LitServe, BentoML and Ray Serve around the same detector
 	$(BIN)/python -m deploy.peers.compare $(PEERS) $(call keep,peers)
+
+# make bench writes the results that docs/performance.md quotes, and draws its tables from them. RESULTS=folder keeps
+# them in that folder instead, QUICK=1 in build/bench. What is not installed is left out, and said how to install.
+QUICK ?=
+BENCH_FOLDER = $(or $(RESULTS),$(if $(QUICK),build/bench))
+result = --output $(or $(BENCH_FOLDER),$(1)/results)/$(2).json
+quick_or = $(if $(QUICK),$(1),$(2))
+
+bench: install  ## all figures of docs/performance.md, on two CPU threads within 20 minutes; QUICK=1 to see that it runs
+	$(BIN)/python -m models.benchmarks.tangent --threads 2 --attention tangent:C=16 kmeans:C=16 act:L=16,r=4 act \
+		$(call quick_or,--tokens 638 2508 --repeats 2,--tokens 638 2508 4200 16800 --repeats 3) \
+		$(call result,models/benchmarks,attention)
+	$(BIN)/python -m models.benchmarks.auto --threads 1 \
+		$(call quick_or,--aspects 1 1.294 --repeats 2,--sides 352 704 --repeats 5) $(call result,models/benchmarks,auto)
+	for model in r50 dc5; do for precision in fp32 bf16; do \
+		$(BIN)/python -m models.benchmarks.throughput --threads 2 --model $$model --precision $$precision \
+			--attention exact tangent:C=16 $(call quick_or,--size 256x320 --repeats 2,--size 800x1066 --repeats 3) \
+			$(call result,models/benchmarks,$$model-$$precision) || exit 1; \
+	done; done
+	$(BIN)/python -m deploy.loadtest.startup $(call quick_or,--starts 2,--starts 5) $(call result,deploy/loadtest,startup)
+	$(BIN)/python -m deploy.loadtest.serving $(call quick_or,--threads 2 --seconds 2 --rounds 1,--seconds 4 --rounds 3) \
+		$(call result,deploy/loadtest,streams)
+	$(BIN)/python -m deploy.peers.compare --quick $(call quick_or,--rounds 1) $(PEERS) $(call result,deploy/peers,peers)
+	$(if $(BENCH_FOLDER),@echo the results are in $(BENCH_FOLDER),$(BIN)/python -m deploy.performance)
 
 deploy-check: install  ## the image, compose, Prometheus, Grafana and Kubernetes, each by its own tool where that is installed
 	$(BIN)/python -m pytest tests/deploy --ignore=tests/deploy/loadtest --ignore=tests/deploy/peers

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -110,7 +111,10 @@ def _engine(name: str, work: Workload, compiled: Callable[[Shape], Compiled]) ->
     @torch.inference_mode()
     def outputs(images: Sequence[PreparedImage]) -> tuple[Tensor, Tensor]:
         pixels = normalise(torch.stack([image.pixels for image in images]), work.ours.config)
-        return compiled_once(tuple(pixels.shape))(pixels)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # exporters warn of what is constant for one shape
+            run = compiled_once(tuple(pixels.shape))
+        return run(pixels)
 
     def detect(images: Sequence[PreparedImage]) -> Any:
         logits, boxes = outputs(images)
