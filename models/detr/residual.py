@@ -1,12 +1,11 @@
 """Residual blocks of ResNet (arXiv 1512.03385) with the parameter names of torchvision's, and what runs them fast.
 
 torchvision's own would do, but importing it takes as long as all else that the service imports. On a CPU, folded
-blocks run oneDNN's convolutions with what follows them: one pass over memory instead of two or three.
+blocks in float32 run oneDNN's convolutions with what follows them: one pass over memory instead of two or three.
 """
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Literal
 
 import torch
@@ -92,28 +91,19 @@ def convolve_add_relu(conv: nn.Conv2d, norm: nn.Module, x: Tensor, shortcut: Ten
 
 
 def fuses(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> bool:
-    """Whether oneDNN runs this convolution with what follows: on a CPU, norm folded, no gradient wanted.
+    """Whether oneDNN runs this convolution with what follows: float32 on a CPU, norm folded, no gradient wanted.
 
-    float32, and bfloat16 where the CPU multiplies it. The operators are those that PyTorch's compiler emits; where a
-    release has none, nothing fuses.
+    The operators are those that PyTorch's compiler emits; where a release has none, nothing fuses.
     """
     return (
         x.device.type == "cpu"
-        and x.dtype == conv.weight.dtype
-        and (x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and _multiplies_bfloat16()))
+        and x.dtype == conv.weight.dtype == torch.float32
         and isinstance(norm, nn.Identity)
         and torch.is_inference_mode_enabled()
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
         and type(x) is Tensor
     )
-
-
-@cache
-def _multiplies_bfloat16() -> bool:
-    """Whether oneDNN takes bfloat16 on this CPU: from AVX-512 on."""
-    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-    return supported is not None and bool(supported())
 
 
 _Arguments = tuple[Tensor, Tensor | None, list[int], list[int], list[int], int]
