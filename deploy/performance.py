@@ -40,7 +40,7 @@ FILES: Final = {
     "peers": "deploy/peers/results/peers.json",
 }
 """The results of `make bench`, by name."""
-MODELS: Final = ("r50-fp32", "r50-bf16", "dc5-fp32", "dc5-bf16")
+MODELS: Final[tuple[str, ...]] = ("r50-fp32", "r50-bf16", "dc5-fp32", "dc5-bf16")
 NOT_MEASURED: Final = "Not measured yet."
 Document = dict[str, Any]
 
@@ -70,10 +70,9 @@ def tables(results: dict[str, Document]) -> dict[str, str]:
 def draw(page: str, results: dict[str, Document]) -> str:
     """Return the page with its tables drawn anew. Raises ValueError if it lacks the comments of a table."""
     for name, table in tables(results).items():
-        pattern = rf"(<!-- table: {name} -->\n).*?(<!-- end -->)"
-        page, count = re.subn(
-            pattern, lambda found, table=table: f"{found[1]}\n{table}\n\n{found[2]}", page, flags=re.S
-        )
+        begin, end = f"<!-- table: {name} -->\n", "<!-- end -->"
+        drawn = f"{begin}\n{table}\n\n{end}".replace("\\", r"\\")
+        page, count = re.subn(f"{begin}.*?{end}", drawn, page, flags=re.DOTALL)
         if count != 1:
             raise ValueError(f"the page has {count} places for the table {name}")
     return page

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from deploy.loadtest.serving import named
 
 Document = Mapping[str, Any]
+WIDTH: Final = 120
+"""Columns of a line of prose."""
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -35,7 +38,7 @@ def _pays(measured: Mapping[tuple[str, int], Document], settings: Sequence[str],
     for name in settings:
         faster = [count for count in tokens if measured[name, count]["time_ratio"] < 1]
         parts.append(f"`{name}` {f'from N = {faster[0]} on' if faster else 'nowhere'}")
-    return f"Of the measured sizes, faster than exact attention: {', '.join(parts)}."
+    return textwrap.fill(f"Of the measured sizes, faster than exact attention: {', '.join(parts)}.", WIDTH)
 
 
 def auto_table(results: Document) -> str:

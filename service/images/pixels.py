@@ -28,4 +28,3 @@ def use_pixels(decode: Callable[[], NDArray[np.uint8]], use: Callable[[NDArray[n
     if large:
         return_freed_memory()
     return result
-
