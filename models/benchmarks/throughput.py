@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from models.allocator import keep_freed_memory
@@ -106,7 +107,7 @@ def table(rows: Sequence[Row], missing: Mapping[str, str]) -> Table:
         rates = (f"{row.images_per_second:.3g}", f"{row.relative:.2f}", f"{row.milliseconds_per_batch.median:.1f}")
         made.add_row(row.engine, *rates, f"{row.scores:.1e}", f"{row.boxes:.1e}")
     for name, reason in missing.items():
-        made.add_row(name, reason)
+        made.add_row(name, escape(reason))
     return made
 
 

@@ -15,7 +15,9 @@ SMALL = ("--size", "96x128", "--repeats", "2")
 def test_transformers_and_ours_compute_the_same_from_the_same_weights(run_benchmark) -> None:
     pytest.importorskip("transformers")
     pytest.importorskip("timm")
-    results = run_benchmark(benchmark, *SMALL, "--model", "r50", "--batch", "2", "--attention", "exact", "kmeans:C=1")
+    engines = ("--engines", "ours", "transformers")
+    attention = ("--attention", "exact", "kmeans:C=1")
+    results = run_benchmark(benchmark, *SMALL, "--model", "r50", "--batch", "2", *attention, *engines)
     assert results["tokens"] == 12
     by_name: dict[str, dict[str, Any]] = {row["engine"]: row for row in results["engines"]}
     assert list(by_name) == ["ours, exact", "ours, kmeans:C=1", "transformers"]
