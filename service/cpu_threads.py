@@ -24,6 +24,11 @@ def default_threads() -> int:
 
 
 def compute_with(threads: int) -> None:
-    """Let the calling thread compute with a pool of so many threads, itself included."""
+    """Let the calling thread compute with a pool of so many threads, itself included.
+
+    PyTorch gives a thread the number that any thread set last when it first computes: asking for it before is that
+    first time, so that nothing changes the number afterwards.
+    """
     default_threads()
+    torch.get_num_threads()
     torch.set_num_threads(threads)

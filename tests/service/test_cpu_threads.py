@@ -28,6 +28,27 @@ def test_each_thread_computes_with_its_own_number() -> None:
     assert (numbers, torch.get_num_threads()) == ([3], 1)
 
 
+@pytest.mark.usefixtures("restored")
+def test_a_number_that_another_thread_sets_later_changes_nothing() -> None:
+    numbers = []
+    chosen, changed = threading.Event(), threading.Event()
+
+    def compute() -> None:
+        compute_with(3)
+        chosen.set()
+        assert changed.wait(10)
+        torch.ones(2).sum()
+        numbers.append(torch.get_num_threads())
+
+    other = threading.Thread(target=compute)
+    other.start()
+    assert chosen.wait(10)
+    compute_with(1)
+    changed.set()
+    other.join()
+    assert numbers == [3]
+
+
 @pytest.mark.parametrize(("streams", "own"), [(1, 4), (2, 2), (3, 1), (9, 1)])
 @pytest.mark.usefixtures("restored")
 def test_only_inference_threads_have_pools(
