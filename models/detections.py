@@ -66,7 +66,10 @@ class Detections:
 
 
 def box_ious(boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Intersection over union [n, n] of boxes [n, 4] with one another; 0 where neither has an area."""
+    """Intersection over union [n, n] of boxes [n, 4] with one another; 0 where neither has an area.
+
+    torchvision has it too, but importing that doubles the time of a start.
+    """
     low = np.maximum(boxes_xyxy[:, None, :2], boxes_xyxy[:, :2])
     high = np.minimum(boxes_xyxy[:, None, 2:], boxes_xyxy[:, 2:])
     intersections = (high - low).clip(0).prod(-1)
