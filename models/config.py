@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Any, ClassVar, Final, Literal
 
@@ -137,22 +137,27 @@ class BackboneConfig:
 
     `blocks` counts the residual blocks of each stage; the first stage has stride 4 and every later one doubles
     it. `width` is the channels of the stem (64 as published). `dilation` keeps the last stage at its
-    predecessor's stride (DC5). Raises ValueError where there are no blocks or no channels.
+    predecessor's stride (DC5). `entry_channels` above 0 are those of a convolution of stride 2 before the stem, which
+    doubles every stride: `models.training.doubled` makes such models. Raises ValueError where there are no blocks or no
+    channels.
     """
 
     block: Literal["basic", "bottleneck"]
     blocks: tuple[int, ...]
     width: int = 64
     dilation: bool = False
+    entry_channels: int = 0
 
     def __post_init__(self) -> None:
         if min(self.blocks, default=0) < 1 or self.width < 1:
             raise ValueError(f"blocks {self.blocks} and width {self.width} must be numbers above 0, of a stage or more")
+        if self.entry_channels < 0:
+            raise ValueError(f"entry_channels must be 0 or above, not {self.entry_channels}")
 
     @property
     def stride(self) -> int:
         """Pixels of the image per position of the feature map, on either axis."""
-        return int(4 * 2 ** (len(self.blocks) - 1 - int(self.dilation)))
+        return int(4 * 2 ** (len(self.blocks) - 1 - int(self.dilation) + int(self.entry_channels > 0)))
 
     @property
     def channels(self) -> int:
@@ -234,7 +239,8 @@ class DetrConfig:
 
     `labels[i]` names the class of logit i; None marks an id that the data set does not use. One more logit,
     the last, is no-object. Sizes are pixels: images are resized so that the shortest side is `shortest_side`
-    unless the longest would then exceed `longest_side`. `mean` and `std` normalise RGB in 0..1.
+    unless the longest would then exceed `longest_side`. `trained_sides` are the least and the largest shortest side of
+    the images that it was trained with, None where they are not known. `mean` and `std` normalise RGB in 0..1.
     `norm_between_decoder_layers` is what transformers computes for its `auxiliary_loss`. `act_L` and `act_r` are
     the default ACT setting: the published one, or the one that a model's evaluation recommends;
     `tangent_C` is the same for tangent attention. `vouched` is the approximate attention that the model's evaluation
@@ -265,6 +271,7 @@ class DetrConfig:
     box_refinement: BoxRefinementConfig | None = None
     shortest_side: int = 800
     longest_side: int = 1333
+    trained_sides: tuple[int, int] | None = None
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     resizing: Resizing | None = None
@@ -285,6 +292,26 @@ class DetrConfig:
             raise ValueError("vouched names the same attention twice")
         if self.nms is not None and not 0 < self.nms <= 1:
             raise ValueError(f"nms {self.nms} must be above 0 and at most 1")
+        if self.trained_sides is not None and not 1 <= self.trained_sides[0] <= self.trained_sides[1]:
+            raise ValueError(f"trained_sides {self.trained_sides} must be the least and the largest, from 1 on")
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """The least and the largest shortest side that images may be resized to: as in training, or the model's own.
+
+        Where images are resized by another rule than their sides, only its own.
+        """
+        own = self.shortest_side
+        if self.trained_sides is None or (self.resizing is not None and self.resizing.rule != "sides"):
+            return own, own
+        return min(self.trained_sides[0], own), max(self.trained_sides[1], own)
+
+    def resized_to(self, shortest_side: int) -> DetrConfig:
+        """The same with images of another shortest side, in pixels; the longest keeps its proportion to it."""
+        if shortest_side == self.shortest_side:
+            return self
+        longest_side = round(shortest_side * self.longest_side / self.shortest_side)
+        return replace(self, shortest_side=shortest_side, longest_side=longest_side)
 
     @property
     def default_act(self) -> AttentionConfig:
@@ -344,7 +371,12 @@ def pages_small() -> DetrConfig:
         box_refinement=BoxRefinementConfig(),
         shortest_side=352,
         longest_side=640,
+        trained_sides=(304, 416),
     )
+
+
+PUBLISHED_SIDES: Final = (480, 800)
+"""Shortest sides of the images that the published models were trained with (DETR, appendix A.4)."""
 
 
 def named_config(name: str) -> DetrConfig:
@@ -361,5 +393,5 @@ def named_config(name: str) -> DetrConfig:
     if name == "pages-small":
         return pages_small()
     if name in published:
-        return DetrConfig(name=name, labels=coco_labels(), backbone=published[name])
+        return DetrConfig(name=name, labels=coco_labels(), backbone=published[name], trained_sides=PUBLISHED_SIDES)
     raise KeyError(f"no model is named {name!r}; there are: pages-small, {', '.join(published)}")

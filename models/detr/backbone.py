@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from models.config import BackboneConfig
@@ -17,7 +18,9 @@ class ResNetBody(nn.Module):
     def __init__(self, config: BackboneConfig, norm: NormLayer) -> None:
         super().__init__()
         block = BLOCKS[config.block]
-        self.conv1 = nn.Conv2d(3, config.width, 7, stride=2, padding=3, bias=False)
+        entry = config.entry_channels
+        self.conv0 = nn.Conv2d(3, entry, 4, stride=2, padding=1) if entry else None
+        self.conv1 = nn.Conv2d(entry or 3, config.width, 7, stride=2, padding=3, bias=False)
         self.bn1 = norm(config.width)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         self.stages = len(config.blocks)
@@ -38,16 +41,28 @@ class ResNetBody(nn.Module):
             self.add_module(f"layer{stage + 1}", nn.Sequential(*layer))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """[b, 3, h, w] to the maps of the stem, at stride 2, and of every stage.
+        """[b, 3, h, w] to the maps of the entry, if any, of the stem and of every stage.
 
-        The first stage's map has stride 4; the last one's is [b, channels, ceil(h / stride), ceil(w / stride)].
+        The first map has stride 2, the second stride 4; the last one is [b, channels, ceil(h / stride),
+        ceil(w / stride)].
         """
-        maps = [convolve_relu(self.conv1, self.bn1, images)]
-        x = self.maxpool(maps[0])
+        maps = []
+        x = images
+        if self.conv0 is not None:
+            x = convolve_relu(self.conv0, nn.Identity(), of_even_sides(images))
+            maps.append(x)
+        maps.append(convolve_relu(self.conv1, self.bn1, x))
+        x = self.maxpool(maps[-1])
         for stage in range(self.stages):
             x = self.get_submodule(f"layer{stage + 1}")(x)
             maps.append(x)
         return tuple(maps)
+
+
+def of_even_sides(images: Tensor) -> Tensor:
+    """Images [b, 3, h, w] with a row or column of zeros after the last where their number is odd."""
+    height, width = images.shape[-2:]
+    return pad(images, (0, width % 2, 0, height % 2)) if height % 2 or width % 2 else images
 
 
 class Backbone(nn.Module):
@@ -58,7 +73,10 @@ class Backbone(nn.Module):
         self.body = ResNetBody(config, norm)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """[b, 3, h, w] to the maps of stem and stages, the last [b, channels, ceil(h / stride), ceil(w / stride)]."""
+        """[b, 3, h, w] to the maps of entry, stem and stages.
+
+        The last one is [b, channels, ceil(h / stride), ceil(w / stride)].
+        """
         maps: tuple[Tensor, ...] = self.body(images.contiguous(memory_format=torch.channels_last))
         return maps
 

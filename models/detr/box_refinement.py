@@ -61,22 +61,22 @@ class BoxRefinement(nn.Module):
     def __init__(self, config: DetrConfig) -> None:
         super().__init__()
         own = config.box_refinement or BoxRefinementConfig()
-        stem, *stages = map_channels(config.backbone)
+        first, *deeper = map_channels(config.backbone)
         self.least_score = own.least_score
-        self.fine = nn.Conv2d(stem, own.fine_channels, 1)
-        self.coarse = nn.ModuleList(nn.Conv2d(channels, own.coarse_channels, 1) for channels in stages)
+        self.fine = nn.Conv2d(first, own.fine_channels, 1)
+        self.coarse = nn.ModuleList(nn.Conv2d(channels, own.coarse_channels, 1) for channels in deeper)
         self.stages = nn.ModuleList(
             RefinementStage(own, config.hidden_dim, share, pixels) for share, pixels in own.reaches
         )
 
     def pyramid(self, maps: Sequence[Tensor], height: int, width: int) -> Pyramid:
         """Make the maps that sides are located in from a backbone's (`ResNetBody`), of images of this size."""
-        stem, first, *deeper = maps
+        first, second, *deeper = maps
         convolutions = cast("list[nn.Conv2d]", list(self.coarse))
-        coarse = _pointwise(convolutions[0], first)
+        coarse = _pointwise(convolutions[0], second)
         for convolution, stage in zip(convolutions[1:], deeper, strict=True):
-            coarse = coarse + interpolate(_pointwise(convolution, stage), size=first.shape[-2:], mode="bilinear")
-        fine = relu(_pointwise(self.fine, stem))
+            coarse = coarse + interpolate(_pointwise(convolution, stage), size=second.shape[-2:], mode="bilinear")
+        fine = relu(_pointwise(self.fine, first))
         return Pyramid(at_least_float32(fine), at_least_float32(relu(coarse)), height, width)
 
     def forward(self, queries: Tensor, boxes_xyxy: Tensor, images: Tensor, pyramid: Pyramid) -> list[Refined]:
@@ -178,9 +178,10 @@ def bin_centres(bins: int, device: torch.device | None = None) -> Tensor:
 
 
 def map_channels(backbone: BackboneConfig) -> tuple[int, ...]:
-    """Channels of the maps that a backbone gives, the stem's first."""
+    """Channels of the maps that a backbone gives: the entry's, if any, the stem's and the stages'."""
     expansion = 4 if backbone.block == "bottleneck" else 1
-    return (backbone.width, *(backbone.width * 2**stage * expansion for stage in range(len(backbone.blocks))))
+    stages = (backbone.width * 2**stage * expansion for stage in range(len(backbone.blocks)))
+    return (*filter(None, (backbone.entry_channels,)), backbone.width, *stages)
 
 
 def _pointwise(convolution: nn.Conv2d, maps: Tensor) -> Tensor:

@@ -89,10 +89,10 @@ def _box_refinement(config: DetrConfig, tokens: int, boxes: int) -> int:
     own = config.box_refinement
     if own is None:
         return 0
-    stem, first, *deeper = map_channels(config.backbone)
+    first, second, *deeper = map_channels(config.backbone)
     pixels = tokens * config.backbone.stride**2
     maps = (
-        pixels * stem * own.fine_channels // FINE_STRIDE**2 + pixels * first * own.coarse_channels // COARSE_STRIDE**2
+        pixels * first * own.fine_channels // FINE_STRIDE**2 + pixels * second * own.coarse_channels // COARSE_STRIDE**2
     )
     for stage, channels in enumerate(deeper, 1):
         stride = min(COARSE_STRIDE * 2**stage, config.backbone.stride)

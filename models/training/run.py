@@ -77,6 +77,8 @@ class Run:
         self.attentions = [AttentionConfig.exact()]
         if recipe.distillation is not None:
             self.attentions.append(recipe.distillation.attention)
+        if recipe.second_attention is not None:
+            self.attentions.append(recipe.second_attention)
         self.display = Display(recipe.steps, state.step, quiet=rank() > 0)
         self.watch = Watch(recipe.steps, state.step)
         self.log = RunLog(options.output, state.step, silent=rank() > 0)

@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from models.config import BoxRefinementConfig, DetrConfig, named_config
 from models.detr.box_refinement import BoxRefinement
 from models.detr.detr import Detr
+from models.training.doubled import doubled
 from models.training.objective.refinement import RefinementTraining
 from models.training.objective.training_detr import TrainingDetr
 from models.weights import Progress, config_from_json, load_strict, resolve
 
 SCRATCH: Final = ":scratch"
+DOUBLED: Final = ":doubled"
 AVERAGED: Final = "module."
 DETR: Final = "detr."
 REFINEMENT: Final = "box_refinement."
@@ -63,10 +65,16 @@ class StartingPoint:
 def starting_point(model: str, cache_dir: Path | None = None, progress: Progress | None = None) -> StartingPoint:
     """Find the model that a person names.
 
-    `NAME:scratch` is a named model's shape without weights; a `.pt` file that training wrote starts from its
-    averaged weights; everything else is what can be served (`models.weights.resolve`). Raises WeightsError,
-    KeyError for an unknown name.
+    `NAME:scratch` is a named model's shape without weights; `MODEL:doubled` is that model for images of twice the size
+    (`models.training.doubled`); a `.pt` file that training wrote starts from its averaged weights; everything else is
+    what can be served (`models.weights.resolve`). Raises WeightsError, KeyError for an unknown name, ValueError for a
+    model that cannot be doubled.
     """
+    if model.endswith(DOUBLED):
+        start = starting_point(model.removesuffix(DOUBLED), cache_dir, progress)
+        if start.weights is None:
+            raise ValueError(f"{model}: a model without weights has nothing to start from")
+        return StartingPoint(*doubled(start.config, start.weights))
     if model.endswith(SCRATCH):
         return StartingPoint(named_config(model.removesuffix(SCRATCH)), None)
     path = Path(model).expanduser()

@@ -104,7 +104,7 @@ def training_model(start: StartingPoint, recipe: Recipe) -> TrainingDetr | Refin
         return refinement
     hybrid = recipe.hybrid
     extra, repeats = (hybrid.extra_queries, hybrid.repeats) if hybrid else (0, 1)
-    model = TrainingDetr(start.detr(), extra, repeats, hybrid is not None, recipe.distillation)
+    model = TrainingDetr(start.detr(), extra, repeats, hybrid is not None, recipe.distillation, recipe.second_attention)
     start.fill(model)
     model.detr.backbone.requires_grad_(not recipe.freeze_backbone)
     if model.detr.box_refinement is not None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from models.config import BackboneConfig, BoxRefinementConfig, DetrConfig, coco_labels
+from models.config import PUBLISHED_SIDES, BackboneConfig, BoxRefinementConfig, DetrConfig, coco_labels
 from models.weights.errors import MismatchedWeights, UnsupportedModel
 
 BODY = "backbone.0.body."
@@ -17,9 +17,9 @@ def config_from_state_dict(state: Mapping[str, Tensor], name: str) -> DetrConfig
     """Read off names and shapes what model weights with the published names belong to.
 
     Some things leave no trace in weights and are assumed: heads of width 32 as published; dilation (DC5)
-    only where `name` says dc5; the published image sizes; how far a box refinement reaches. With 91 classes the
-    labels are COCO's, otherwise class_0, class_1 and so on. Raises MismatchedWeights where a needed name is
-    missing, UnsupportedModel where the sizes make no DETR of ours.
+    only where `name` says dc5; the published image sizes, in training too; how far a box refinement reaches. With
+    91 classes the labels are COCO's, otherwise class_0, class_1 and so on. Raises MismatchedWeights where a needed name
+    is missing, UnsupportedModel where the sizes make no DETR of ours.
     """
     hidden_dim = _size(state, "query_embed.weight", 1)
     classes = _size(state, "class_embed.weight", 0) - 1
@@ -36,6 +36,7 @@ def config_from_state_dict(state: Mapping[str, Tensor], name: str) -> DetrConfig
         feedforward_dim=_size(state, "transformer.encoder.layers.0.linear1.weight", 0),
         queries=_size(state, "query_embed.weight", 0),
         pre_norm="transformer.encoder.norm.weight" in state,
+        trained_sides=PUBLISHED_SIDES,
         box_refinement=BoxRefinementConfig() if "box_refinement.fine.weight" in state else None,
     )
 
@@ -50,7 +51,8 @@ def _backbone(state: Mapping[str, Tensor], dilation: bool) -> BackboneConfig:
     if dilation and not bottleneck:
         raise UnsupportedModel("the name says dc5, but basic residual blocks cannot be dilated")
     width = _size(state, f"{BODY}conv1.weight", 0)
-    return BackboneConfig("bottleneck" if bottleneck else "basic", tuple(blocks), width, dilation)
+    entry = _size(state, f"{BODY}conv0.weight", 0) if f"{BODY}conv0.weight" in state else 0
+    return BackboneConfig("bottleneck" if bottleneck else "basic", tuple(blocks), width, dilation, entry)
 
 
 def _size(state: Mapping[str, Tensor], key: str, axis: int) -> int:

@@ -9,13 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from models.attention.exact import ExactAttention
-from models.config import DetrConfig
+from models.attention.factory import make_attention
+from models.attention.strategy import AttentionStrategy
+from models.config import AttentionConfig, DetrConfig
 from models.detr.canvas import token_grid
 from models.detr.detr import Detr
 from models.detr.heads import BoxHead
 from models.images import ImageBatch, PackedTokens
 from models.precision import at_least_float32
-from models.training.objective.distillation import Distillation
+from models.training.objective.distillation import Distillation, FullPrecision
 from models.training.objective.losses import DenseGuess, LossTerms, dense_loss, set_loss
 from models.training.objective.matcher import Target
 
@@ -74,16 +76,24 @@ class TrainingDetr(nn.Module):
 
     `extra_queries` learned queries go through the same decoder, unseen by the model's own, and every ground
     truth is matched to `repeats` of them. `dense` adds a head on the encoder's tokens. 0 and False switch
-    these off. `distillation` adds a second encoder pass, with the same weights and other attention.
+    these off. `distillation` adds a second encoder pass, with the same weights and other attention. A
+    `second_attention` takes exact attention's place in about half of the steps.
     """
 
     def __init__(
-        self, detr: Detr, extra_queries: int, repeats: int, dense: bool, distillation: Distillation | None = None
+        self,
+        detr: Detr,
+        extra_queries: int,
+        repeats: int,
+        dense: bool,
+        distillation: Distillation | None = None,
+        second_attention: AttentionConfig | None = None,
     ) -> None:
         super().__init__()
         self.detr = detr
         self.repeats = repeats
         self.distillation = distillation if distillation and distillation.weight else None
+        self.second_attention = second_attention
         dim = detr.config.hidden_dim
         self.extra_embed = nn.Embedding(extra_queries, dim) if extra_queries else None
         self.dense_head = DenseHead(dim, len(detr.config.labels) + 1) if dense else None
@@ -91,7 +101,7 @@ class TrainingDetr(nn.Module):
     def forward(self, batch: ImageBatch, targets: Sequence[Target]) -> HybridLosses:
         """Losses of B images of any sizes. One pass through the backbone serves every encoder pass."""
         tokens = self.detr.tokens(batch)
-        memory: PackedTokens = self.detr.transformer.encoder(tokens, ExactAttention()).tokens
+        memory: PackedTokens = self.detr.transformer.encoder(tokens, self.attention()).tokens
         decoded = self.decode(memory)
         shares = self.detr.shares(batch)
         with torch.autocast(decoded.device.type, enabled=False):  # a box in bfloat16 is a pixel off
@@ -108,6 +118,12 @@ class TrainingDetr(nn.Module):
         approximate = self.approximate_boxes(tokens, self.distillation, shares)
         distance = self.distillation.loss(approximate, boxes[:, :, :own], logits[:, :, :own])
         return HybridLosses(one, many, dense, distance, self.distillation.weight)
+
+    def attention(self) -> AttentionStrategy:
+        """Draw the attention of a step: exact, unless there is a second one."""
+        if self.second_attention is None or torch.rand(()) < 0.5:
+            return ExactAttention()
+        return FullPrecision(make_attention(self.second_attention))
 
     def decode(self, memory: PackedTokens) -> Tensor:
         """Run the decoder: [layers, B, Q + extra, d], the model's own queries first."""

@@ -39,7 +39,7 @@ FINE_TUNING_STEPS: Final = 150
 MIN_REFINEMENT: Final = 20
 """A box refinement that would learn in fewer steps is left as it is."""
 
-OWN_RULES: Final = ("steps", "stages", "schedule", "hybrid", "distillation")
+OWN_RULES: Final = ("steps", "stages", "schedule", "hybrid", "distillation", "second_attention")
 """Settings that become a recipe's in their own way; all others of the same name are taken as they are."""
 
 
@@ -101,6 +101,7 @@ def plan(request: Request, survey: Survey, config: DetrConfig) -> Plan:
         schedule=_schedule(base.schedule, settings),
         hybrid=hybrid,
         distillation=distillation,
+        second_attention=None if settings.second_attention is None else config.attention(settings.second_attention),
         **given,
     )
     return Plan(recipe, _refinement(request, recipe, config.shortest_side, survey.refines_boxes))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from models.config import AttentionConfig
 from models.training.objective.distillation import Distillation
 from models.training.plan.curriculum import Curriculum, Stage
 from models.training.plan.schedule import Schedule
@@ -37,8 +38,8 @@ class Recipe:
     """Every setting of a run, filled in; the defaults are DETR's for fine-tuning.
 
     `model` and `data` are what the person asked for. `recipe_file.RecipeSettings` has the meaning of the others, and
-    their ranges. `hybrid` and `distillation` are None where they are off; `stages` is None for the model's own image
-    sizes throughout. Raises ValueError for settings that contradict each other.
+    their ranges. `hybrid`, `distillation` and `second_attention` are None where they are off; `stages` is None for the
+    model's own image sizes throughout. Raises ValueError for settings that contradict each other.
     """
 
     model: str
@@ -58,6 +59,7 @@ class Recipe:
     drop_refinement: bool = False
     hybrid: Hybrid | None = None
     distillation: Distillation | None = None
+    second_attention: AttentionConfig | None = None
     refine_boxes: bool = False
     stages: Curriculum | None = None
     flip: bool = True
@@ -69,6 +71,8 @@ class Recipe:
             raise ValueError(f"the stages have {self.stages.steps} steps, the run {self.steps}: change one of them")
         if self.refine_boxes and (self.hybrid or self.distillation):
             raise ValueError("the box refinement learns by itself: train or distil the model first, then refine")
+        if self.second_attention and (self.refine_boxes or self.distillation):
+            raise ValueError("second_attention is for training the model itself, without distillation")
 
 
 def from_scratch(model: str, data: str, steps: int) -> Recipe:

@@ -117,6 +117,10 @@ class RecipeSettings(Section):
     drop_refinement: bool | None = setting(
         "leave out the model's box refinement, which knows other features", "false; true for unlike images"
     )
+    second_attention: str | None = setting(
+        "attention of about every second step, `tangent` say, so that the model is at home in it as in exact "
+        "attention; L, r and C are the model's own by default"
+    )
     refine_boxes: bool = Field(False, description="train only the box refinement, adding one where there is none")
     refinement_steps: int | None = setting(
         "steps of the box refinement after the run; 0: none",
@@ -127,6 +131,13 @@ class RecipeSettings(Section):
     distillation: DistillationSettings | None = None
     validation: ValidationSettings = ValidationSettings()
     run: RunSettings = RunSettings()
+
+    @field_validator("second_attention")
+    @classmethod
+    def _approximate(cls, text: str | None) -> str | None:
+        if text is not None and AttentionConfig.parse(text).mode == "exact":
+            raise ValueError("exact attention is the first: name another")
+        return text
 
     @field_validator("stages")
     @classmethod
@@ -146,6 +157,8 @@ class RecipeSettings(Section):
                 raise ValueError(f"the stages have {steps} steps: leave out {lengths[0]}, or the stages")
         if self.refine_boxes and (self.hybrid or self.distillation):
             raise ValueError("the box refinement learns by itself: train or distil the model first, then refine")
+        if self.second_attention and (self.refine_boxes or self.distillation):
+            raise ValueError("second_attention is for training the model itself, without distillation")
         return self
 
     def updated(self, **options: Any) -> RecipeSettings:
@@ -172,6 +185,7 @@ class RecipeSettings(Section):
                 "schedule": recipe.schedule.shape,
                 "warmup_steps": recipe.schedule.warmup_steps,
                 "hybrid": recipe.hybrid is not None,
+                "second_attention": recipe.second_attention and str(recipe.second_attention),
                 "refinement_steps": refinement_steps,
                 "distillation": distillation
                 and DistillationSettings(

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from models.attention.exact import ExactAttention
+from models.config import AttentionConfig
 from models.detr.detr import Detr
 from models.images import ImageBatch
 from models.resizing import Resizing
@@ -150,3 +151,21 @@ def test_reduced_precision_leaves_losses_in_float32(detr):
 
 def test_cells_lie_row_by_row():
     assert cell_centres(2, 4).tolist() == [[x, y] for y in (0.25, 0.75) for x in (0.125, 0.375, 0.625, 0.875)]
+
+
+def test_a_second_attention_takes_turns_with_exact_attention(detr):
+    second = AttentionConfig.tangent(C=2)
+    model = TrainingDetr(detr, extra_queries=0, repeats=1, dense=False, second_attention=second)
+    torch.manual_seed(0)
+    drawn = [type(model.attention()).__name__ for _ in range(40)]
+    assert set(drawn) == {"ExactAttention", "FullPrecision"}
+    plain = TrainingDetr(detr, extra_queries=0, repeats=1, dense=False)
+    assert {type(plain.attention()).__name__ for _ in range(40)} == {"ExactAttention"}
+
+
+def test_a_model_learns_through_its_second_attention(detr, monkeypatch):
+    model = TrainingDetr(detr, 0, 1, dense=False, second_attention=AttentionConfig.tangent(C=2))
+    monkeypatch.setattr(torch, "rand", lambda *_: torch.tensor(0.9))
+    model(batch(), targets()).total.backward()
+    projection = detr.transformer.encoder.layers[0].self_attn.in_proj_weight
+    assert projection.grad.view(3, -1).abs().sum(1).gt(0).all()  # of queries, keys and values

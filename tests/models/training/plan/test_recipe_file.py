@@ -147,3 +147,15 @@ def test_data_may_move():
 def test_a_checkpoint_holds_the_settings_as_plain_values(recipe, tmp_path):
     torch.save(plain(recipe), tmp_path / "settings.pt")
     assert torch.load(tmp_path / "settings.pt", weights_only=True) == plain(recipe)
+
+
+def test_a_second_attention_is_one_that_approximates(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text('second_attention = "tangent:C=16"\n')
+    assert read_recipe(path).second_attention == "tangent:C=16"
+    path.write_text('second_attention = "exact"\n')
+    with pytest.raises(ValueError, match="exact attention is the first"):
+        read_recipe(path)
+    path.write_text('second_attention = "act"\nrefine_boxes = true\n')
+    with pytest.raises(ValueError, match="second_attention is for training the model itself"):
+        read_recipe(path)
