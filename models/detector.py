@@ -56,20 +56,30 @@ class Detector:
         self.detr.backbone.to(memory_format=torch.channels_last)
 
     def detect(
-        self, image: NDArray[np.uint8], attention: AttentionConfig | None = None, threshold: float = 0.0
+        self,
+        image: NDArray[np.uint8],
+        attention: AttentionConfig | None = None,
+        threshold: float = 0.0,
+        size: int | None = None,
     ) -> Prediction:
         """Detect in one uint8 RGB image [H, W, 3]; by exact attention by default.
 
-        `threshold` in 0..1: see `predict`.
+        `threshold` in 0..1: see `predict`. `size`: see `preprocess`.
         """
-        return self.predict([self.preprocess(image)], attention or AttentionConfig.exact(), [threshold])[0]
+        return self.predict([self.preprocess(image, size)], attention or AttentionConfig.exact(), [threshold])[0]
 
-    def preprocess(self, image: NDArray[np.uint8]) -> PreparedImage:
-        """Resize one uint8 RGB image [H, W, 3]. Raises ValueError for anything else.
+    def preprocess(self, image: NDArray[np.uint8], size: int | None = None) -> PreparedImage:
+        """Resize one uint8 RGB image [H, W, 3], to the model's own shortest side or to one of `size` pixels.
 
-        For a GPU the pixels lie in pinned memory.
+        The longest side keeps its proportion to the shortest. For a GPU the pixels lie in pinned memory. Raises
+        ValueError for any other image, and for a size that is not among the model's `DetrConfig.sides`: `with_sizes`
+        gives a detector for those.
         """
-        return prepare(image, self.config, pinned=self.device.startswith("cuda"))
+        least, largest = self.config.sides
+        if size is not None and not least <= size <= largest:
+            raise ValueError(f"{self.name} takes sizes of {least} to {largest} pixels, not {size}")
+        config = self.config if size is None else self.config.resized_to(size)
+        return prepare(image, config, pinned=self.device.startswith("cuda"))
 
     @torch.inference_mode()
     def predict(
@@ -113,15 +123,18 @@ class Detector:
         return self.detr.tokens(self._batch([image]))
 
     def with_sizes(self, shortest_side: int, longest_side: int | None = None) -> Detector:
-        """Return a detector with the same network that resizes images to other sides, in pixels.
+        """Return a detector with the same network that resizes images to other sides, in pixels, and to no others.
 
-        Without `longest_side` the two keep their proportion.
+        Without `longest_side` the two keep their proportion. The sides need not be among those of the training.
         """
-        config = self.config
-        longest = longest_side or round(shortest_side * config.longest_side / config.shortest_side)
-        resizing = config.resizing and config.resizing.by_sides()
+        config = self.config.resized_to(shortest_side)
         resized = copy.copy(self)
-        resized.config = replace(config, shortest_side=shortest_side, longest_side=longest, resizing=resizing)
+        resized.config = replace(
+            config,
+            longest_side=longest_side or config.longest_side,
+            trained_sides=None,
+            resizing=config.resizing and config.resizing.by_sides(),
+        )
         resized.auto = None
         return resized
 

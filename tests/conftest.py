@@ -59,6 +59,7 @@ def tiny_config() -> DetrConfig:
         box_refinement=None,
         shortest_side=64,
         longest_side=128,
+        trained_sides=(48, 96),
     )
 
 

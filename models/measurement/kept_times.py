@@ -62,7 +62,10 @@ def measurement_key(config: DetrConfig, device: torch.device, dtype: torch.dtype
         "layers": config.encoder_layers,
         "heads": config.heads,
         "head_dim": config.head_dim,
-        "sides": [config.shortest_side, config.longest_side, config.backbone.stride, str(config.resizing)],
+        "sides": [
+            *(config.shortest_side, config.longest_side, *config.sides),
+            *(config.backbone.stride, str(config.resizing)),
+        ],
         "attention": {one.setting: one.cluster_ratio for one in config.vouched},
     }
 

@@ -16,10 +16,15 @@ _STEP: Final = 0.7
 
 
 def token_range(config: DetrConfig) -> tuple[int, int]:
-    """Return the least and the largest number of tokens of images up to strips of 256 to 1, of any size."""
+    """Return the least and the largest number of tokens of images up to strips of 256 to 1, of any size.
+
+    Images may be resized to any of the model's `sides`.
+    """
     shapes = (*_SHAPES, config.longest_side / config.shortest_side)
     sizes = [(round(scale * shape), scale) for shape in shapes for scale in (1, round(_LARGE / shape))]
-    grids = [token_grid(*resized_for(config, *size), config) for size in (*sizes, *((w, h) for h, w in sizes))]
+    upright_and_turned = (*sizes, *((w, h) for h, w in sizes))
+    configs = [config.resized_to(side) for side in config.sides]
+    grids = [token_grid(*resized_for(one, *size), one) for one in configs for size in upright_and_turned]
     counts = [rows * columns for rows, columns in grids]
     return min(counts), max(counts)
 

@@ -11,6 +11,7 @@ import torch
 
 from models.config import DetrConfig
 from models.data.findings import few
+from models.training.data.augmentations import Augmentation
 from models.training.data.training_data import TrainingData
 from models.training.interruption import Interruption, interruptible
 from models.training.plan.recipe import Recipe
@@ -104,11 +105,22 @@ def served_config(config: DetrConfig, name: str, recipe: Recipe) -> DetrConfig:
 
     It vouches for no attention: what was measured with other weights says nothing of these.
     """
+    config = replace(config, name=name, vouched=(), trained_sides=trained_sides(config, recipe))
     distillation = recipe.distillation
     if distillation is None or distillation.attention.mode != "act":
-        return replace(config, name=name, vouched=())
+        return config
     own = distillation.attention
-    return replace(config, name=name, vouched=(), act_L=own.L, act_r=own.r)
+    return replace(config, act_L=own.L, act_r=own.r)
+
+
+def trained_sides(config: DetrConfig, recipe: Recipe) -> tuple[int, int] | None:
+    """The least and the largest shortest side of the last stage's images; a box refinement leaves them as they are."""
+    if recipe.refine_boxes:
+        return config.trained_sides
+    if recipe.stages is not None:
+        return recipe.stages.stages[-1].shortest_sides
+    sides = Augmentation.for_model(config).shortest_sides
+    return sides[0], sides[-1]
 
 
 def head_remarks(start: StartingPoint, fitted: StartingPoint) -> list[str]:

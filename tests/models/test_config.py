@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from models.config import (
@@ -10,6 +12,7 @@ from models.config import (
     named_config,
     pages_small,
 )
+from models.resizing import Resizing
 
 
 @pytest.mark.parametrize(
@@ -177,3 +180,26 @@ def test_attention_is_vouched_for_once():
 
 def test_published_models_vouch_for_nothing_that_was_not_measured_here():
     assert named_config("detr-r50").vouched == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "sides"),
+    [
+        ({}, (304, 416)),
+        ({"trained_sides": None}, (352, 352)),
+        ({"shortest_side": 300}, (300, 416)),
+        ({"shortest_side": 500}, (304, 500)),
+        ({"resizing": Resizing("sides", canvas=(999, 999))}, (304, 416)),
+        ({"resizing": Resizing("exact", (300, 400))}, (352, 352)),
+    ],
+)
+def test_sides_are_those_of_the_training_and_the_models_own(changes, sides):
+    assert replace(pages_small(), **changes).sides == sides
+
+
+def test_the_longest_side_keeps_its_proportion():
+    config = pages_small()
+    assert config.resized_to(352) is config
+    resized = config.resized_to(304)
+    assert (resized.shortest_side, resized.longest_side) == (304, round(304 * 640 / 352))
+    assert replace(resized, shortest_side=352, longest_side=640) == config

@@ -147,3 +147,33 @@ def test_without_box_refinement_the_decoder_boxes_come_back(tiny_detr):
     assert not np.allclose(refined.boxes_xyxy, expected.boxes_xyxy)
     with pytest.raises(ValueError, match="no box refinement"):
         single.without_box_refinement()
+
+
+def test_a_size_is_the_shortest_side_and_gives_what_a_detector_of_that_size_gives(detector, images):
+    own, small = detector.config.shortest_side, 48
+    resized = detector.with_sizes(small)
+    for image in images:
+        prepared = detector.preprocess(image, small)
+        assert torch.equal(prepared.pixels, resized.preprocess(image).pixels)
+        assert torch.equal(detector.preprocess(image, own).pixels, detector.preprocess(image).pixels)
+        expected, got = resized.detect(image).detections, detector.detect(image, size=small).detections
+        assert np.array_equal(got.boxes_xyxy, expected.boxes_xyxy)
+        assert np.array_equal(got.scores, expected.scores)
+    assert min(detector.preprocess(images[0], small).pixels.shape[1:]) == small
+    assert detector.tokens(detector.preprocess(images[0], 96)) > detector.tokens(detector.preprocess(images[0]))
+
+
+@pytest.mark.parametrize("size", [47, 97])
+def test_a_size_that_the_model_was_not_trained_with_is_refused(detector, images, size):
+    with pytest.raises(ValueError, match=f"takes sizes of 48 to 96 pixels, not {size}"):
+        detector.preprocess(images[0], size)
+    assert detector.with_sizes(size).config.sides == (size, size)
+
+
+def test_images_of_several_sizes_run_together(detector, images):
+    sizes = (48, 64, 96, 80, 64, 96)
+    prepared = [detector.preprocess(image, size) for image, size in zip(images, sizes, strict=True)]
+    for image, size, prediction in zip(images, sizes, detector.predict(prepared, ATTENTIONS[1]), strict=True):
+        single = detector.detect(image, ATTENTIONS[1], size=size)
+        assert np.array_equal(single.detections.boxes_xyxy, prediction.detections.boxes_xyxy)
+        assert single.attention == prediction.attention

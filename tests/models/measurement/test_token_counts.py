@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.config import named_config
+from models.config import named_config, pages_small
 from models.detector import Detector
 from models.measurement.token_counts import spread_counts, token_range
 from models.preprocess import prepare
@@ -11,10 +11,17 @@ from models.resizing import Resizing
 
 
 @pytest.mark.parametrize(
-    ("name", "largest"), [("pages-small", 22 * 40), ("detr-r50", 25 * 42), ("detr-r50-dc5", 50 * 84)]
+    ("name", "largest"), [("pages-small", 26 * 48), ("detr-r50", 25 * 42), ("detr-r50-dc5", 50 * 84)]
 )
-def test_the_largest_count_is_that_of_the_models_longest_shape(name, largest):
+def test_the_largest_count_is_that_of_the_models_longest_shape_and_largest_side(name, largest):
     assert token_range(named_config(name))[1] == largest
+
+
+def test_the_range_covers_all_sizes_of_the_model():
+    own = replace(pages_small(), trained_sides=None, longest_side=352)
+    least, largest = token_range(replace(own, trained_sides=(100, 700)))
+    assert (least, largest) == (token_range(own.resized_to(100))[0], token_range(own.resized_to(700))[1])
+    assert least < token_range(own)[0] < token_range(own)[1] < largest
 
 
 @pytest.mark.parametrize(

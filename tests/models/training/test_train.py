@@ -129,7 +129,7 @@ def test_a_run_cannot_change_its_settings_or_its_classes(tiny_file, picture_page
 def test_pages_small_is_named_after_itself_and_vouches_for_nothing_once_it_is_trained(tmp_path, options):
     recipe = Recipe("pages-small", "pages", 1, batch_size=1, stages=Curriculum.parse("1:64-64"))
     assert train(recipe, options(tmp_path))
-    assert resolve(str(tmp_path / MODEL)).config == replace(pages_small(), vouched=())
+    assert resolve(str(tmp_path / MODEL)).config == replace(pages_small(), vouched=(), trained_sides=(64, 64))
 
 
 def test_a_trained_model_is_given_a_box_refinement_of_its_own(tiny_file, tmp_path, options, rows):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.config import BackboneConfig, DetrConfig, coco_labels, named_config, pages_small
+from models.config import PUBLISHED_SIDES, BackboneConfig, DetrConfig, coco_labels, named_config, pages_small
 from models.detr.detr import Detr
 from models.weights.errors import MismatchedWeights, UnsupportedModel
 from models.weights.inferred_config import config_from_state_dict
@@ -29,6 +29,7 @@ def test_small_models_are_recognised_but_for_what_leaves_no_trace() -> None:
         labels=tuple(f"class_{i}" for i in range(5)),
         shortest_side=800,
         longest_side=1333,
+        trained_sides=PUBLISHED_SIDES,
         act_L=32,
         act_r=8.0,
         tangent_C=32,
@@ -48,7 +49,7 @@ def test_small_models_are_recognised_but_for_what_leaves_no_trace() -> None:
 )
 @pytest.mark.parametrize("pre_norm", [False, True])
 def test_odd_shapes_are_recognised(backbone: BackboneConfig, pre_norm: bool) -> None:
-    config = DetrConfig("odd", coco_labels(), backbone, 64, 2, 1, 3, 48, 9, pre_norm)
+    config = DetrConfig("odd", coco_labels(), backbone, 64, 2, 1, 3, 48, 9, pre_norm, trained_sides=PUBLISHED_SIDES)
     assert config_from_state_dict(state_of(config), "odd") == config
 
 
