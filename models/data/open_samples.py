@@ -1,4 +1,4 @@
-"""Open the samples that a command's `--data` names: `pages`, or a folder in one of the layouts of COCO's format."""
+"""Open the samples that a command's `--data` names: generated pages, or a folder in a layout of COCO's format."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from models.data.findings import few
 from models.data.samples import CocoSamples, PageSamples, Samples
 
 MIN_PAGE_SIDE: Final = 64
-PAGES: Final = re.compile(r"pages(?::(\d+))?(?::(\d+)x(\d+))?")
+PAGES: Final = re.compile(r"(pages|journals)(?::(\d+))?(?::(\d+)x(\d+))?")
 
 
 def open_samples(data: str, annotations: Path | None = None, limit: int | None = None) -> Samples:
-    """Open `pages`, `pages:COUNT`, `pages:COUNT:HEIGHTxWIDTH`, or a folder (`./pages` is one).
+    """Open `pages`, `pages:COUNT`, `pages:COUNT:HEIGHTxWIDTH`, `journals` likewise, or a folder (`./pages` is one).
 
     `models.data.coco_files` says what a folder may look like; `annotations` names the annotation file where it lies
     elsewhere or is one of several. `limit` is the maximum number of images, the first ones.
@@ -30,8 +30,9 @@ def open_samples(data: str, annotations: Path | None = None, limit: int | None =
         return _open_folder(Path(data).expanduser(), annotations, limit)
     if annotations is not None:
         raise ValueError("generated pages come with their annotations")
-    groups = zip(("count", "height", "width"), pages.groups(), strict=True)
-    named: dict[str, Any] = {name: int(text) for name, text in groups if text}
+    kinds, *numbers = pages.groups()
+    groups = zip(("count", "height", "width"), numbers, strict=True)
+    named: dict[str, Any] = {"kinds": kinds, **{name: int(text) for name, text in groups if text}}
     samples = PageSamples(**named)
     if not samples.count or min(samples.height, samples.width) < MIN_PAGE_SIDE:
         raise ValueError(f"{data}: at least one page, of at least {MIN_PAGE_SIDE} pixels either way")
@@ -52,5 +53,5 @@ def unknown_classes(classes: Sequence[str], labels: Sequence[str]) -> tuple[str,
 
 def _open_folder(folder: Path, annotations: Path | None, limit: int | None) -> CocoSamples:
     if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder; data is a folder, or pages[:COUNT[:HEIGHTxWIDTH]]")
+        raise ValueError(f"{folder} is no folder; data is a folder, or pages or journals[:COUNT[:HEIGHTxWIDTH]]")
     return CocoSamples(read_coco(evaluation_files(folder, annotations), limit))

@@ -18,6 +18,7 @@ from models.data.image_files import read_rgb
 from models.data.pages import Page, render_page
 from models.data.pages.fonts import family_names
 from models.data.pages.held_out import HELD_OUT_SEEDS
+from models.data.pages.page import Kinds
 
 OTHER_CLASS: Final = "classes that the training data has not, left out of validation"
 
@@ -64,12 +65,13 @@ class Samples(Protocol):
 class PageSamples(Samples):
     """Generated pages that training never renders; of a journal's size by default, in pixels.
 
-    `rendered` keeps pages for the next time, where a dictionary is given.
+    `kinds` is what they are pages of; `rendered` keeps pages for the next time, where a dictionary is given.
     """
 
     count: int = 100
     height: int = 792
     width: int = 612
+    kinds: Kinds = "pages"
     rendered: dict[int, Sample] | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -88,13 +90,13 @@ class PageSamples(Samples):
     def __getitem__(self, index: int) -> Sample:
         kept = {} if self.rendered is None else self.rendered
         if index not in kept:
-            page = render_page(HELD_OUT_SEEDS + index, self.height, self.width)
+            page = render_page(HELD_OUT_SEEDS + index, self.height, self.width, self.kinds)
             kept[index] = Sample(np.asarray(page.image), page_truth(page))
         return kept[index]
 
     def described(self) -> dict[str, Any]:
         """Return name, seed and fonts: a page is the same again only on a machine with the same fonts."""
-        name = f"pages:{self.count}:{self.height}x{self.width}"
+        name = f"{self.kinds}:{self.count}:{self.height}x{self.width}"
         return {"data": name, "first_seed": HELD_OUT_SEEDS, "fonts": list(family_names())}
 
 

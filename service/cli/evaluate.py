@@ -24,7 +24,7 @@ MIN_WIDTH: Final = 150
 
 def evaluate(
     data: Annotated[
-        str, typer.Option(help="Folder in COCO's format, or generated pages: pages[:COUNT[:HEIGHTxWIDTH]].")
+        str, typer.Option(help="Folder in COCO's format, or generated pages: pages or journals[:COUNT[:HEIGHTxWIDTH]].")
     ],
     model: ModelOption = "pages-small",
     attention: Annotated[

@@ -91,6 +91,12 @@ class Canvas:
         ink = np.rot90(face.string(text).ink)
         self._stamp(ink, int(x) - ink.shape[1], int(y - ink.shape[0] / 2), colour)
 
+    def slanted_text(self, text: str, x: float, y: float, face: Face, degrees: float, colour: Colour = BLACK) -> None:
+        """Write at an angle, anticlockwise, with the middle of the text at (x, y)."""
+        turned = Image.fromarray(face.string(text).ink).rotate(degrees, Image.Resampling.BILINEAR, expand=True)
+        ink = np.asarray(turned)
+        self._stamp(ink, int(x - ink.shape[1] / 2), int(y - ink.shape[0] / 2), colour)
+
     def line(self, points: Sequence[Point], colour: Colour = BLACK, thickness: float = 1.0) -> None:
         """Draw connected segments."""
         self.draw.line(points, fill=colour, width=max(1, round(thickness)))
@@ -133,6 +139,18 @@ class Canvas:
         """Paste an RGB image with its corner at (x, y)."""
         self.base.paste(image, (int(x), int(y)))
         self._mark(int(x), int(y), int(x) + image.width, int(y) + image.height)
+
+    def place(self, sheet: "Canvas", x: float, y: float, quarters: int) -> None:
+        """Paste what `sheet` holds, turned anticlockwise by `quarters` right angles, and take over its boxes."""
+        left, top = int(x), int(y)
+        image = sheet.flatten(sheet.height, sheet.width, Image.Resampling.NEAREST)
+        self.picture(image.rotate(90 * quarters, expand=True), left, top)
+        for (x0, y0, x1, y1), name in zip(sheet.boxes, sheet.classes, strict=True):
+            w, h = sheet.width, sheet.height
+            for _ in range(quarters % 4):
+                (x0, y0, x1, y1), (w, h) = (y0, w - x1, y1, w - x0), (h, w)
+            self.boxes.append((left + x0, top + y0, left + x1, top + y1))
+            self.classes.append(name)
 
     def _cover(self, points: Sequence[Point]) -> None:
         xs, ys = [p[0] for p in points], [p[1] for p in points]

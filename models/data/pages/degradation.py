@@ -22,6 +22,11 @@ def degrade(
         image = _age(image, rng)
     if rng.random() < 0.3:
         image = _compress(image, rng)
+    return clipped(image, boxes_xyxy, labels)
+
+
+def clipped(image: Image.Image, boxes_xyxy: Boxes, labels: Labels) -> tuple[Image.Image, Boxes, Labels]:
+    """Keep the boxes' parts within the image that are at least two pixels either way."""
     np.clip(boxes_xyxy[:, 0::2], 0, image.width, out=boxes_xyxy[:, 0::2])
     np.clip(boxes_xyxy[:, 1::2], 0, image.height, out=boxes_xyxy[:, 1::2])
     kept = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).min(axis=1, initial=1e9) >= 2

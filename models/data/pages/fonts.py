@@ -47,6 +47,13 @@ _SANS = (
     ("Biolinum", 1, "LinBiolinum_R LinBiolinum_RB LinBiolinum_RI"),
     ("DejaVu Sans", 0.7, "DejaVuSansCondensed DejaVuSansCondensed-Bold DejaVuSansCondensed-Oblique"),
 )
+_MONOSPACED = (
+    ("Liberation Mono", 4, "LiberationMono-Regular LiberationMono-Bold LiberationMono-Italic"),
+    ("DejaVu Sans Mono", 1, "DejaVuSansMono DejaVuSansMono-Bold DejaVuSansMono-Oblique"),
+    ("Cursor", 3, "texgyrecursor-regular texgyrecursor-bold texgyrecursor-italic"),
+    ("Free Mono", 2, "FreeMono FreeMonoBold FreeMonoOblique"),
+)
+_LISTS = {"serif": _SERIF, "sans": _SANS, "mono": _MONOSPACED}
 
 
 class Word(NamedTuple):
@@ -113,12 +120,16 @@ class Face:
     """One font file at one size in pixels; `word` draws a string once and remembers it."""
 
     def __init__(self, path: str | None, size: float) -> None:
-        self.size = size
+        self.path, self.size = path, size
         self._typeface = typeface(path)
         self._ratio = MASTER_SIZE / size
         self._words: dict[str, Word] = {}
         self._running: list[Word | None] = [None] * VOCABULARY_SIZE
         self.space = self._typeface.space / self._ratio
+
+    def scaled(self, ratio: float) -> "Face":
+        """Return the same font at `ratio` times the size, or the nearest to it that is kept."""
+        return sized(self.path, self.size * ratio)
 
     def word(self, text: str) -> Word:
         """Return the drawn `text`, from memory after the first time."""
@@ -212,11 +223,11 @@ def installed_files() -> dict[str, str]:
     return found
 
 
-@lru_cache(maxsize=2)
-def families(serif: bool) -> tuple[tuple[Family, ...], tuple[float, ...]]:
-    """Return the installed families of a kind and their weights; one without files if none is installed."""
+@lru_cache(maxsize=len(_LISTS))
+def families(kind: str) -> tuple[tuple[Family, ...], tuple[float, ...]]:
+    """Return the installed families of a kind (serif, sans or mono) and their weights; one without files if none is."""
     found, weights, files = [], [], installed_files()
-    for name, weight, stems in _SERIF if serif else _SANS:
+    for name, weight, stems in _LISTS[kind]:
         paths = [files.get(stem) for stem in stems.split()]
         if None not in paths:
             found.append(Family(name, *paths))
@@ -226,9 +237,9 @@ def families(serif: bool) -> tuple[tuple[Family, ...], tuple[float, ...]]:
 
 def family_names() -> tuple[str, ...]:
     """Return the names of the installed families that pages are drawn with: other families make other pages."""
-    return tuple(family.name for serif in (True, False) for family in families(serif)[0])
+    return tuple(family.name for kind in _LISTS for family in families(kind)[0])
 
 
-def draw_family(rng: random.Random, serif: bool) -> Family:
+def draw_family(rng: random.Random, kind: str) -> Family:
     """Draw an installed family of a kind."""
-    return rng.choices(*families(serif))[0]
+    return rng.choices(*families(kind))[0]

@@ -43,10 +43,10 @@ def compose(canvas: Canvas, rng: random.Random, style: Style) -> None:
         top = front_matter(canvas, rng, style)
     elif kind == "floats" or rng.random() < (0.45 if style.columns > 1 else 0.0):
         share = rng.uniform(0.45, 1.0) if kind == "floats" else rng.uniform(0.18, 0.5)
-        top = _float(canvas, rng, style, style.left, top, style.width, (bottom - top) * share)
+        top = captioned_float(canvas, rng, style, style.left, top, style.width, (bottom - top) * share)
     if rng.random() < 0.08 and bottom - top > 250 * style.point:  # a float across all columns at the foot
         share = rng.uniform(0.2, 0.4) * (bottom - top)
-        if _float(canvas, rng, style, style.left, bottom - share, style.width, share) > 0:
+        if captioned_float(canvas, rng, style, style.left, bottom - share, style.width, share) > 0:
             bottom -= share + style.body.leading
     appetite = 0.35 if kind == "floats" else 1.0
     flow = Flow(kind, kind != "first" and rng.random() < 0.65, rng.randint(1, 60), appetite)
@@ -92,7 +92,7 @@ def _margins(canvas: Canvas, rng: random.Random, style: Style) -> None:
             canvas.vertical_text(banner, style.left * 0.5, canvas.height * place, style.body.bold, (90, 90, 90))
 
 
-def _float(
+def captioned_float(
     canvas: Canvas,
     rng: random.Random,
     style: Style,
@@ -149,7 +149,7 @@ def _column(
     if rng.random() < 0.1 and bottom - y > 20 * leading:
         bottom = _footnote(canvas, rng, style, x, width, bottom)
     if rng.random() < 0.3 * flow.appetite and bottom - y > 22 * leading:
-        y = _float(canvas, rng, style, x, y, width, (bottom - y) * rng.uniform(0.3, 0.65))
+        y = captioned_float(canvas, rng, style, x, y, width, (bottom - y) * rng.uniform(0.3, 0.65))
     after_heading = False
     while int((bottom - y) / leading) >= 1:
         room = bottom - y
@@ -168,7 +168,7 @@ def _column(
         elif 0.52 < chance < 0.54 and room > 6 * leading and not flow.continues:
             y = _quotation(canvas, rng, style, x, y + 0.5 * leading, width, room - 0.5 * leading)
         elif 0.54 < chance < 0.54 + 0.1 * flow.appetite and room > 16 * leading and not flow.continues:
-            y = _float(canvas, rng, style, x, y + leading, width, room * rng.uniform(0.4, 0.95) - leading)
+            y = captioned_float(canvas, rng, style, x, y + leading, width, room * rng.uniform(0.4, 0.95) - leading)
         else:
             y = _paragraph(canvas, rng, style, flow, x, y, width, room)
         after_heading = False

@@ -29,7 +29,10 @@ class TextStyle:
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """Measures are in pixels of the canvas; `point` is one typographic point of the page."""
+    """Measures are in pixels of the canvas; `point` is one typographic point of the page.
+
+    With `labels_equations` a displayed equation is annotated as text, as PubLayNet has it.
+    """
 
     point: float
     left: float
@@ -58,6 +61,7 @@ class Style:
     caption_centred: bool
     table_rules: str
     mathematics: float
+    labels_equations: bool = False
 
     @property
     def width(self) -> float:
@@ -78,8 +82,15 @@ def _text_style(rng: random.Random, family: Family, size: float, spread: float, 
     )
 
 
-def draw_style(rng: random.Random, height: int, width: int) -> Style:
-    """Draw a document's style for a canvas of height x width pixels.
+def _other_family(rng: random.Random, family: Family) -> Family:
+    """Draw the family of headings: often that of the text."""
+    if rng.random() < 0.45:
+        return draw_family(rng, "serif" if rng.random() < 0.35 else "sans")
+    return family
+
+
+def draw_style(rng: random.Random, height: int, width: int, family: Family | None = None) -> Style:
+    """Draw a document's style for a canvas of height x width pixels, in `family` or in drawn ones.
 
     Measures are in points: body type of 7 to 12, margins of 32 to 72 (half an inch to an inch), gutters of 12 to 28.
     """
@@ -88,8 +99,11 @@ def draw_style(rng: random.Random, height: int, width: int) -> Style:
     columns = rng.choices((1, 2, 3), (25, 65, 10))[0]
     if width > 1.1 * height:  # landscape
         columns = rng.choice((1, 2, 2, 3))
-    family = draw_family(rng, rng.random() < 0.72)  # True: with serifs
-    other = draw_family(rng, rng.random() < 0.35) if rng.random() < 0.45 else family
+    if family is None:
+        family = draw_family(rng, "serif" if rng.random() < 0.72 else "sans")
+        other = _other_family(rng, family)
+    else:
+        other = family
     # The narrower the column, the smaller its type.
     size = point * {1: rng.uniform(9.5, 12), 2: rng.uniform(8.2, 10.6), 3: rng.uniform(7.2, 9)}[columns]
     accent = rng.choice(ACCENTS)
@@ -130,7 +144,7 @@ def draw_style(rng: random.Random, height: int, width: int) -> Style:
         heading_caps=rng.random() < 0.22,
         heading_rule=rng.random() < 0.06,
         title_face=sized(rng.choice((other.bold, other.bold, other.regular)), size * rng.uniform(1.5, 2.5)),
-        label_face=sized(draw_family(rng, False).regular, size * rng.uniform(0.6, 0.85)),
+        label_face=sized(draw_family(rng, "sans").regular, size * rng.uniform(0.6, 0.85)),
         accent=accent,
         indent=rng.uniform(0.8, 2.2) * size if gap == 0.0 or rng.random() < 0.2 else 0.0,
         paragraph_gap=gap * size * spread,

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from models.data.pages.canvas import BLACK, Canvas, Colour
 from models.data.pages.fonts import Face, Word
@@ -198,7 +199,12 @@ def caption(
 
 
 def equation(canvas: Canvas, rng: random.Random, style: Style, x: float, y: float, width: float) -> float:
-    """Set one displayed equation, without annotation."""
+    """Set one displayed equation, annotated as text where the style wants it so."""
+    with canvas.annotate("text") if style.labels_equations else nullcontext():
+        return _equation(canvas, rng, style, x, y, width)
+
+
+def _equation(canvas: Canvas, rng: random.Random, style: Style, x: float, y: float, width: float) -> float:
     body = style.body
     terms = [rng.choice("abcxyzkmnptuvw") + rng.choice(("", "(t)", "²", "_i")) for _ in range(rng.randint(2, 6))]
     string = f" {rng.choice('+-=')} ".join(terms)

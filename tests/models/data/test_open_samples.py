@@ -60,6 +60,8 @@ def test_generated_pages(tmp_path):
     assert open_samples("pages") == PageSamples()
     assert open_samples("pages:7") == PageSamples(7)
     assert open_samples("pages:7:128x96", limit=3) == PageSamples(3, 128, 96)
+    assert open_samples("journals") == PageSamples(kinds="journals")
+    assert open_samples("journals:7:128x96") == PageSamples(7, 128, 96, "journals")
     assert open_samples("pages:7", limit=9) == PageSamples(7)
     with pytest.raises(ValueError, match="come with their annotations"):
         open_samples("pages", tmp_path / "annotations.json")
