@@ -27,6 +27,8 @@ from models.measurement.kept_times import auto_attention
 from models.postprocess import read_detections
 from models.precision import Precision, automatic_precision
 from models.preprocess import PreparedImage, normalise, prepare
+from models.tiles.merging import merged
+from models.tiles.tiling import Tiling, parse_tiles
 from models.weights import Progress, load_strict, resolve
 
 
@@ -61,12 +63,21 @@ class Detector:
         attention: AttentionConfig | None = None,
         threshold: float = 0.0,
         size: int | None = None,
+        tiles: str | None = None,
     ) -> Prediction:
         """Detect in one uint8 RGB image [H, W, 3]; by exact attention by default.
 
-        `threshold` in 0..1: see `predict`. `size`: see `preprocess`.
+        `threshold` in 0..1: see `predict`. `size`: see `preprocess`. `tiles` are `ROWSxCOLUMNS` or `auto`
+        (`models.tiles`): each is detected in like an image, one after another, and its overlapping boxes are dropped by
+        the model's `nms` before all are merged. Raises ValueError for any other tiles.
         """
-        return self.predict([self.preprocess(image, size)], attention or AttentionConfig.exact(), [threshold])[0]
+        chosen = attention or AttentionConfig.exact()
+        if tiles is None:
+            return self.predict([self.preprocess(image, size)], chosen, [threshold])[0]
+        config = self.config.resized_to(size or self.config.shortest_side)
+        tiling = Tiling.of(image.shape[0], image.shape[1], parse_tiles(tiles), config)
+        prepared = (self.preprocess(tile, size) for tile in tiling.cut(image))
+        return merged(tiling, [self.predict([one], chosen, [threshold])[0] for one in prepared], self.config.nms)
 
     def preprocess(self, image: NDArray[np.uint8], size: int | None = None) -> PreparedImage:
         """Resize one uint8 RGB image [H, W, 3], to the model's own shortest side or to one of `size` pixels.

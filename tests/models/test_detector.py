@@ -8,6 +8,8 @@ import torch
 from models import AttentionConfig, Detector, load_detector
 from models.config import BoxRefinementConfig
 from models.detr.detr import Detr
+from models.tiles.merging import merged
+from models.tiles.tiling import Tiling
 from models.weights import WeightsError, save_checkpoint
 
 SIZES = [(70, 50), (64, 64), (33, 120), (1, 1), (1, 300), (70, 50)]
@@ -177,3 +179,24 @@ def test_images_of_several_sizes_run_together(detector, images):
         single = detector.detect(image, ATTENTIONS[1], size=size)
         assert np.array_equal(single.detections.boxes_xyxy, prediction.detections.boxes_xyxy)
         assert single.attention == prediction.attention
+
+
+def test_tiles_are_detected_in_like_images_and_put_together(detector, images):
+    image = images[2]
+    whole = detector.detect(image, ATTENTIONS[1], threshold=0.2)
+    one = detector.detect(image, ATTENTIONS[1], threshold=0.2, tiles="1x1")
+    assert np.array_equal(one.detections.boxes_xyxy, whole.detections.boxes_xyxy)
+    assert one.attention == whole.attention
+    tiled = detector.detect(image, ATTENTIONS[1], threshold=0.2, size=48, tiles="1x3")
+    tiling = Tiling(*image.shape[:2], 1, 3)
+    parts = [detector.detect(tile, ATTENTIONS[1], threshold=0.2, size=48) for tile in tiling.cut(image)]
+    expected = merged(tiling, parts, detector.config.nms)
+    assert np.array_equal(tiled.detections.boxes_xyxy, expected.detections.boxes_xyxy)
+    assert tiled.attention.encoder_gflops == sum(part.attention.encoder_gflops for part in parts)
+    height, width = image.shape[:2]
+    assert (tiled.detections.boxes_xyxy <= [width, height, width, height]).all()
+    assert detector.detect(np.tile(image, (1, 9, 1)), tiles="auto").attention.exact_encoder_gflops > (
+        2 * whole.attention.exact_encoder_gflops
+    )
+    with pytest.raises(ValueError, match="ROWSxCOLUMNS"):
+        detector.detect(image, tiles="3")
