@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -27,12 +27,16 @@ from service.pipeline import Pipeline, Task, predict
 from service.readiness import DeviceProbe, Readiness
 from service.scheduling.admission import Admission
 from service.scheduling.batcher import BatchLimits
+from service.scheduling.costs import CostModel
 from service.scheduling.inference_worker import InferenceWorker
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 from service.telemetry.request_record import now
 
 logger = logging.getLogger(__name__)
+
+MAX_BATCH_SECONDS: Final = 0.5
+"""Images that run together are answered together: what is predicted to take longer than this runs by itself."""
 
 _DESCRIPTION = """Detects objects in images with a DETR whose encoder uses exact attention, ACT (adaptive
 clustering) or tangent attention, chosen per request. Errors are `application/problem+json`. Every response has
@@ -44,6 +48,7 @@ def create_app(settings: Settings, detector: Detector) -> FastAPI:
     metrics = Metrics()
     threads = settings.threads or default_threads()
     streams = settings.streams_on(detector.device, threads)
+    costs = CostModel()
     worker = InferenceWorker[Task, Prediction](
         partial(predict, detector),
         limits=_batch_limits(settings, detector.device),
@@ -51,7 +56,8 @@ def create_app(settings: Settings, detector: Detector) -> FastAPI:
         observer=metrics,
         clock=now,
         is_out_of_memory=lambda error: isinstance(error, DeviceOutOfMemory),
-        set_up=partial(_set_up_inference, detector, settings, threads // streams, metrics),
+        costs=costs,
+        set_up=partial(_set_up_inference, detector, settings, threads // streams, metrics, costs),
         streams=streams,
     )
     readiness = Readiness(lambda: worker.alive, DeviceProbe(detector.check))
@@ -65,7 +71,7 @@ def create_app(settings: Settings, detector: Detector) -> FastAPI:
         admission=Admission(readiness.refusal, worker.backlog, settings.max_inflight, metrics.inflight.set, now),
     )
     version = routes_status.service_version()
-    metrics.describe(detector, version, settings.max_queue, lambda: readiness.refusal() is None)
+    metrics.describe(detector, version, settings.max_queue, lambda: readiness.refusal() is None, worker.backlog.wait)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -94,16 +100,22 @@ def create_app(settings: Settings, detector: Detector) -> FastAPI:
     return app
 
 
-def _set_up_inference(detector: Detector, settings: Settings, threads: int, metrics: Metrics, stream: int) -> None:
+def _set_up_inference(
+    detector: Detector, settings: Settings, threads: int, metrics: Metrics, costs: CostModel, stream: int
+) -> None:
     """Set up a thread that runs the model: its own pool and, on the first, all that later ones find done."""
     compute_with(threads)
     if stream == 0:
+        started = now()
         detector.warm_up()
+        costs.assume(detector.config.shortest_side**2, (now() - started) / 3)  # it runs three squares
         metrics.describe_auto(detector.measure_attention(settings.cache_dir))
 
 
 def _batch_limits(settings: Settings, device: str) -> BatchLimits:
-    return BatchLimits(settings.batch_images(device), settings.max_batch_pixels, settings.delay_seconds(device))
+    return BatchLimits(
+        settings.batch_images(device), settings.max_batch_pixels, settings.delay_seconds(device), MAX_BATCH_SECONDS
+    )
 
 
 def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:

@@ -142,7 +142,7 @@ def latency() -> Panels:
 
 
 def traffic() -> Panels:
-    """Return what comes in, what is refused, what waits."""
+    """Return what comes in, what is refused, what waits and for how long."""
     requests = f'act_detr_request_duration_seconds_count{{{INSTANCE}, route=~"/detect.*"}}'
     return [
         graph(
@@ -176,6 +176,21 @@ def traffic() -> Panels:
             "Images that ran together. Images share a batch when they share attention and its parameters.",
             quantiles("act_detr_batch_size", CHOSEN, "attention", which=(0.5, 0.95)),
             "images",
+            width=12,
+        ),
+        graph(
+            "Predicted wait",
+            "Time until an image that arrives now would begin to run, by the predicted cost of those before it: what "
+            "Retry-After says.",
+            [Query(f"act_detr_queue_wait_seconds{{{INSTANCE}}}", "{{instance}}")],
+            "s",
+            width=12,
+        ),
+        graph(
+            "Device time over its prediction",
+            "Of a batch. Where the median is far from 1, images are refused too early, or wait past their deadline.",
+            quantiles("act_detr_prediction_ratio", INSTANCE, which=(0.05, 0.5, 0.95)),
+            "short",
             width=12,
         ),
         graph(

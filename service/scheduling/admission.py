@@ -11,19 +11,18 @@ from service.scheduling.request_queue import WAIT_SAFETY_FACTOR
 
 
 class Backlog(Protocol):
-    """The images that wait for the device or run on it; times in seconds."""
+    """The images that wait for the device or run on it."""
 
     @property
     def full(self) -> bool:
         """Whether one more image would be refused."""
 
     @property
-    def wait(self) -> float:
-        """Estimated time until all of them are done."""
+    def images(self) -> int:
+        """How many they are."""
 
-    @property
-    def seconds_per_image(self) -> float:
-        """Device time of one image."""
+    def wait(self, unknown: int = 0) -> float:
+        """Estimated seconds until an image would begin that arrives now, after `unknown` more of unknown cost."""
 
 
 class Admission:
@@ -61,11 +60,12 @@ class Admission:
         if refusal is not None:
             raise refusal
         if self._backlog.full:
-            raise QueueFull(self._backlog.wait)
+            raise QueueFull(self._backlog.wait())
+        wait = self.wait
         if self.inflight >= self._limit:
-            raise QueueFull(self.wait, "Too many requests are under way.")
-        if self.wait > 0 and self._clock() + WAIT_SAFETY_FACTOR * self.wait > deadline:
-            raise QueueFull(self.wait, "More requests are under way than the deadline allows.")
+            raise QueueFull(wait, "Too many requests are under way.")
+        if wait > 0 and self._clock() + WAIT_SAFETY_FACTOR * wait > deadline:
+            raise QueueFull(wait, "More requests are under way than the deadline allows.")
         self._count(1)
         try:
             yield
@@ -83,8 +83,12 @@ class Admission:
 
     @property
     def wait(self) -> float:
-        """Estimated seconds until all requests under way are done, whether they wait for the device or a thread."""
-        return max(self._backlog.wait, (self.inflight - self._reading) * self._backlog.seconds_per_image)
+        """Estimated seconds until an image could begin that arrives now.
+
+        Requests that are being decoded count with what an image costs on average, images that the queue knows with
+        their own predicted cost.
+        """
+        return self._backlog.wait(max(0, self.inflight - self._reading - self._backlog.images))
 
     def _count(self, change: int) -> None:
         self.inflight += change

@@ -4,8 +4,9 @@ The rules, in the order in which they bind:
 
 1. The oldest waiting job is in the next batch. So none starves: a job with k older ones is in one of the
    next k + 1 batches.
-2. A batch has one key (its attention config), at most `max_images` images, and at most `max_pixels` pixels
-   once every image is padded to the tallest and the widest. An image larger than that runs by itself.
+2. A batch has one key (its attention config), at most `max_images` images, at most `max_pixels` pixels once every
+   image is padded to the tallest and the widest, and takes at most `max_seconds`, as far as is known beforehand:
+   all of its images are answered at its end. An image that exceeds this runs by itself.
 3. Of the jobs that may join the oldest, those that need the least padding beside it join first, older before
    newer: jobs of one key and size run in the order of their arrival.
 4. The batch runs at once, unless waiting could fill it further and delays no job outside it. It waits at most
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from service.errors import ServiceError
+from service.scheduling.costs import size_bucket
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -29,17 +31,18 @@ Answer = TypeVar("Answer")
 class BatchLimits:
     """The maximum size of a batch, and how long the oldest job may wait for it to fill.
 
-    `max_pixels` bounds height · width · images of the padded batch; `max_delay` is in seconds, 0 for none.
-    Raises ValueError for values out of range.
+    `max_pixels` bounds height · width · images of the padded batch; `max_delay` is in seconds, 0 for none;
+    `max_seconds` bounds the predicted device time. Raises ValueError for values out of range.
     """
 
     max_images: int
     max_pixels: int
     max_delay: float
+    max_seconds: float = math.inf
 
     def __post_init__(self) -> None:
-        if self.max_images < 1 or self.max_pixels < 1:
-            raise ValueError("a batch needs room for at least one image and one pixel")
+        if self.max_images < 1 or self.max_pixels < 1 or not self.max_seconds > 0:
+            raise ValueError("a batch needs room for at least one image and one pixel, and time")
         if not 0 <= self.max_delay < math.inf:
             raise ValueError(f"max_delay must be at least 0 seconds and finite, not {self.max_delay}")
 
@@ -48,8 +51,8 @@ class BatchLimits:
 class Job(Generic[Item, Answer]):
     """One waiting image, and the callback that takes its answer. Two jobs are never equal.
 
-    `height` and `width` are pixels, at least 1. `arrival` and `deadline` are seconds on the worker's clock.
-    `done` may be called from any thread, and more than once: the first call counts.
+    `height` and `width` are pixels, at least 1. `arrival` and `deadline` are seconds on the worker's clock, `seconds`
+    is the predicted device time. `done` may be called from any thread, and more than once: the first call counts.
     """
 
     item: Item
@@ -60,6 +63,12 @@ class Job(Generic[Item, Answer]):
     deadline: float | None
     done: Callable[[Answer | ServiceError], None]
     cancelled: bool = False
+    seconds: float = 0.0
+
+    @property
+    def pixels(self) -> int:
+        """Height times width."""
+        return self.height * self.width
 
     def expired(self, now: float) -> bool:
         """Return whether the deadline has passed."""
@@ -69,7 +78,7 @@ class Job(Generic[Item, Answer]):
 class MemoryCaps:
     """The number of images that have proved to fit into the device's memory, by key and size.
 
-    Sizes are bucketed by pixels, four buckets to a doubling. What does not fit at one size does not fit at a
+    Sizes are bucketed by pixels (`size_bucket`). What does not fit at one size does not fit at a
     larger one, so a cap holds for its own bucket and for all larger ones. Caps only ever go down. Not locked:
     one thread uses it.
     """
@@ -81,7 +90,7 @@ class MemoryCaps:
 
     def lower(self, jobs: Sequence[Job[Item, Answer]]) -> None:
         """Remember that these jobs did not fit as one batch: allow half as many, at least one."""
-        key, bucket, half = jobs[0].key, _bucket(*padded_size(jobs)), max(1, len(jobs) // 2)
+        key, bucket, half = jobs[0].key, size_bucket(math.prod(padded_size(jobs))), max(1, len(jobs) // 2)
         caps = self._caps.pop(key, {})  # inserted last again, and so forgotten last
         self._caps[key] = caps | {bucket: min(half, caps.get(bucket, half))}
         if len(self._caps) > self.MAX_KEYS:
@@ -92,12 +101,8 @@ class MemoryCaps:
         caps = self._caps.get(key)
         if not caps:
             return math.inf
-        bucket = _bucket(height, width)
+        bucket = size_bucket(height * width)
         return min((cap for other, cap in caps.items() if other <= bucket), default=math.inf)
-
-
-def _bucket(height: int, width: int) -> int:
-    return math.floor(4 * math.log2(height * width))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +120,12 @@ def padded_size(jobs: Sequence[Job[Item, Answer]]) -> tuple[int, int]:
 def padding_ratio(jobs: Sequence[Job[Item, Answer]]) -> float:
     """Return the share of a batch's pixels that is padding, from 0 to below 1."""
     height, width = padded_size(jobs)
-    return 1 - sum(job.height * job.width for job in jobs) / (height * width * len(jobs))
+    return 1 - sum(job.pixels for job in jobs) / (height * width * len(jobs))
+
+
+def total_seconds(jobs: Sequence[Job[Item, Answer]]) -> float:
+    """Return the predicted device time of a batch."""
+    return sum(job.seconds for job in jobs)
 
 
 def next_batch(
@@ -128,7 +138,7 @@ def next_batch(
     batch = _fill(jobs, limits, caps)
     window_end = jobs[0].arrival + limits.max_delay
     others_wait = len(batch) < len(jobs)
-    full = not _room(len(batch) + 1, *padded_size(batch), jobs[0].key, limits, caps)
+    full = not _room(len(batch) + 1, *padded_size(batch), total_seconds(batch), jobs[0].key, limits, caps)
     # A deadline inside the window would pass while the device idles.
     urgent = any(job.expired(window_end) for job in batch)
     if now >= window_end or others_wait or full or urgent:
@@ -138,17 +148,23 @@ def next_batch(
 
 def _fill(jobs: Sequence[Job[Item, Answer]], limits: BatchLimits, caps: MemoryCaps) -> list[Job[Item, Answer]]:
     oldest = jobs[0]
-    batch, height, width = [oldest], oldest.height, oldest.width
+    batch, height, width, seconds = [oldest], oldest.height, oldest.width, oldest.seconds
     same_key = [job for job in jobs[1:] if job.key == oldest.key]
     for job in sorted(same_key, key=lambda job: padding_ratio([oldest, job])):  # stable: older before newer
         taller, wider = max(height, job.height), max(width, job.width)
-        if _room(len(batch) + 1, taller, wider, oldest.key, limits, caps):
+        if _room(len(batch) + 1, taller, wider, seconds + job.seconds, oldest.key, limits, caps):
             batch.append(job)
-            height, width = taller, wider
+            height, width, seconds = taller, wider, seconds + job.seconds
     return batch
 
 
-def _room(images: int, height: int, width: int, key: Hashable, limits: BatchLimits, caps: MemoryCaps) -> bool:
-    """Return whether this many images of this padded size may run together; if not, no more and no larger ones may."""
+def _room(
+    images: int, height: int, width: int, seconds: float, key: Hashable, limits: BatchLimits, caps: MemoryCaps
+) -> bool:
+    """Return whether this many images of this padded size, which take so long in all, may run together.
+
+    If not, no more, no larger and no slower ones may.
+    """
     max_images = min(limits.max_images, caps.cap(key, height, width))
-    return images <= max_images and images * height * width <= limits.max_pixels
+    fits = images <= max_images and images * height * width <= limits.max_pixels
+    return fits and seconds <= limits.max_seconds

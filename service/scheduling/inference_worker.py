@@ -24,7 +24,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from service.errors import Draining, InternalError, OutOfMemory, ServiceError, WorkerDead
 from service.scheduling.admission import Backlog
-from service.scheduling.batcher import BatchLimits, Item, Job, padding_ratio
+from service.scheduling.batcher import BatchLimits, Item, Job, padding_ratio, total_seconds
+from service.scheduling.costs import CostModel
 from service.scheduling.request_queue import QueueObserver, RequestQueue
 
 Result = TypeVar("Result")
@@ -45,8 +46,11 @@ class Completed(Generic[Result]):
 class WorkerObserver(QueueObserver, Protocol):
     """Also called for what the worker runs, from its thread: must be quick and never raise."""
 
-    def on_batch(self, key: Any, size: int, padding_ratio: float) -> None:
-        """Count a batch that has run, of `size` images; the padding ratio is 0 to 1."""
+    def on_batch(self, key: Any, size: int, padding_ratio: float, seconds: float, predicted: float) -> None:
+        """Count a batch that has run, of `size` images; the padding ratio is 0 to 1.
+
+        `seconds` is its device time, `predicted` what it was taken for while it waited: 0 if nothing was known.
+        """
 
     def on_out_of_memory(self) -> None:
         """Count a batch that did not fit into the device's memory."""
@@ -56,9 +60,10 @@ class InferenceWorker(Generic[Item, Result]):
     """Batches submitted images and runs them, a batch at a time on each of `streams` threads.
 
     `run(items, key)` returns one result per item, in order; only the worker's threads call it, and it may take
-    minutes. `is_out_of_memory` says whether an exception of `run` means that fewer images may fit. `clock`
-    returns seconds that never go back. `set_up(stream)`, counted from 0, runs on each thread before anything else, on
-    one after another; if it raises, the worker is dead. Images submitted before that wait for it.
+    minutes. `is_out_of_memory` says whether an exception of `run` means that fewer images may fit. `costs` predicts
+    device times, and learns from what each batch takes. `clock` returns seconds that never go back. `set_up(stream)`,
+    counted from 0, runs on each thread before anything else, on one after another; if it raises, the worker is dead.
+    Images submitted before that wait for it.
     """
 
     def __init__(
@@ -70,6 +75,7 @@ class InferenceWorker(Generic[Item, Result]):
         observer: WorkerObserver,
         clock: Callable[[], float] = time.monotonic,
         is_out_of_memory: Callable[[BaseException], bool],
+        costs: CostModel | None = None,
         set_up: Callable[[int], None] = lambda _: None,
         streams: int = 1,
     ) -> None:
@@ -80,7 +86,10 @@ class InferenceWorker(Generic[Item, Result]):
         self._set_up = set_up
         self._ready: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._ready.set_running_or_notify_cancel()  # so that cancelling the wait cannot cancel it
-        self._queue: RequestQueue[Item, Completed[Result]] = RequestQueue(limits, max_queue, observer, clock, streams)
+        self._costs = costs or CostModel()
+        self._queue: RequestQueue[Item, Completed[Result]] = RequestQueue(
+            limits, max_queue, observer, clock, self._costs, streams
+        )
         self.backlog: Backlog = self._queue
         self._threads = [
             threading.Thread(target=self._work, args=(stream,), name=f"inference-{stream}", daemon=True)
@@ -155,7 +164,7 @@ class InferenceWorker(Generic[Item, Result]):
     def _work(self, stream: int) -> None:
         try:
             self._set_up_in_turn(stream)
-            while self._run_next():
+            while self._run_next(stream):
                 pass
         except BaseException as error:
             self._die(error)
@@ -184,13 +193,11 @@ class InferenceWorker(Generic[Item, Result]):
         if first and not setting_up:
             logger.critical("an inference thread died: nothing will run until a restart", exc_info=True)
 
-    def _run_next(self) -> bool:
-        batch = self._queue.take()
+    def _run_next(self, stream: int) -> bool:
+        batch = self._queue.take(stream)
         if batch is None:
             return False
-        started = self._clock()
         self._run_batch(batch)
-        self._queue.record(len(batch), self._clock() - started)
         return True
 
     def _run_batch(self, jobs: Sequence[Job[Item, Completed[Result]]]) -> None:
@@ -237,7 +244,8 @@ class InferenceWorker(Generic[Item, Result]):
                 job.done(InternalError())
             return
         # Counted first, so that a caller with an answer finds it in the metrics.
-        self._observer.on_batch(jobs[0].key, len(jobs), padding_ratio(jobs))
+        self._costs.record(jobs[0].key, [job.pixels for job in jobs], seconds)
+        self._observer.on_batch(jobs[0].key, len(jobs), padding_ratio(jobs), seconds, total_seconds(jobs))
         for job, result in zip(jobs, results, strict=True):
             job.done(Completed(result, len(jobs), started - job.arrival, seconds))
 

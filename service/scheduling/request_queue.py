@@ -5,7 +5,8 @@ One condition guards everything. Its invariants:
 - A job is in `_waiting` from `put` until exactly one of `take`, `cancel`, `expire` and `abandon` removes it.
   The one that removes it answers it, except `cancel`, whose caller has left. So no job is lost, and none runs twice.
 - `_waiting` is in order of arrival, and never longer than `max_queue`.
-- `_running` has what `take` last handed out to each thread.
+- `_running` has what `take` last handed out to each taker, and `_busy_until` when that is expected to be done.
+- `_waiting_seconds` is the predicted device time of `_waiting`.
 - Once `_refusal` is set, `put` raises it; it is set once and never cleared.
 
 The condition is held for bookkeeping and for planning a batch, never while a batch runs.
@@ -13,13 +14,15 @@ The condition is held for bookkeeping and for planning a batch, never while a ba
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, Generic, Protocol
 
 from service.errors import DeadlinePassed, QueueFull, ServiceError
-from service.scheduling.batcher import Answer, BatchLimits, Item, Job, MemoryCaps, Wait, next_batch
+from service.scheduling.batcher import Answer, BatchLimits, Item, Job, MemoryCaps, Wait, next_batch, total_seconds
+from service.scheduling.costs import CostModel
 
 
 class QueueObserver(Protocol):
@@ -30,33 +33,28 @@ class QueueObserver(Protocol):
 
 
 WAIT_SAFETY_FACTOR: Final = 1.25
-"""Safety factor on the estimated wait: the next images may be slower than the recent ones it is based on."""
+"""Safety factor on the estimated wait: images may take longer than those before them, which it is based on."""
 
 
-class ServiceTimeEstimate:
-    """The device time of one image: that of recent batches, the latest weighted most, over their images."""
+def time_until_free(busy: Sequence[float], work: float) -> float:
+    """Return the seconds until the first taker is free, if each is busy for so long and they share `work` seconds more.
 
-    WEIGHT: Final = 0.2
-
-    def __init__(self) -> None:
-        self._seconds = 0.0
-        self._images = 0.0
-
-    def record(self, images: int, seconds: float) -> None:
-        """Add a batch that took `seconds` in total."""
-        self._seconds += self.WEIGHT * (seconds - self._seconds)
-        self._images += self.WEIGHT * (images - self._images)
-
-    @property
-    def seconds_per_image(self) -> float:
-        """Seconds of device time; 0 before the first batch."""
-        return self._seconds / self._images if self._images else 0.0
+    The work is shared as evenly as can be. Jobs that are handed out whole, each to the taker that is free first, leave
+    one of them free no later.
+    """
+    level = 0.0
+    for takers, seconds in enumerate(sorted(busy), start=1):
+        if takers > 1 and level <= seconds:
+            break
+        work += seconds
+        level = work / takers
+    return level
 
 
 class RequestQueue(Generic[Item, Answer]):
     """Bounded admission, deadlines and cancellation, for `takers` threads that take batches.
 
-    `clock` returns seconds that never go back.
+    `costs` predicts device times. `clock` returns seconds that never go back.
     """
 
     def __init__(
@@ -65,20 +63,22 @@ class RequestQueue(Generic[Item, Answer]):
         max_queue: int,
         observer: QueueObserver,
         clock: Callable[[], float],
+        costs: CostModel,
         takers: int = 1,
     ) -> None:
         if max_queue < 1:
             raise ValueError(f"max_queue must be at least 1, not {max_queue}")
-        self._takers = takers
         self._caps = MemoryCaps()
         self._limits = limits
         self._max_queue = max_queue
         self._observer = observer
         self._clock = clock
-        self._estimate = ServiceTimeEstimate()
+        self._costs = costs
         self._changed = threading.Condition()
         self._waiting: dict[Job[Item, Answer], None] = {}
-        self._running: dict[int, list[Job[Item, Answer]]] = {}
+        self._waiting_seconds = 0.0
+        self._running: list[list[Job[Item, Answer]]] = [[] for _ in range(takers)]
+        self._busy_until = [-math.inf] * takers
         self._refusal: Callable[[], ServiceError] | None = None
 
     @property
@@ -87,18 +87,20 @@ class RequestQueue(Generic[Item, Answer]):
         return len(self._waiting) >= self._max_queue
 
     @property
-    def seconds_per_image(self) -> float:
-        """What one image adds to the wait: its measured time, shared by the takers; 0 before the first batch."""
-        return self._estimate.seconds_per_image / self._takers
+    def images(self) -> int:
+        """How many jobs wait or run."""
+        return len(self._waiting) + sum(map(len, self._running))
 
-    @property
-    def wait(self) -> float:
-        """Estimated seconds until the device has finished all jobs that wait or run."""
-        running = sum(len(batch) for batch in self._running.values())
-        return (len(self._waiting) + running) * self.seconds_per_image
+    def wait(self, unknown: int = 0) -> float:
+        """Estimated seconds until a job would begin that arrives now, after `unknown` more of unknown cost."""
+        now = self._clock()
+        busy = [max(0.0, until - now) for until in self._busy_until]
+        if not self._waiting and unknown < self._running.count([]):
+            return 0.0
+        return time_until_free(busy, self._waiting_seconds + unknown * self._costs.mean)
 
     def put(self, job: Job[Item, Answer]) -> None:
-        """Add a job at the end of the queue. Never blocks for long.
+        """Add a job at the end of the queue, and predict its time. Never blocks for long.
 
         Raises QueueFull if the queue is full or too long for the job's deadline, DeadlinePassed if that has passed,
         and the refusal of `close` or `abandon`.
@@ -109,12 +111,15 @@ class RequestQueue(Generic[Item, Answer]):
             now = self._clock()
             if job.expired(now):
                 raise DeadlinePassed
+            wait = self.wait()
             if self.full:
-                raise QueueFull(self.wait)
-            begins = now + WAIT_SAFETY_FACTOR * self.wait
-            if job.deadline is not None and self._waiting and begins > job.deadline:
+                raise QueueFull(wait)
+            begins = now + WAIT_SAFETY_FACTOR * wait
+            if job.deadline is not None and begins > job.deadline:
                 raise QueueFull(begins - job.deadline, "More images wait for the device than the deadline allows.")
+            job.seconds = self._costs.predict(job.key, job.pixels)
             self._waiting[job] = None
+            self._waiting_seconds += job.seconds
             self._observer.on_queue_depth(len(self._waiting))
             self._changed.notify_all()  # a taker that fills a batch of another key would not do
 
@@ -130,13 +135,13 @@ class RequestQueue(Generic[Item, Answer]):
             if self._remove(job):
                 job.done(DeadlinePassed())
 
-    def take(self) -> list[Job[Item, Answer]] | None:
+    def take(self, taker: int = 0) -> list[Job[Item, Answer]] | None:
         """Block until there is a batch to run; return None once closed and empty.
 
-        Calling it means that the last batch that the calling thread took has been answered.
+        Takers are counted from 0. Calling it means that the last batch that this one took has been answered.
         """
         with self._changed:
-            self._running.pop(threading.get_ident(), None)
+            self._occupy(taker, [], -math.inf)
             while True:
                 now = self._clock()
                 for job in [job for job in self._waiting if job.expired(now)]:
@@ -144,17 +149,12 @@ class RequestQueue(Generic[Item, Answer]):
                 if self._waiting:
                     plan = next_batch(list(self._waiting), now, self._limits, self._caps)
                     if not isinstance(plan, Wait):
-                        return self._hand_out(plan)
+                        return self._hand_out(taker, plan)
                     self._changed.wait(plan.seconds)
                 elif self._refusal is None:
                     self._changed.wait()
                 else:
                     return None
-
-    def record(self, images: int, seconds: float) -> None:
-        """Add a batch that has run to the service time estimate."""
-        with self._changed:
-            self._estimate.record(images, seconds)
 
     def lower_cap(self, jobs: Sequence[Job[Item, Answer]]) -> None:
         """Remember that these jobs did not fit into the device's memory together (`MemoryCaps.lower`)."""
@@ -172,9 +172,11 @@ class RequestQueue(Generic[Item, Answer]):
         """Close, and answer all jobs that wait or run with the refusal at once."""
         self.close(refusal)
         with self._changed:
-            jobs = [*(job for batch in self._running.values() for job in batch), *self._waiting]
-            self._running.clear()
+            jobs = [*(job for batch in self._running for job in batch), *self._waiting]
+            for taker in range(len(self._running)):
+                self._occupy(taker, [], -math.inf)
             self._waiting.clear()
+            self._waiting_seconds = 0.0
             self._observer.on_queue_depth(0)
             for job in jobs:
                 job.done(refusal())
@@ -182,13 +184,20 @@ class RequestQueue(Generic[Item, Answer]):
     def _remove(self, job: Job[Item, Answer]) -> bool:
         if job not in self._waiting:
             return False
-        del self._waiting[job]
-        self._observer.on_queue_depth(len(self._waiting))
+        self._leave([job])
         return True
 
-    def _hand_out(self, batch: list[Job[Item, Answer]]) -> list[Job[Item, Answer]]:
-        for job in batch:
-            del self._waiting[job]
-        self._running[threading.get_ident()] = batch
-        self._observer.on_queue_depth(len(self._waiting))
+    def _hand_out(self, taker: int, batch: list[Job[Item, Answer]]) -> list[Job[Item, Answer]]:
+        self._occupy(taker, batch, self._clock() + total_seconds(batch))
+        self._leave(batch)
         return batch
+
+    def _occupy(self, taker: int, batch: list[Job[Item, Answer]], until: float) -> None:
+        self._running[taker], self._busy_until[taker] = batch, until
+
+    def _leave(self, jobs: Sequence[Job[Item, Answer]]) -> None:
+        for job in jobs:
+            del self._waiting[job]
+        # Sums of floats drift: an empty queue starts anew.
+        self._waiting_seconds = max(0.0, self._waiting_seconds - total_seconds(jobs)) if self._waiting else 0.0
+        self._observer.on_queue_depth(len(self._waiting))

@@ -38,6 +38,7 @@ STAGES: Final = ("read", "wait", "decode", "preprocess", "queue", "inference", "
 _REQUEST_SECONDS: Final = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60)
 _STAGE_SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _IMAGES: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+_PREDICTION: Final = (0.25, 0.5, 0.67, 0.8, 0.9, 1.1, 1.25, 1.5, 2, 4, 8)
 _RATIO: Final = (0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1)
 _TOKENS: Final = (1, 4, 16, 32, 64, 128, 256, 512, 768, 1024, 1536, 2048, 3072, 4096, 8192, 16384)
 _GZIP_LEVEL: Final = 6
@@ -78,6 +79,15 @@ class Metrics:
         self.queue_limit = gauge(
             "act_detr_queue_limit", "Maximum number of images that wait for the device; further ones get a 429."
         )
+        self.queue_wait = gauge(
+            "act_detr_queue_wait_seconds",
+            "Predicted time until an image that arrives now would begin to run, by the cost of those before it.",
+        )
+        self.prediction_ratio = histogram(
+            "act_detr_prediction_ratio",
+            "Device time of a batch over the time that was predicted for it.",
+            buckets=_PREDICTION,
+        )
         self.inflight = gauge("act_detr_inflight_requests", "Detection requests under way.")
         self.rejected = counter("act_detr_rejected_total", "Requests answered with an error, by type.", ("reason",))
         self.cancelled = counter("act_detr_cancelled_total", "Requests whose client disconnected before the response.")
@@ -85,7 +95,7 @@ class Metrics:
             "act_detr_out_of_memory_total", "Batches that did not fit into the device's memory."
         )
         self.encoder_tokens = histogram(
-            "act_detr_encoder_tokens", "Tokens N that the encoder attends over, per image.", buckets=_TOKENS
+            "act_detr_encoder_tokens", "Tokens N that the encoder attends over, per image or tile.", buckets=_TOKENS
         )
         self.clusters = summary(
             "act_detr_clusters",
@@ -135,7 +145,14 @@ class Metrics:
             if cause is not ClientClosed:
                 self.rejected.labels(cause.type)
 
-    def describe(self, detector: Detector, version: str, max_queue: int, ready: Callable[[], bool]) -> None:
+    def describe(
+        self,
+        detector: Detector,
+        version: str,
+        max_queue: int,
+        ready: Callable[[], bool],
+        queue_wait: Callable[[], float],
+    ) -> None:
         """Publish the model, the series of its classes and layers, the limits, and what is read on each scrape."""
         self.model.info(
             {
@@ -155,6 +172,7 @@ class Metrics:
         self.device_memory_limit.set(detector.memory_limit_bytes())
         self.device_memory.set_function(detector.memory_bytes)
         self.ready.set_function(lambda: float(ready()))
+        self.queue_wait.set_function(queue_wait)
 
     def describe_auto(self, auto: AutoAttention) -> None:
         """Publish the times that `auto` chooses by."""
@@ -183,7 +201,8 @@ class Metrics:
         self.images.labels(image.attention).inc()
         if image.auto:
             self.auto_images.labels(image.attention).inc()
-        self.encoder_tokens.observe(report.tokens)
+        for _ in range(len(image.tiling)):
+            self.encoder_tokens.observe(report.tokens)
         for layer in report.clusters:
             labels = (image.attention, str(layer.layer))
             self.clusters.labels(*labels).observe(layer.mean)
@@ -199,10 +218,12 @@ class Metrics:
         """`n` images wait. This and the following make it the inference worker's observer."""
         self.queue_depth.set(n)
 
-    def on_batch(self, key: object, size: int, padding_ratio: float) -> None:
-        """One batch of `size` images ran; `key` is its attention config."""
+    def on_batch(self, key: object, size: int, padding_ratio: float, seconds: float, predicted: float) -> None:
+        """One batch of `size` images ran; `key` is its attention config, `predicted` 0 if nothing was known."""
         self.batch_size.labels(getattr(key, "mode", NO_ATTENTION)).observe(size)
         self.padding_ratio.observe(padding_ratio)
+        if predicted > 0:
+            self.prediction_ratio.observe(seconds / predicted)
 
     def on_out_of_memory(self) -> None:
         """A batch did not fit into the device's memory."""

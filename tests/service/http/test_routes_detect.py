@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from models.config import AttentionConfig
 from service.errors import all_errors
 
 PROBLEM = "application/problem+json"
@@ -235,6 +236,29 @@ def test_a_full_queue_is_a_429_with_retry_after(start: Any, detector: Any, png: 
         detector.gate.set()
         assert [answer.result().status_code for answer in accepted] == [200, 200]
         server.eventually(server.idle)
+
+
+@pytest.mark.parametrize(("width", "waits"), [(8, {2, 3}), (64, {16, 17})])
+def test_retry_after_grows_with_the_cost_of_what_waits(
+    start: Any, detector: Any, encoded: Any, width: int, waits: set[int]
+) -> None:
+    """Two images wait while a small one runs, for less than its predicted second or for more."""
+    with start(max_queue=2, max_batch=1, streams=1) as server, ThreadPoolExecutor(3) as pool:
+        costs = server.service.pipeline._worker._costs
+        for pixels, seconds in ((8 * 64, 1.0), (64 * 64, 8.0)):
+            costs.record(AttentionConfig.exact(), [pixels], seconds)
+        detector.gate.clear()
+        post, path = server.client.post, "/detect?attention=exact"
+        accepted = [pool.submit(post, path, content=encoded(size=(8, 64)))]
+        server.eventually(lambda: detector.entered == 1)
+        accepted += [pool.submit(post, path, content=encoded(size=(width, 64))) for _ in range(2)]
+        server.eventually(lambda: server.metric("act_detr_queue_depth") == 2)
+        assert min(waits) <= server.metric("act_detr_queue_wait_seconds") <= max(waits)
+        assert int(post(path, content=b"").headers["retry-after"]) in waits
+        detector.gate.set()
+        assert [answer.result().status_code for answer in accepted] == [200] * 3
+        server.eventually(server.idle)
+        assert server.metric("act_detr_prediction_ratio_count") == 3
 
 
 def test_requests_beyond_max_inflight_get_a_429(start: Any, detector: Any, png: bytes) -> None:

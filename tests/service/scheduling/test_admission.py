@@ -13,9 +13,15 @@ from service.scheduling.admission import Admission
 
 @dataclass
 class Backlog:
+    """A queue on one stream: `known` seconds of work in so many `images`; of unknown cost, an image takes `mean`."""
+
     full: bool = False
-    wait: float = 0.0
-    seconds_per_image: float = 0.0
+    known: float = 0.0
+    images: int = 0
+    mean: float = 0.0
+
+    def wait(self, unknown: int = 0) -> float:
+        return self.known + unknown * self.mean
 
 
 @dataclass
@@ -43,7 +49,7 @@ class Bench:
 
 
 def test_a_deadline_that_the_requests_under_way_exceed_is_refused() -> None:
-    bench = Bench(Backlog(seconds_per_image=2.0))
+    bench = Bench(Backlog(mean=2.0))
     with bench.under_way(4):
         with bench.admission.admit(10.5):  # 8 s of work, and a safety factor of 1.25
             pass
@@ -54,12 +60,22 @@ def test_a_deadline_that_the_requests_under_way_exceed_is_refused() -> None:
         pass
 
 
-def test_the_backlog_of_the_device_counts_if_it_is_longer() -> None:
-    assert Bench(Backlog(wait=30.0, seconds_per_image=2.0)).refused(20).retry_after == 30
+def test_images_that_the_queue_knows_count_with_their_own_cost() -> None:
+    bench = Bench(Backlog(mean=2.0))
+    with bench.under_way(4):
+        bench.backlog.images, bench.backlog.known = 3, 24.0
+        assert bench.refused(20).retry_after == 26  # three large ones, and one that is still decoded
+
+
+def test_a_request_of_several_images_is_not_counted_less_than_they_are() -> None:
+    bench = Bench(Backlog(mean=2.0))
+    with bench.under_way(1):
+        bench.backlog.images, bench.backlog.known = 32, 30.0
+        assert bench.refused(20).retry_after == 30
 
 
 def test_requests_whose_bodies_still_arrive_do_not_count_in_the_wait() -> None:
-    bench = Bench(Backlog(seconds_per_image=2.0))
+    bench = Bench(Backlog(mean=2.0))
     reading = bench.admission.reading
     with bench.under_way(4):
         with reading(), reading(), reading(), bench.admission.admit(3):
@@ -73,13 +89,13 @@ def test_a_deadline_that_has_passed_is_left_to_the_queue() -> None:
 
 
 def test_a_full_queue_and_a_service_that_is_not_ready_refuse() -> None:
-    assert Bench(Backlog(full=True, wait=7.0)).refused().retry_after == 7
+    assert Bench(Backlog(full=True, known=7.0)).refused().retry_after == 7
     with pytest.raises(Draining), Bench(Backlog(full=True), refusal=Draining()).admission.admit(1000):
         pass
 
 
 def test_the_number_of_requests_under_way_is_bounded_and_reported() -> None:
-    bench = Bench(Backlog(seconds_per_image=0.5), limit=3)
+    bench = Bench(Backlog(mean=0.5), limit=3)
     with bench.under_way(3):
         refused = bench.refused()
         assert "Too many" in str(refused)

@@ -20,8 +20,9 @@ def job(
     size: tuple[int, int] = (10, 10),
     arrival: float = 0.0,
     deadline: float | None = None,
+    seconds: float = 0.0,
 ) -> Job[int, object]:
-    return Job(item, key, *size, arrival, deadline, done=lambda answer: None)
+    return Job(item, key, *size, arrival, deadline, done=lambda answer: None, seconds=seconds)
 
 
 def plan(
@@ -41,6 +42,11 @@ class TestLimits:
     def test_values_without_meaning_are_refused(self, images: int, pixels: int, delay: float) -> None:
         with pytest.raises(ValueError, match=r"batch|max_delay"):
             BatchLimits(images, pixels, delay)
+
+    @pytest.mark.parametrize("seconds", [0, -1, math.nan])
+    def test_a_batch_without_time_is_refused(self, seconds: float) -> None:
+        with pytest.raises(ValueError, match="time"):
+            BatchLimits(1, 1, 0, seconds)
 
 
 class TestPadding:
@@ -74,6 +80,12 @@ class TestComposition:
         jobs = [job(0, size=(10, 10)), job(1, size=(30, 30)), job(2, size=(9, 10))]
         assert plan(jobs, BatchLimits(8, 250, 0)) == [0, 2]
 
+    def test_at_most_max_seconds(self) -> None:
+        limits = BatchLimits(8, 10**9, 0, max_seconds=0.5)
+        jobs = [job(0, seconds=0.1), job(1, seconds=0.8), job(2, seconds=0.3), job(3, seconds=0.2)]
+        assert plan(jobs, limits) == [0, 2]
+        assert plan(jobs[1:], limits) == [1]  # the oldest runs, however long it takes
+
     def test_those_that_need_the_least_padding_join_first(self) -> None:
         portrait, landscape = (20, 10), (10, 20)
         jobs = [job(0, size=portrait), job(1, size=landscape), job(2, size=portrait), job(3, size=(19, 10))]
@@ -97,6 +109,11 @@ class TestTiming:
     def test_at_once_when_no_image_of_any_size_could_join(self) -> None:
         assert plan([job(size=(20, 25))], self.LIMITS) == Wait(5.0)  # one more of at most 20 x 25 fits
         assert plan([job(size=(20, 26))], self.LIMITS) == [0]
+
+    def test_at_once_when_it_takes_long_already(self) -> None:
+        limits = BatchLimits(3, 1000, 5.0, max_seconds=0.5)
+        assert plan([job(seconds=0.6)], limits) == [0]
+        assert plan([job(seconds=0.4)], limits) == Wait(5.0)
 
     def test_at_once_when_memory_allows_no_more(self) -> None:
         caps = MemoryCaps()

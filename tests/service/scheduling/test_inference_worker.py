@@ -43,14 +43,16 @@ class Clock:
 @dataclass
 class Observed:
     batches: list[tuple[Hashable, int, float]] = field(default_factory=list)
+    times: list[tuple[float, float]] = field(default_factory=list)
     out_of_memory: int = 0
     depth: int = 0
 
     def on_queue_depth(self, n: int) -> None:
         self.depth = n
 
-    def on_batch(self, key: Hashable, size: int, padding_ratio: float) -> None:
+    def on_batch(self, key: Hashable, size: int, padding_ratio: float, seconds: float, predicted: float) -> None:
         self.batches.append((key, size, padding_ratio))
+        self.times.append((seconds, predicted))
 
     def on_out_of_memory(self) -> None:
         self.out_of_memory += 1
@@ -247,12 +249,37 @@ class TestAFullQueue:
         bench.device.behave = slow
         async with bench.started():
             await bench.submit(7)
-            async with bench.busy():
+            async with bench.busy() as running:
                 for item in range(3):
                     await bench.queued(item)
                 with pytest.raises(QueueFull) as refused:
                     await bench.submit(3)
                 assert refused.value.headers["Retry-After"] == "16"
+            await running
+            assert bench.observed.times[:2] == [(4.0, 0.0), (4.0, 4.0)]
+
+    @scenario
+    async def test_large_images_make_it_longer(self) -> None:
+        bench = Bench(max_queue=2, max_images=1)
+
+        def by_rows(items: list[int]) -> list[int]:
+            bench.clock.now += items[0]
+            return items
+
+        bench.device.behave = by_rows
+        async with bench.started():
+            await bench.submit(1, size=(10, 10))
+            await bench.submit(8, size=(80, 10))
+            waits = []
+            for rows in (1, 8):
+                bench.observed.depth = 0
+                async with bench.busy():
+                    waiting = [await bench.queued(rows, size=(10 * rows, 10)) for _ in range(2)]
+                    with pytest.raises(QueueFull) as refused:
+                        await bench.submit(1)
+                    waits.append(int(refused.value.headers["Retry-After"]))
+                await asyncio.gather(*waiting)
+            assert waits == [3, 17]  # of two that wait and one small image that runs
 
 
 class TestCancellation:
@@ -543,8 +570,15 @@ class TestStreams:
     async def test_the_estimated_wait_is_shared_by_the_streams(self) -> None:
         one, two = Bench(max_images=1), Bench(max_images=1, streams=2)
         for bench in (one, two):
-            bench.worker._queue.record(1, 1.0)
-        assert two.worker.backlog.seconds_per_image == one.worker.backlog.seconds_per_image / 2 > 0
+            bench.worker._costs.assume(100, 1.0)
+            waiting = [await bench.queued(item) for item in range(4)]
+            assert bench.worker.backlog.images == 4
+            for task in waiting:
+                task.add_done_callback(lambda task: task.exception())
+        assert one.worker.backlog.wait() == 4.0
+        assert two.worker.backlog.wait() == 2.0
+        for bench in (one, two):
+            await bench.worker.drain()
 
 
 class TestDrain:

@@ -4,13 +4,14 @@ import threading
 from collections.abc import Callable, Hashable
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from service.errors import DeadlinePassed, Draining, QueueFull, ServiceError, WorkerDead
 from service.scheduling.batcher import BatchLimits, Job
-from service.scheduling.request_queue import RequestQueue, ServiceTimeEstimate
+from service.scheduling.costs import CostModel
+from service.scheduling.request_queue import RequestQueue, time_until_free
 
 
 class Clock:
@@ -32,45 +33,67 @@ class Observed:
 class Bench:
     """A queue with its clock, its observer, and the answers that its jobs were given."""
 
-    def __init__(self, max_queue: int = 100, max_images: int = 4, max_delay: float = 0.0) -> None:
+    def __init__(self, max_queue: int = 100, max_images: int = 4, max_delay: float = 0.0, takers: int = 1) -> None:
         self.clock = Clock()
+        self.costs = CostModel()
         self.observed = Observed()
         self.answers: dict[int, ServiceError] = {}
         self.queue: RequestQueue[int, object] = RequestQueue(
-            BatchLimits(max_images, 10**9, max_delay), max_queue, self.observed, self.clock
+            BatchLimits(max_images, 10**9, max_delay), max_queue, self.observed, self.clock, self.costs, takers
         )
 
     @property
     def depth(self) -> int:
         return self.observed.depths[-1]
 
-    def job(self, item: int, key: Hashable = "exact", deadline: float | None = None) -> Job[int, object]:
+    def job(
+        self, item: int, key: Hashable = "exact", deadline: float | None = None, height: int = 10
+    ) -> Job[int, object]:
         def done(answer: object) -> None:
             assert isinstance(answer, ServiceError)
             assert item not in self.answers
             self.answers[item] = answer
 
-        return Job(item, key, 10, 10, self.clock.now, deadline, done)
+        return Job(item, key, height, 10, self.clock.now, deadline, done)
 
-    def put(self, item: int, key: Hashable = "exact", deadline: float | None = None) -> Job[int, object]:
-        job = self.job(item, key, deadline)
+    def put(
+        self, item: int, key: Hashable = "exact", deadline: float | None = None, height: int = 10
+    ) -> Job[int, object]:
+        job = self.job(item, key, deadline, height)
         self.queue.put(job)
         return job
 
-    def take(self) -> list[int] | None:
-        batch = self.queue.take()
+    def learn(self, seconds: float, images: int = 1, height: int = 10) -> None:
+        """Teach the queue what images of 10 pixels' width take."""
+        self.costs.record("exact", [height * 10] * images, seconds)
+
+    def take(self, taker: int = 0) -> list[int] | None:
+        batch = self.queue.take(taker)
         return None if batch is None else [job.item for job in batch]
 
 
 class TestAdmission:
-    def test_retry_after_is_the_depth_times_the_measured_time_of_an_image(self) -> None:
+    def test_retry_after_is_the_measured_time_of_what_waits(self) -> None:
         bench = Bench(max_queue=3)
-        bench.queue.record(images=4, seconds=6.0)
+        bench.learn(6.0, images=4)
         for item in range(3):
             bench.put(item)
         with pytest.raises(QueueFull) as refused:
             bench.put(3)
         assert refused.value.retry_after == 5  # 3 x 6 / 4 = 4.5, rounded up
+
+    def test_retry_after_grows_with_the_cost_of_what_waits_not_with_its_number(self) -> None:
+        waits = []
+        for heights in ([10, 10, 10], [80, 10, 10], [80, 80, 80]):
+            bench = Bench(max_queue=3)
+            bench.learn(1.0, height=10)
+            bench.learn(8.0, height=80)
+            for item, height in enumerate(heights):
+                bench.put(item, height=height)
+            with pytest.raises(QueueFull) as refused:
+                bench.put(3)
+            waits.append(refused.value.retry_after)
+        assert waits == [3, 10, 24]
 
     def test_retry_after_is_a_second_before_anything_is_measured(self) -> None:
         bench = Bench(max_queue=1)
@@ -79,21 +102,25 @@ class TestAdmission:
             bench.put(1)
         assert refused.value.headers["Retry-After"] == "1"
 
-    def test_running_jobs_are_part_of_the_wait(self) -> None:
+    def test_what_is_left_of_running_jobs_is_part_of_the_wait(self) -> None:
         bench = Bench(max_queue=2, max_images=1)
-        bench.queue.record(images=1, seconds=2.0)
+        bench.learn(2.0)
         bench.put(0)
         assert bench.take() == [0]
         bench.put(1)
         bench.put(2)
-        assert (bench.queue.full, bench.queue.wait) == (True, 6.0)
+        assert (bench.queue.full, bench.queue.images, bench.queue.wait()) == (True, 3, 6.0)
+        bench.clock.now = 1.5
+        assert bench.queue.wait() == 4.5
+        bench.clock.now = 9.0  # it takes longer than expected
+        assert bench.queue.wait() == 4.0
         with pytest.raises(QueueFull) as refused:
             bench.put(3)
-        assert refused.value.retry_after == 6
+        assert refused.value.retry_after == 4
 
-    def test_a_queue_too_long_for_the_deadline_refuses(self) -> None:
+    def test_a_wait_too_long_for_the_deadline_refuses(self) -> None:
         bench = Bench(max_queue=9)
-        bench.queue.record(images=1, seconds=2.0)
+        bench.learn(2.0)
         for item in range(3):
             bench.put(item)
         bench.put(3, deadline=bench.clock() + 7.6)  # 6 s of work, times the safety factor
@@ -102,25 +129,69 @@ class TestAdmission:
         assert refused.value.retry_after == 3  # 8 s of work times the safety factor, less 7.6, rounded up
         assert bench.depth == 4
 
+    def test_a_free_device_takes_what_takes_longer_than_its_deadline(self) -> None:
+        bench = Bench()
+        bench.learn(3600.0)
+        bench.put(0, deadline=1.0)
+        assert bench.take() == [0]
+
+    def test_images_of_unknown_cost_count_with_the_mean(self) -> None:
+        bench = Bench()
+        bench.learn(2.0)
+        assert (bench.queue.wait(), bench.queue.wait(unknown=3)) == (0.0, 6.0)
+
+    def test_what_leaves_the_queue_leaves_the_wait(self) -> None:
+        bench = Bench(max_images=1)
+        bench.learn(2.0)
+        jobs = [bench.put(item) for item in range(4)]
+        bench.queue.cancel(jobs[1])
+        bench.queue.expire(jobs[2])
+        bench.queue.expire(jobs[2])
+        assert bench.queue.wait() == 4.0
+        bench.queue.abandon(Draining)
+        assert (bench.queue.images, bench.queue.wait()) == (0, 0.0)
+
+
+class TestSeveralTakers:
+    def test_the_next_job_begins_where_a_taker_is_free_first(self) -> None:
+        bench = Bench(takers=2, max_images=1)
+        bench.learn(1.0, height=10)
+        bench.learn(8.0, height=80)
+        bench.put(0, height=80)
+        assert bench.take(0) == [0]
+        assert bench.queue.wait() == 0.0  # the other is idle
+        bench.put(1, deadline=0.5)
+        assert bench.take(1) == [1]
+        assert bench.queue.wait() == 1.0
+        bench.put(2)
+        assert bench.queue.wait() == 2.0
+        for item in range(3, 12):
+            bench.put(item)
+        assert bench.queue.wait() == 9.5  # 10 small ones, and 9 s that run: shared evenly
+
+    @pytest.mark.parametrize(
+        ("busy", "work", "seconds"),
+        [([0.0], 0.0, 0.0), ([2.0], 3.0, 5.0), ([2.0, 0.0], 0.0, 0.0), ([2.0, 0.0], 1.0, 1.0), ([2.0, 1.0], 3.0, 3.0)],
+    )
+    def test_work_is_shared_evenly(self, busy: list[float], work: float, seconds: float) -> None:
+        assert time_until_free(busy, work) == seconds
+
+    @given(
+        st.lists(st.floats(0, 100), min_size=1, max_size=5),
+        st.lists(st.floats(0.01, 100), max_size=20),
+    )
+    def test_jobs_handed_out_whole_leave_one_free_no_later(self, busy: list[float], jobs: list[float]) -> None:
+        loads = list(busy)
+        for seconds in jobs:
+            loads[loads.index(min(loads))] += seconds
+        assert min(loads) <= time_until_free(busy, sum(jobs)) * (1 + 1e-9)
+
+
+class TestSize:
     @pytest.mark.parametrize("max_queue", [0, -1])
     def test_a_queue_without_room_is_an_error(self, max_queue: int) -> None:
         with pytest.raises(ValueError, match="max_queue"):
             Bench(max_queue=max_queue)
-
-
-class TestServiceTimeEstimate:
-    def test_is_time_over_images(self) -> None:
-        estimate = ServiceTimeEstimate()
-        assert estimate.seconds_per_image == 0
-        estimate.record(images=8, seconds=2.0)
-        assert estimate.seconds_per_image == pytest.approx(0.25)
-
-    def test_follows_recent_batches(self) -> None:
-        estimate = ServiceTimeEstimate()
-        estimate.record(images=1, seconds=1.0)
-        for _ in range(30):
-            estimate.record(images=1, seconds=3.0)
-        assert 2.9 < estimate.seconds_per_image < 3.0
 
 
 class TestDeadlines:

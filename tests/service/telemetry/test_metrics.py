@@ -33,6 +33,8 @@ FAMILIES = {
     "act_detr_device_memory_bytes",
     "act_detr_device_memory_limit_bytes",
     "act_detr_queue_limit",
+    "act_detr_queue_wait_seconds",
+    "act_detr_prediction_ratio",
     "act_detr_out_of_memory",
 }
 
@@ -162,9 +164,12 @@ def test_worker_reports_become_metrics() -> None:
     metrics = Metrics()
     value = metrics.registry.get_sample_value
     metrics.on_queue_depth(3)
-    metrics.on_batch(AttentionConfig.act(), 4, 0.25)
+    metrics.on_batch(AttentionConfig.act(), 4, 0.25, seconds=0.3, predicted=0.2)
+    metrics.on_batch(AttentionConfig.exact(), 1, 0, seconds=0.3, predicted=0)
     metrics.on_out_of_memory()
     assert value("act_detr_queue_depth") == 3
     assert value("act_detr_batch_size_sum", {"attention": "act"}) == 4
     assert value("act_detr_padding_ratio_sum") == 0.25
+    assert value("act_detr_prediction_ratio_sum") == pytest.approx(1.5)
+    assert value("act_detr_prediction_ratio_count") == 1
     assert value("act_detr_out_of_memory_total") == 1
