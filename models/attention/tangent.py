@@ -101,13 +101,15 @@ class TangentAttention:
         return heads * ran
 
 
-def differentiate(queries: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+def differentiate(queries: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Exact attention's outputs [B, H, S, D] at queries [B, H, S, D], and their derivatives [B, H, S, D, D].
 
-    derivatives[..., a, b] is how value a changes with coordinate b of the query; k, v [B, H, N, D].
+    derivatives[..., a, b] is how value a changes with coordinate b of the query; k, v [B, H, N, D]; bias [N], added to
+    the logits, if any.
     """
     scale = queries.shape[-1] ** -0.5
-    weights = torch.softmax((queries * scale) @ k.mT, -1)
+    logits = (queries * scale) @ k.mT
+    weights = torch.softmax(logits if bias is None else logits + bias, -1)
     outputs, keys = weights @ v, weights @ k
     return outputs, (_weighted_products(weights, k, v) - outputs[..., :, None] * keys[..., None, :]) * scale
 
