@@ -37,12 +37,16 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def run_environment(device: torch.device) -> dict[str, str | int]:
-    """Device, versions, commit, command, time in UTC and load, for the JSON of every measurement."""
+    """Device, versions, commit, command, time in UTC and load, for the JSON of every measurement.
+
+    `instructions` are those of the processor that PyTorch uses, such as AVX2: a processor's name may not tell.
+    """
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join([*_program(), *map(_without_folders, sys.argv[1:])]),
         "commit": commit(Path(__file__).parent),
         "device": device_name(device),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "load_average": _load(),
         "python": platform.python_version(),

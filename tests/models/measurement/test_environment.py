@@ -48,6 +48,7 @@ def test_run_environment_names_versions_and_command() -> None:
     environment = run_environment(torch.device("cpu"))
     assert environment["torch"] == torch.__version__
     assert environment["threads"] == torch.get_num_threads()
+    assert environment["instructions"] == torch.backends.cpu.get_cpu_capability()
     assert "pytest" in str(environment["command"])
 
 
