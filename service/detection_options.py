@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.config import AttentionConfig
+from models.config import AttentionConfig, DetrConfig
+from models.tiles.tiling import Tiles, parse_tiles
 from service.errors import BadParameter
 from service.settings import Settings
 
@@ -34,6 +35,20 @@ class DetectQuery(BaseModel):
     L: int | None = Field(None, ge=1, le=64, description="Hash rounds; only with `attention=act`.")
     r: float | None = Field(None, gt=0, allow_inf_nan=False, description="Bucket width; only with `attention=act`.")
     C: int | None = Field(None, ge=1, le=4096, description="Clusters per head; only with `attention=tangent`.")
+    size: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="Shortest side in pixels that the image is resized to, in the range that `/model` shows: larger "
+        "finds smaller objects, and takes longer. Default: the model's own.",
+    )
+    tiles: str | None = Field(
+        None,
+        max_length=9,
+        pattern=r"^(auto|[1-9]\d{0,3}x[1-9]\d{0,3})$",
+        description="Cut a long or huge image into tiles that overlap, and put together what is found in them: "
+        "`ROWSxCOLUMNS`, or `auto` for as many as make none too long or too large for the model. Default: not cut.",
+    )
     threshold: float | None = Field(None, ge=0, le=1, allow_inf_nan=False, description="Minimum score of a detection.")
     max_detections: int | None = Field(
         None, ge=1, le=1_000_000, description="Maximum number of detections; those with the highest scores are kept."
@@ -62,12 +77,18 @@ class DetectQuery(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class DetectionDefaults:
-    """The options of requests that do not set them, and the class names that the model knows."""
+    """The options of requests that do not set them, and what the model and the settings allow.
+
+    `sizes` are the least and the largest `size`; `labels` are the class names that the model knows.
+    """
 
     attention: AttentionChoice
     L: int
     r: float
     C: int
+    size: int
+    sizes: tuple[int, int]
+    max_tiles: int
     threshold: float
     max_detections: int
     nms: float | None
@@ -83,6 +104,9 @@ class DetectionDefaults:
             L=settings.l or config.act_L,
             r=settings.r or config.act_r,
             C=settings.c or config.tangent_C,
+            size=config.shortest_side,
+            sizes=_sizes(config, settings.max_size),
+            max_tiles=settings.max_tiles,
             threshold=settings.threshold,
             max_detections=settings.max_detections,
             nms=config.nms if settings.nms is None else settings.nms,
@@ -95,12 +119,16 @@ class DetectionDefaults:
 class DetectionOptions:
     """The resolved options of one request.
 
-    `attention` None is `auto`; of any other, `reason` says where it comes from. `labels` None keeps all classes, `nms`
-    None all overlapping boxes. `deadline` is on the service's clock.
+    `attention` None is `auto`; of any other, `reason` says where it comes from. `size` is the shortest side in pixels.
+    `tiles` None cuts nothing, `auto` into `max_tiles` at most. `labels` None keeps all classes, `nms` None all
+    overlapping boxes. `deadline` is on the service's clock.
     """
 
     attention: AttentionConfig | None
     reason: str
+    size: int
+    tiles: Tiles | None
+    max_tiles: int
     threshold: float
     max_detections: int
     nms: float | None
@@ -121,6 +149,9 @@ def resolve_options(query: DetectQuery, defaults: DetectionDefaults, arrival: fl
     return DetectionOptions(
         attention=_attention(query, defaults),
         reason="the default of this service" if query.attention is None else "asked for",
+        size=_size(query.size, defaults),
+        tiles=_tiles(query.tiles, defaults.max_tiles),
+        max_tiles=defaults.max_tiles,
         threshold=defaults.threshold if query.threshold is None else query.threshold,
         max_detections=query.max_detections or defaults.max_detections,
         nms=defaults.nms if query.nms is None else query.nms,
@@ -155,6 +186,30 @@ def _config(mode: AttentionChoice, given: dict[str, Any], defaults: DetectionDef
     if mode == "tangent":
         return AttentionConfig.tangent(**{"C": defaults.C} | given)
     return AttentionConfig.exact()
+
+
+def _sizes(config: DetrConfig, max_size: int | None) -> tuple[int, int]:
+    """Return the least and the largest size: those of the model, as far as the setting allows more than its own."""
+    least, largest = config.sides
+    return least, largest if max_size is None else max(config.shortest_side, min(largest, max_size))
+
+
+def _size(requested: int | None, defaults: DetectionDefaults) -> int:
+    size = defaults.size if requested is None else requested
+    least, largest = defaults.sizes
+    if not least <= size <= largest:
+        allowed = f"between {least} and {largest}" if least < largest else f"{least}"
+        raise BadParameter(f"size: must be {allowed} pixels here, not {size}", parameter="size")
+    return size
+
+
+def _tiles(requested: str | None, max_tiles: int) -> Tiles | None:
+    tiles = None if requested is None else parse_tiles(requested)
+    if isinstance(tiles, tuple) and tiles[0] * tiles[1] > max_tiles:
+        raise BadParameter(
+            f"tiles: {requested} are {tiles[0] * tiles[1]} tiles; {max_tiles} are allowed", parameter="tiles"
+        )
+    return tiles
 
 
 def _labels(requested: list[str], known: tuple[str, ...]) -> frozenset[str] | None:

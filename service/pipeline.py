@@ -1,4 +1,7 @@
-"""The stages of a detection: decode, preprocess, choose the attention, predict, select the detections asked for."""
+"""The stages of a detection: decode, preprocess, choose the attention, predict, select the detections asked for.
+
+An image that is to be cut is cut before it is preprocessed, and what its tiles give is merged before the selection.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -15,13 +19,15 @@ from models.config import AttentionConfig
 from models.detections import Detections, Prediction
 from models.detector import Detector, DeviceOutOfMemory
 from models.preprocess import PreparedImage
+from models.tiles.merging import merged
+from models.tiles.tiling import Tiling
 from service.cpu_threads import compute_with
 from service.detection_options import DetectionOptions
 from service.errors import DeadlinePassed, UndecodableImage, WorkerDead
 from service.images.drawing import draw_detections
 from service.images.image_decoding import decode_image
 from service.images.pixels import use_pixels
-from service.scheduling.inference_worker import InferenceWorker
+from service.scheduling.inference_worker import Completed, InferenceWorker
 from service.settings import Settings
 from service.telemetry.request_record import DetectedImage, Stopwatch, now
 
@@ -30,7 +36,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What the device needs for one image: its pixels, how to attend, and the minimum score of its detections.
+    """What the device needs for one image or tile: its pixels, how to attend, and the minimum score of its detections.
 
     `reason` says why it attends so.
     """
@@ -41,10 +47,42 @@ class Task:
     reason: str
 
 
-def prepare(detector: Detector, image: NDArray[np.uint8], options: DetectionOptions) -> Task:
-    """Preprocess an RGB image [H, W, 3] and choose its attention. Raises UndecodableImage for an unusable shape."""
+@dataclass(frozen=True, slots=True)
+class PreparedTiles:
+    """An image's tiles, one where it is not cut, and what the device needs for each of them.
+
+    They are of one size: the same is true of what they are resized to, and of the attention that is chosen.
+    """
+
+    tiling: Tiling
+    tasks: Sequence[Task]
+
+    @property
+    def resized(self) -> tuple[int, int]:
+        """(height, width) in pixels that each tile was resized to."""
+        pixels = self.tasks[0].image.pixels
+        return pixels.shape[1], pixels.shape[2]
+
+    def merged(self, predictions: Sequence[Prediction], options: DetectionOptions) -> tuple[Prediction, Detections]:
+        """Return the prediction for the whole image, and those of its detections that the request asked for."""
+        prediction = merged(self.tiling, predictions, options.nms)
+        return prediction, options.select(prediction.detections)
+
+
+def prepare(detector: Detector, image: NDArray[np.uint8], options: DetectionOptions) -> PreparedTiles:
+    """Cut an RGB image [H, W, 3] as asked for, preprocess it, and choose its attention.
+
+    Raises UndecodableImage for an unusable shape.
+    """
+    height, width = image.shape[:2]
+    config = detector.config.resized_to(options.size)
+    tiling = Tiling.of(height, width, options.tiles, config, options.max_tiles)
+    return PreparedTiles(tiling, [_prepare_tile(detector, tile, options) for tile in tiling.cut(image)])
+
+
+def _prepare_tile(detector: Detector, tile: NDArray[np.uint8], options: DetectionOptions) -> Task:
     try:
-        prepared = detector.preprocess(image)
+        prepared = detector.preprocess(tile, options.size)
     except ValueError as error:
         raise UndecodableImage(f"The image's shape cannot be used: {error}") from error
     if options.attention is not None:
@@ -72,11 +110,11 @@ def predict(detector: Detector, tasks: Sequence[Task], attention: AttentionConfi
 
 def detect(
     detector: Detector, image: NDArray[np.uint8], options: DetectionOptions
-) -> tuple[Task, Prediction, Detections]:
+) -> tuple[PreparedTiles, Prediction, Detections]:
     """Run all stages after decoding for one image, in this thread. Returns the prediction and what was asked for."""
-    task = prepare(detector, image, options)
-    (prediction,) = predict(detector, [task], task.attention)
-    return task, prediction, options.select(prediction.detections)
+    prepared = prepare(detector, image, options)
+    predictions = [predict(detector, [task], task.attention)[0] for task in prepared.tasks]
+    return prepared, *prepared.merged(predictions, options)
 
 
 class Pipeline:
@@ -106,32 +144,48 @@ class Pipeline:
             with stopwatch.stage("decode"):
                 return self._decode(data)
 
-        def preprocess(pixels: NDArray[np.uint8]) -> Task:
+        def preprocess(pixels: NDArray[np.uint8]) -> PreparedTiles:
             with stopwatch.stage("preprocess"):
                 return prepare(self._detector, pixels, options)
 
         try:
             async with asyncio.timeout(options.deadline - now()):
-                task = await self._in_pool(lambda: use_pixels(decode, preprocess))
+                prepared = await self._in_pool(lambda: use_pixels(decode, preprocess))
         except TimeoutError:
             raise DeadlinePassed from None
-        image = task.image
-        completed = await self._worker.submit(
-            task, key=task.attention, height=image.height, width=image.width, deadline=options.deadline
-        )
-        stopwatch.seconds |= {"queue": completed.queue_seconds, "inference": completed.inference_seconds}
+        completed = await self._predict(prepared.tasks, options.deadline)
+        begun = min(one.queue_seconds for one in completed)
+        ended = max(one.queue_seconds + one.inference_seconds for one in completed)
+        stopwatch.seconds |= {"queue": begun, "inference": ended - begun}
         with stopwatch.stage("postprocess"):
-            detections = options.select(completed.result.detections)
+            merge = partial(prepared.merged, [one.result for one in completed], options)
+            prediction, detections = merge() if len(completed) == 1 else await self._in_pool(merge)
         return DetectedImage(
-            completed.result,
+            prediction,
             detections,
-            image.original_width,
-            image.original_height,
-            completed.batch_size,
+            prepared.tiling,
+            prepared.resized,
+            max(one.batch_size for one in completed),
             stopwatch,
-            task.reason,
+            prepared.tasks[0].reason,
             auto=options.attention is None,
         )
+
+    async def _predict(self, tasks: Sequence[Task], deadline: float) -> list[Completed[Prediction]]:
+        """Run the tasks. If one fails, the others that still wait are dropped."""
+        running = [
+            asyncio.ensure_future(
+                self._worker.submit(
+                    task, key=task.attention, height=task.image.height, width=task.image.width, deadline=deadline
+                )
+            )
+            for task in tasks
+        ]
+        try:
+            return await asyncio.gather(*running)
+        finally:
+            for one in running:
+                one.cancel()
 
     async def draw(self, data: bytes, detected: DetectedImage) -> bytes:
         """Return a PNG of the image with its detections. The image is decoded again: its pixels were not kept."""

@@ -79,6 +79,16 @@ class Settings(BaseSettings):
         json_schema_extra={"shown_default": "the model's"},
         description="Tangent attention's clusters per head, the default of `C`.",
     )
+    max_size: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        json_schema_extra={"shown_default": "the largest that the model was trained with"},
+        description="Largest `size`, the shortest side that images are resized to; the model's own is always allowed.",
+    )
+    max_tiles: int = Field(
+        32, ge=1, le=1024, description="Maximum tiles that one image is cut into; 1: images are never cut."
+    )
     threshold: float = Field(0.5, ge=0, le=1, description="Default minimum score of a detection.")
     max_detections: int = Field(100, ge=1, description="Default maximum number of detections per image.")
     nms: float | None = Field(

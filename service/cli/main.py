@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from models.detector import Detector
     from service.detection_options import DetectionOptions
     from service.http.schemas import Attention
-    from service.pipeline import Task
+    from service.pipeline import PreparedTiles
 
 app = typer.Typer(
     name="act-detr",
@@ -79,6 +79,14 @@ def detect(
     rounds: Annotated[int | None, typer.Option("-L", min=1, max=64, help="ACT's hash rounds.")] = None,
     width: Annotated[float | None, typer.Option("-r", help="ACT's bucket width; greater than 0.")] = None,
     clusters: Annotated[int | None, typer.Option("-C", min=1, max=4096, help="Tangent's clusters per head.")] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(show_default="the model's own", help="Shortest side in pixels that images are resized to."),
+    ] = None,
+    tiles: Annotated[
+        str | None,
+        typer.Option(metavar="ROWSxCOLUMNS|auto", help="Cut long or huge images into tiles; default: not."),
+    ] = None,
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Minimum score.")] = _DEFAULTS.threshold,
     max_detections: Annotated[
         int, typer.Option(min=1, max=1_000_000, help="Maximum number of detections per image.")
@@ -111,6 +119,8 @@ def detect(
             L=rounds,
             r=width,
             C=clusters,
+            size=size,
+            tiles=tiles,
             threshold=threshold,
             max_detections=max_detections,
             nms=nms,
@@ -127,12 +137,13 @@ def detect(
         bar = progress.add_task("files", total=len(files))
         for file in files:
             try:
-                task, prediction, detections = _detect_file(detector, file, options, save)
+                prepared, prediction, detections = _detect_file(detector, file, options, save)
             except (ServiceError, OSError) as error:
                 failed += 1
                 err.print(f"[red]{escape(str(file))}:[/red] {escape(error_text(error))}", soft_wrap=True)
             else:
-                _show(file, Attention.of(prediction.attention, task.reason), detections, as_json)
+                attention_ran = Attention.of(prediction.attention, prepared.tasks[0].reason)
+                _show(file, prepared, attention_ran, detections, as_json)
             progress.advance(bar)
     raise typer.Exit(1 if failed else 0)
 
@@ -172,27 +183,29 @@ def download(
 
 def _detect_file(
     detector: Detector, file: Path, options: DetectionOptions, save: Path | None
-) -> tuple[Task, Prediction, Detections]:
+) -> tuple[PreparedTiles, Prediction, Detections]:
     from service.images.drawing import draw_detections
     from service.images.image_decoding import decode_file
     from service.pipeline import detect
 
     image = decode_file(file)
-    task, prediction, detections = detect(detector, image, options)
+    prepared, prediction, detections = detect(detector, image, options)
     if save is not None:
         save.mkdir(parents=True, exist_ok=True)
         (save / f"{file.name}.png").write_bytes(draw_detections(image, detections, tuple(detector.labels)))
-    return task, prediction, detections
+    return prepared, prediction, detections
 
 
-def _show(file: Path, attention: Attention, detections: Detections, as_json: bool) -> None:
-    from service.http.schemas import detection_rows
+def _show(file: Path, prepared: PreparedTiles, attention: Attention, detections: Detections, as_json: bool) -> None:
+    from service.http.schemas import ResizedTo, TileGrid, detection_rows
 
-    rows = detection_rows(detections)
+    rows, tiling, resized = detection_rows(detections), prepared.tiling, prepared.resized
     if as_json:
         answer = {
             "file": str(file),
             "detections": [row.model_dump() for row in rows],
+            "resized": ResizedTo(width=resized[1], height=resized[0]).model_dump(),
+            "tiles": TileGrid(rows=tiling.rows, columns=tiling.columns).model_dump(),
             "attention": attention.model_dump(),
         }
         print(json.dumps(answer, ensure_ascii=False))
@@ -202,15 +215,16 @@ def _show(file: Path, attention: Attention, detections: Detections, as_json: boo
         corners = (row.box.xmin, row.box.ymin, row.box.xmax, row.box.ymax)
         table.add_row(escape(row.label), f"{row.score:.3f}", *(f"{value:.1f}" for value in corners))
     _out.print(table)
-    _out.print(_cost(attention.model_dump()), style="dim", soft_wrap=True)
+    _out.print(_cost(attention.model_dump(), len(tiling)), style="dim", soft_wrap=True)
 
 
-def _cost(attention: dict[str, Any]) -> str:
+def _cost(attention: dict[str, Any], tiles: int) -> str:
+    of_tiles = f" in each of {tiles} tiles" if tiles > 1 else ""
     layers = ", ".join(f"{row['mean']:.0f}" for row in attention["clusters"])
     clusters = f"; clusters by layer {layers}" if layers else ""
     return (
-        f"{attention['mode']} attention over {attention['tokens']} tokens ({attention['reason']}){clusters}; encoder "
-        f"{attention['encoder_gflops']:.2f} of {attention['exact_encoder_gflops']:.2f} GFLOPs"
+        f"{attention['mode']} attention over {attention['tokens']} tokens{of_tiles} ({attention['reason']}){clusters}; "
+        f"encoder {attention['encoder_gflops']:.2f} of {attention['exact_encoder_gflops']:.2f} GFLOPs"
     )
 
 

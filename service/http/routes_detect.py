@@ -24,6 +24,8 @@ from service.http.schemas import (
     FailedImage,
     ImageSize,
     Problem,
+    ResizedTo,
+    TileGrid,
     Timing,
     detection_rows,
 )
@@ -149,6 +151,8 @@ def _result(image: DetectedImage, record: RequestRecord, model: str) -> Detectio
     return DetectionResult(
         detections=detection_rows(image.detections),
         image=ImageSize(width=image.width, height=image.height),
+        resized=ResizedTo(width=image.resized[1], height=image.resized[0]),
+        tiles=TileGrid(rows=image.tiling.rows, columns=image.tiling.columns),
         attention=Attention.of(image.prediction.attention, image.reason),
         timing_ms=Timing(**{name: round(seconds[name] * 1e3, 3) for name in Timing.model_fields}),
         batch_size=image.batch_size,
@@ -174,6 +178,8 @@ def _summary(image: DetectedImage) -> dict[str, str]:
         "x-act-detr-detections": str(len(image.detections)),
         "x-act-detr-attention": report.config.mode,
         "x-act-detr-tokens": str(report.tokens),
+        "x-act-detr-resized": f"{image.resized[1]}x{image.resized[0]}",
+        "x-act-detr-tiles": f"{image.tiling.rows}x{image.tiling.columns}",
         "x-act-detr-batch-size": str(image.batch_size),
     }
     if report.clusters:

@@ -91,7 +91,12 @@ async def model(service: ServiceOfApp) -> ModelCard:
         default_max_detections=defaults.max_detections,
         default_nms=defaults.nms,
         default_deadline_ms=defaults.deadline_ms,
-        input_size=InputSize(shortest_side=detector.config.shortest_side, longest_side=detector.config.longest_side),
+        input_size=InputSize(
+            shortest_side=detector.config.shortest_side,
+            longest_side=detector.config.longest_side,
+            min_size=defaults.sizes[0],
+            max_size=defaults.sizes[1],
+        ),
         limits=Limits(**{name: getattr(settings, name) for name in Limits.model_fields}),
         image_types=list(MEDIA_TYPES),
     )

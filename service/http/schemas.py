@@ -19,6 +19,8 @@ _DETECTION: Final = {
 RESULT_EXAMPLE: Final[dict[str, Any]] = {
     "detections": [_DETECTION],
     "image": {"width": 640, "height": 480},
+    "resized": {"width": 1066, "height": 800},
+    "tiles": {"rows": 1, "columns": 1},
     "attention": {
         "mode": "act",
         "reason": "asked for",
@@ -68,8 +70,22 @@ class ImageSize(BaseModel):
     height: int
 
 
+class ResizedTo(BaseModel):
+    """Pixels of what the model saw: of the image, or of each of its tiles, after resizing."""
+
+    width: int
+    height: int
+
+
+class TileGrid(BaseModel):
+    """How the image was cut: 1 x 1 is not at all."""
+
+    rows: int
+    columns: int
+
+
 class Clusters(BaseModel):
-    """Number of non-empty clusters in one encoder layer, over its heads."""
+    """Number of non-empty clusters in one encoder layer, over its heads; of tiles, the mean, the least and the most."""
 
     layer: int
     mean: float
@@ -78,7 +94,7 @@ class Clusters(BaseModel):
 
 
 class Attention(BaseModel):
-    """How the encoder attended; giga multiply-adds of the encoder as run, and with exact attention."""
+    """How the encoder attended; giga multiply-adds of the encoder as run, and with exact attention, of all tiles."""
 
     mode: Literal["exact", "act", "tangent"]
     reason: str = Field(
@@ -89,7 +105,7 @@ class Attention(BaseModel):
     r: float | None = Field(description="Bucket width; null except with act.")
     seed: int | None = Field(description="Seed of the hash planes; null except with act.")
     C: int | None = Field(description="Clusters per head; null except with tangent.")
-    tokens: int
+    tokens: int = Field(description="Encoder tokens of the image, or of each of its tiles.")
     clusters: list[Clusters]
     encoder_gflops: float
     exact_encoder_gflops: float
@@ -114,7 +130,10 @@ class Attention(BaseModel):
 
 
 class Timing(BaseModel):
-    """Milliseconds by stage; `total` counts from the request's headers to the response."""
+    """Milliseconds by stage; `total` counts from the request's headers to the response.
+
+    Of several tiles, `queue` ends where the first begins to run, and `inference` where the last one is done.
+    """
 
     decode: float
     preprocess: float
@@ -131,6 +150,8 @@ class DetectionResult(BaseModel):
 
     detections: list[Detection]
     image: ImageSize
+    resized: ResizedTo
+    tiles: TileGrid
     attention: Attention
     timing_ms: Timing
     batch_size: int
@@ -211,10 +232,15 @@ class AutoAttentionCard(BaseModel):
 
 
 class InputSize(BaseModel):
-    """Images are resized to this shortest side, unless the longest would exceed its limit. Pixels."""
+    """Images are resized to this shortest side, unless the longest would exceed its limit. Pixels.
+
+    A request may ask for a shortest side, its `size`, from `min_size` to `max_size`; the longest keeps its proportion.
+    """
 
     shortest_side: int
     longest_side: int
+    min_size: int
+    max_size: int
 
 
 class Limits(BaseModel):
@@ -222,6 +248,7 @@ class Limits(BaseModel):
 
     max_bytes: int
     max_pixels: int
+    max_tiles: int
     max_batch_parts: int
     max_batch_bytes: int
     max_queue: int

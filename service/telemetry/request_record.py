@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from models.detections import Detections, Prediction
+from models.tiles.tiling import Tiling
 
 NO_ATTENTION: Final = "none"
 """Attention mode of requests that end before their mode is known."""
@@ -38,18 +39,29 @@ class Stopwatch:
 class DetectedImage:
     """One image's result: the detector's `prediction`, and of it the `detections` that the request asked for.
 
-    `width` and `height` are pixels of the upright original image. `reason` says why it ran with its attention, `auto`
-    whether the service chose that.
+    `tiling` is how the upright original image was cut, `resized` the (height, width) in pixels that each tile was
+    resized to. `reason` says why it ran with its attention, `auto` whether the service chose
+    that.
     """
 
     prediction: Prediction
     detections: Detections
-    width: int
-    height: int
+    tiling: Tiling
+    resized: tuple[int, int]
     batch_size: int
     stopwatch: Stopwatch
     reason: str = ""
     auto: bool = False
+
+    @property
+    def width(self) -> int:
+        """Pixels of the upright original image."""
+        return self.tiling.width
+
+    @property
+    def height(self) -> int:
+        """Pixels of the upright original image."""
+        return self.tiling.height
 
     @property
     def attention(self) -> str:

@@ -54,9 +54,11 @@ class FakeDetector:
         self.gate.set()
         self.warm.set()
 
-    def preprocess(self, image: NDArray[np.uint8]) -> PreparedImage:
+    def preprocess(self, image: NDArray[np.uint8], size: int | None = None) -> PreparedImage:
+        """Images of the model's own size are not resized beyond 64 pixels a side; of others, in proportion."""
         height, width = image.shape[:2]
-        small = np.asarray(Image.fromarray(image).resize((max(1, min(64, width)), max(1, min(64, height)))))
+        most = 64 * (size or self.config.shortest_side) // self.config.shortest_side
+        small = np.asarray(Image.fromarray(image).resize((max(1, min(most, width)), max(1, min(most, height)))))
         return PreparedImage(torch.from_numpy(small.copy()).permute(2, 0, 1), height, width)
 
     def predict(

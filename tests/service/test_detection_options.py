@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from service.detection_options import DetectionDefaults, DetectionOptions, Detec
 from service.errors import BadParameter
 from service.settings import Settings
 
-CONFIG = DetrConfig("x", ("a", "b"), act_L=16, act_r=1.0, tangent_C=24, nms=0.7)
+CONFIG = DetrConfig("x", ("a", "b"), act_L=16, act_r=1.0, tangent_C=24, nms=0.7, trained_sides=(480, 1000))
 KNOWN = ("knife", "fork", "knife, fork", "salt,pepper,oil", "caf\u00e9", "pepper")
 
 
@@ -25,7 +26,8 @@ def resolved(query: DetectQuery, arrival: float = 0.0, **settings: Any) -> Detec
 
 
 def labels(*requested: str, known: tuple[str, ...] = KNOWN) -> frozenset[str] | None:
-    defaults = DetectionDefaults("exact", 32, 8.0, 32, 0.5, 100, None, 1000.0, known)
+    model: Any = Model()
+    defaults = replace(DetectionDefaults.of(Settings(), model), labels=known)
     return resolve_options(DetectQuery(labels=list(requested)), defaults, 0.0).labels
 
 
@@ -47,6 +49,38 @@ def test_a_query_overrides_the_defaults() -> None:
     assert resolved(DetectQuery(attention="act")).reason == "asked for"
     assert (options.threshold, options.max_detections, options.nms, options.labels) == (0.0, 1, 0.1, {"b"})
     assert options.deadline == 1.0
+
+
+def test_size_and_tiles_are_the_models_own_and_none_unless_asked_for() -> None:
+    plain = resolved(DetectQuery())
+    assert (plain.size, plain.tiles, plain.max_tiles) == (800, None, 32)
+    asked = resolved(DetectQuery(size=480, tiles="2x3"), max_tiles=6)
+    assert (asked.size, asked.tiles, asked.max_tiles) == (480, (2, 3), 6)
+    assert resolved(DetectQuery(tiles="auto"), max_tiles=1).tiles == "auto"
+
+
+@pytest.mark.parametrize(("max_size", "largest"), [(None, 1000), (2000, 1000), (900, 900), (800, 800), (500, 800)])
+def test_sizes_are_the_models_as_far_as_the_setting_allows_more_than_its_own(
+    max_size: int | None, largest: int
+) -> None:
+    for size in (480, largest):
+        assert resolved(DetectQuery(size=size), max_size=max_size).size == size
+    for size in (479, largest + 1):
+        with pytest.raises(BadParameter, match=f"size: must be between 480 and {largest} pixels here, not {size}"):
+            resolved(DetectQuery(size=size), max_size=max_size)
+
+
+def test_a_model_of_one_size_takes_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Model, "config", replace(CONFIG, trained_sides=None))
+    assert resolved(DetectQuery(size=800)).size == 800
+    with pytest.raises(BadParameter, match="size: must be 800 pixels here, not 799"):
+        resolved(DetectQuery(size=799))
+
+
+def test_more_tiles_than_allowed_are_refused() -> None:
+    with pytest.raises(BadParameter, match="tiles: 4x9 are 36 tiles; 32 are allowed") as refused:
+        resolved(DetectQuery(tiles="4x9"))
+    assert refused.value.members["parameter"] == "tiles"
 
 
 @pytest.mark.parametrize("options", [{}, {"L": 24}, {"r": 2.0}])
@@ -83,6 +117,8 @@ def test_an_option_of_another_attention_mode_is_refused(query: dict[str, Any], d
         ("max_detections", [0, 10**20]),
         ("nms", [0, 1.01, "nan"]),
         ("deadline_ms", [0, -5, "Infinity"]),
+        ("size", [0, -1, 1.5, 10_001, "auto"]),
+        ("tiles", ["", "2", "0x2", "2x0", "2x2x2", "Auto", "auto\n", "99999x1"]),
         ("treshold", [0.5]),
         ("c", [16]),
         ("centres", [4]),

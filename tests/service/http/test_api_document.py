@@ -27,6 +27,8 @@ from service.http.schemas import (
     DetectionResult,
     ImageSize,
     ModelCard,
+    ResizedTo,
+    TileGrid,
     Timing,
 )
 
@@ -82,7 +84,7 @@ def test_fields_of_the_answer_are_complete() -> None:
     table = rows("Answer")
     documented = {part.removesuffix("[]") for name in names([row[0] for row in table]) for part in name.split(".")}
     nested = {name for name in names([row[2] for row in table]) if "." not in name}
-    every = fields(DetectionResult, Detection, Box, ImageSize, Attention, Clusters, Timing)
+    every = fields(DetectionResult, Detection, Box, ImageSize, ResizedTo, TileGrid, Attention, Clusters, Timing)
     assert documented <= every
     assert every <= documented | nested
 

@@ -40,7 +40,8 @@ def test_answer_is_as_documented(service: Any, png: bytes) -> None:
     assert first["score"] == 0.9123
     assert list(first["box"]) == ["xmin", "ymin", "xmax", "ymax"]
     assert all(value == round(value, 2) for value in first["box"].values())
-    assert answer["image"] == {"width": 60, "height": 40}
+    assert answer["image"] == answer["resized"] == {"width": 60, "height": 40}
+    assert answer["tiles"] == {"rows": 1, "columns": 1}
     assert answer["attention"]["clusters"][0] == {"layer": 0, "mean": 8.0, "min": 1, "max": 16}
     assert {name: value for name, value in answer["attention"].items() if name != "clusters"} == {
         "mode": "act",
@@ -100,11 +101,48 @@ def test_threshold_labels_and_max_detections(service: Any, png: bytes) -> None:
         ("treshold=0.5", "treshold: There is no such parameter"),
         ("centres=4", "centres: There is no such parameter"),
         ("threshold=0.5&threshold=0.6", "threshold: given more than once"),
+        ("size=303", "size: must be between 304 and 416 pixels here, not 303"),
+        ("size=auto", "size: Input should be a valid integer"),
+        ("tiles=2", "tiles: String should match pattern"),
+        ("tiles=9x9", "tiles: 9x9 are 81 tiles; 32 are allowed"),
         ("attention=exact&L=16", "`L` is only valid with attention=act; this request uses exact"),
     ],
 )
 def test_bad_parameters_are_named(service: Any, png: bytes, query: str, detail: str) -> None:
     assert detail in problem(service.client.post("/detect?" + query, content=png), 422, "bad-parameter")["detail"]
+
+
+def test_tiles_are_cut_queued_counted_and_put_together(start: Any, encoded: Any) -> None:
+    image = encoded(size=(60, 200))
+    with start() as server:
+        answer = server.client.post("/detect?tiles=3x2&attention=act&L=16&size=304", content=image).json()
+        assert answer["tiles"] == {"rows": 3, "columns": 2}
+        assert answer["image"] == {"width": 60, "height": 200}
+        most = 64 * 304 // 352  # what the fake detector makes of that size
+        assert answer["resized"] == {"width": 35, "height": most}
+        attention = answer["attention"]
+        assert (attention["tokens"], attention["encoder_gflops"]) == (35 * most, 6 * 1.5)
+        assert attention["clusters"][0] == {"layer": 0, "mean": 8.0, "min": 1, "max": 16}
+        assert len(server.detector.batches) == 6
+        assert server.metric("act_detr_encoder_tokens_count") == 6
+        assert server.metric("act_detr_images_total", attention="act") == 1
+        assert answer["timing_ms"]["total"] >= sum(answer["timing_ms"].values()) / 2 - 1
+        auto = server.client.post("/detect?tiles=auto", content=image).json()
+        assert auto["tiles"] == {"rows": 3, "columns": 1}
+        batch = server.client.post("/detect/batch?tiles=auto", files=[("image", image), ("image", encoded())]).json()
+        assert [row["tiles"]["rows"] for row in batch["results"]] == [3, 1]
+        assert batch["results"][0]["detections"] == auto["detections"]
+        drawn = server.client.post("/detect?tiles=auto", content=image, headers={"accept": "image/png"})
+        assert (drawn.headers["x-act-detr-tiles"], drawn.headers["x-act-detr-resized"]) == ("3x1", "60x64")
+        assert Image.open(BytesIO(drawn.content)).size == (60, 200)
+
+
+def test_more_tiles_than_the_queue_takes_are_refused_together(start: Any, png: bytes) -> None:
+    with start(max_queue=3, streams=1) as server:
+        refused = server.client.post("/detect?tiles=5x5", content=png)
+        assert problem(refused, 429, "queue-full")
+        server.eventually(server.idle)
+        assert server.client.post("/detect?tiles=1x2", content=png).status_code == 200
 
 
 def test_settings_change_the_default_attention(start: Any, png: bytes) -> None:
