@@ -170,6 +170,9 @@ RESNET50_DC5: Final = BackboneConfig("bottleneck", (3, 4, 6, 3), dilation=True)
 RESNET101: Final = BackboneConfig("bottleneck", (3, 4, 23, 3))
 RESNET101_DC5: Final = BackboneConfig("bottleneck", (3, 4, 23, 3), dilation=True)
 
+ENTRY_CHANNELS: Final = 16
+"""Channels of a doubled model's entry convolution."""
+
 
 @dataclass(frozen=True, slots=True)
 class BoxRefinementConfig:
@@ -197,6 +200,11 @@ class BoxRefinementConfig:
             raise ValueError("a box refinement needs at least two bins across a side, and one of all else")
         if not 0 <= self.least_score <= 1:
             raise ValueError(f"least_score {self.least_score} must be in 0..1")
+
+    def doubled(self) -> BoxRefinementConfig:
+        """The same in images of twice the size: what were the fine channels are coarse ones there."""
+        reaches = tuple((share, 2 * pixels) for share, pixels in self.reaches)
+        return replace(self, reaches=reaches, coarse_channels=self.fine_channels + self.coarse_channels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +321,27 @@ class DetrConfig:
         longest_side = round(shortest_side * self.longest_side / self.shortest_side)
         return replace(self, shortest_side=shortest_side, longest_side=longest_side)
 
+    def doubled(self) -> DetrConfig:
+        """The model for images of twice the size and four times as many tokens: `models.training.doubled` has why.
+
+        Nothing is vouched for any more, and no size is known from training. Raises ValueError for a model whose last
+        stage is dilated, that has an entry convolution already, or that brings images to a size of its own.
+        """
+        backbone = self.backbone
+        if backbone.dilation or backbone.entry_channels or len(backbone.blocks) < 2:
+            raise ValueError(f"{self.name} cannot be doubled: its backbone has an entry, dilation or only one stage")
+        if self.resizing is not None:
+            raise ValueError(f"{self.name} cannot be doubled: it does not resize images by their sides")
+        return replace(
+            self,
+            backbone=replace(backbone, dilation=True, entry_channels=ENTRY_CHANNELS),
+            shortest_side=2 * self.shortest_side,
+            longest_side=2 * self.longest_side,
+            box_refinement=self.box_refinement and self.box_refinement.doubled(),
+            trained_sides=None,
+            vouched=(),
+        )
+
     @property
     def default_act(self) -> AttentionConfig:
         """ACT with the model's own L and r."""
@@ -375,6 +404,14 @@ def pages_small() -> DetrConfig:
     )
 
 
+def pages_large() -> DetrConfig:
+    """The embedded model for images of twice the size, with four times as many tokens: `pages_small` doubled."""
+    return replace(pages_small().doubled(), name="pages-large", trained_sides=(512, 896))
+
+
+EMBEDDED: Final = {"pages-small": pages_small, "pages-large": pages_large}
+"""The models whose weights are part of the package, and what makes their configuration."""
+
 PUBLISHED_SIDES: Final = (480, 800)
 """Shortest sides of the images that the published models were trained with (DETR, appendix A.4)."""
 
@@ -390,8 +427,8 @@ def named_config(name: str) -> DetrConfig:
         "detr-r101": RESNET101,
         "detr-r101-dc5": RESNET101_DC5,
     }
-    if name == "pages-small":
-        return pages_small()
+    if name in EMBEDDED:
+        return EMBEDDED[name]()
     if name in published:
         return DetrConfig(name=name, labels=coco_labels(), backbone=published[name], trained_sides=PUBLISHED_SIDES)
-    raise KeyError(f"no model is named {name!r}; there are: pages-small, {', '.join(published)}")
+    raise KeyError(f"no model is named {name!r}; there are: {', '.join((*EMBEDDED, *published))}")

@@ -40,8 +40,8 @@ class Settings(BaseSettings):
     model: str = Field(
         "pages-small",
         min_length=1,
-        description="`pages-small`, the name of a published model (`detr-r50`, …), a `.safetensors`, `.pth` or `.ckpt` "
-        "file, or a folder saved by transformers.",
+        description="`pages-small`, `pages-large`, the name of a published model (`detr-r50`, …), a `.safetensors`, "
+        "`.pth` or `.ckpt` file, or a folder saved by transformers.",
     )
     device: str = Field(
         "auto",

@@ -8,16 +8,14 @@ normalised to the image, and attention averages: neither encoder nor decoder nee
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 import torch
 from torch import Tensor
 
-from models.config import BoxRefinementConfig, DetrConfig
+from models.config import ENTRY_CHANNELS, BoxRefinementConfig, DetrConfig
 from models.detr.box_refinement import BoxRefinement
 
-ENTRY_CHANNELS: Final = 16
 COLOURS: Final = 3
 HALVING: Final = (1 / 8, 3 / 8, 3 / 8, 1 / 8)
 """The weights of Pillow's antialiased bilinear resizing to half the size."""
@@ -29,23 +27,9 @@ REFINEMENT: Final = "box_refinement."
 def doubled(config: DetrConfig, weights: dict[str, Tensor]) -> tuple[DetrConfig, dict[str, Tensor]]:
     """The configuration and weights, by published names, of the model for twice the size.
 
-    Nothing is vouched for any more. Raises ValueError for a model whose last stage is dilated, that has an entry
-    convolution already, or that brings images to a size of its own.
+    Raises ValueError for a model that `DetrConfig.doubled` refuses.
     """
-    backbone = config.backbone
-    if backbone.dilation or backbone.entry_channels or len(backbone.blocks) < 2:
-        raise ValueError(f"{config.name} cannot be doubled: its backbone has an entry, dilation or only one stage")
-    if config.resizing is not None:
-        raise ValueError(f"{config.name} cannot be doubled: it does not resize images by their sides")
-    made = replace(
-        config,
-        backbone=replace(backbone, dilation=True, entry_channels=ENTRY_CHANNELS),
-        shortest_side=2 * config.shortest_side,
-        longest_side=2 * config.longest_side,
-        box_refinement=config.box_refinement and _refinement_config(config.box_refinement),
-        trained_sides=None,
-        vouched=(),
-    )
+    made = config.doubled()
     entry, entry_bias = entry_convolution()
     new = {
         f"{BODY}conv0.weight": entry,
@@ -75,12 +59,6 @@ def _stem(old: Tensor) -> Tensor:
     new = old.new_zeros(len(old), ENTRY_CHANNELS, *old.shape[2:])
     new[:, :COLOURS], new[:, COLOURS : 2 * COLOURS] = old, -old
     return new
-
-
-def _refinement_config(old: BoxRefinementConfig) -> BoxRefinementConfig:
-    """Reaches in the pixels of the larger image. The old fine channels are coarse ones now."""
-    reaches = tuple((share, 2 * pixels) for share, pixels in old.reaches)
-    return replace(old, reaches=reaches, coarse_channels=old.fine_channels + old.coarse_channels)
 
 
 def _refinement(config: DetrConfig, made: DetrConfig, weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,12 +1,13 @@
 """Checkpoints: names, files and folders to a configuration and weights. The rest of the code imports from here only."""
 
+from models.config import EMBEDDED
 from models.weights.cache import cached_path, default_cache_dir
 from models.weights.checkpoint_files import read_config, save_checkpoint
 from models.weights.config_json import config_from_json, config_to_json
 from models.weights.download import Progress, download
 from models.weights.errors import UnknownModel, WeightsError
 from models.weights.published import PUBLISHED
-from models.weights.resolve import EMBEDDED, resolve
+from models.weights.resolve import embedded_path, resolve
 from models.weights.strict_load import load_strict
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "config_to_json",
     "default_cache_dir",
     "download",
+    "embedded_path",
     "load_strict",
     "read_config",
     "resolve",

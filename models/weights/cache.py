@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from models.config import EMBEDDED
 from models.weights.errors import UnknownModel
 from models.weights.published import PUBLISHED, PublishedCheckpoint
 
@@ -36,6 +37,8 @@ def cached_path(
 
 def published_checkpoint(name: str, published: Mapping[str, PublishedCheckpoint] = PUBLISHED) -> PublishedCheckpoint:
     """Look up a published name. Raises UnknownModel with the names there are."""
+    if name in EMBEDDED:
+        raise UnknownModel(f"{name} is part of the package: there is nothing to download")
     if name not in published:
         raise UnknownModel(f"no published model is named {name!r}; there are: {', '.join(published)}")
     return published[name]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Final
 
 from torch import Tensor
 
-from models.config import DetrConfig, named_config
+from models.config import EMBEDDED, DetrConfig, named_config
 from models.weights.cache import cached_path
 from models.weights.checkpoint_files import SUFFIXES, load_state_dict, read_config
 from models.weights.download import Progress, download
@@ -20,8 +21,6 @@ from models.weights.published import PUBLISHED
 from models.weights.trainer_output import WEIGHTS
 from models.weights.transformers_folder import load_transformers_folder
 from models.weights.wrappers import without_wrappers
-
-EMBEDDED: Final = ("pages-small",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,8 @@ def resolve(model: str, cache_dir: Path | None = None, progress: Progress | None
     far and in all. Raises UnknownModel with what is accepted, or another WeightsError.
     """
     if model in EMBEDDED:
-        return _embedded(model)
+        with embedded_path(model) as path:
+            return load_file(path)
     if model in PUBLISHED:
         path = cached_path(model, cache_dir) or download(model, cache_dir, progress)
         return LoadedWeights(named_config(model), load_state_dict(path), str(path))
@@ -68,10 +68,11 @@ def load_file(path: Path) -> LoadedWeights:
     return LoadedWeights(config or config_from_state_dict(state, path.stem), state, str(path))
 
 
-def _embedded(name: str) -> LoadedWeights:
-    """Load a checkpoint that ships with the package."""
+@contextmanager
+def embedded_path(name: str) -> Iterator[Path]:
+    """The checkpoint of a model that is part of the package. Raises CorruptCheckpoint where it is not there."""
     file = resources.files("models").joinpath("pretrained", f"{name}.safetensors")
     if not file.is_file():
         raise CorruptCheckpoint(f"this installation lacks its own {name}.safetensors; install it again")
     with resources.as_file(file) as path:
-        return load_file(path)
+        yield path

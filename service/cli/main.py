@@ -151,14 +151,15 @@ def detect(
 @app.command()
 def models(cache_dir: CacheOption = None) -> None:
     """List the models that can be used by name."""
-    from models.weights import EMBEDDED, PUBLISHED, cached_path
+    from models.weights import EMBEDDED, PUBLISHED, cached_path, embedded_path
 
     table = Table("name", "size", "where")
     for name in EMBEDDED:
-        table.add_row(name, "", "embedded")
+        with exit_on_error(1), embedded_path(name) as path:
+            table.add_row(name, f"{path.stat().st_size / 1e6:.0f} MB", "embedded")
     for name, checkpoint in PUBLISHED.items():
-        path = cached_path(name, cache_dir)
-        table.add_row(name, f"{checkpoint.megabytes} MB", str(path) if path else f"act-detr download {name}")
+        cached = cached_path(name, cache_dir)
+        table.add_row(name, f"{checkpoint.megabytes} MB", str(cached) if cached else f"act-detr download {name}")
     _out.print(table)
 
 

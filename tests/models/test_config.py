@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from models.config import (
+    EMBEDDED,
     AttentionConfig,
     BackboneConfig,
     BoxRefinementConfig,
@@ -10,6 +11,7 @@ from models.config import (
     VouchedAttention,
     coco_labels,
     named_config,
+    pages_large,
     pages_small,
 )
 from models.resizing import Resizing
@@ -114,7 +116,8 @@ def test_coco_labels_are_indexed_by_category_id():
 
 
 @pytest.mark.parametrize(
-    ("name", "stride"), [("detr-r50", 32), ("detr-r50-dc5", 16), ("detr-r101", 32), ("pages-small", 16)]
+    ("name", "stride"),
+    [("detr-r50", 32), ("detr-r50-dc5", 16), ("detr-r101", 32), ("pages-small", 16), ("pages-large", 16)],
 )
 def test_named_models_have_their_stride(name, stride):
     assert named_config(name).backbone.stride == stride
@@ -130,6 +133,19 @@ def test_the_embedded_model_has_heads_of_32_and_six_encoder_layers():
     assert config.head_dim == 32
     assert config.encoder_layers == 6
     assert config.shortest_side // 16 * -(-config.shortest_side * 792 // 612 // 16) >= 600
+
+
+def test_the_large_embedded_model_is_the_small_one_doubled():
+    small, large = pages_small(), pages_large()
+    doubled = replace(small.doubled(), name=large.name, trained_sides=large.trained_sides, vouched=large.vouched)
+    assert large == doubled
+    assert (large.shortest_side, large.longest_side) == (2 * small.shortest_side, 2 * small.longest_side)
+    assert large.sides[0] <= large.shortest_side <= large.sides[1]
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_embedded_models_are_known_by_their_own_name(name):
+    assert named_config(name).name == name
 
 
 def test_shapes_that_do_not_fit_are_refused():

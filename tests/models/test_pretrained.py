@@ -1,4 +1,4 @@
-"""The embedded model: what it promises in its card, on a few pages that training never rendered."""
+"""The embedded models: what they promise in their card, on a few pages that training never rendered."""
 
 from importlib import resources
 
@@ -7,17 +7,19 @@ import pytest
 from PIL import Image
 
 from models import AttentionConfig, load_detector
-from models.config import pages_small
+from models.config import EMBEDDED, named_config
 from models.data.samples import PageSamples
 from models.evaluation.evaluate import evaluate
 
 MOST_BYTES = 30 * 2**20
 LEAST_AP50 = 0.48
+PAGES = {"pages-small": 8, "pages-large": 2}
+TOKENS = {"pages-small": 600, "pages-large": 2400}
 
 
-@pytest.fixture(scope="module")
-def detector():
-    return load_detector(device="cpu")
+@pytest.fixture(scope="module", params=EMBEDDED)
+def detector(request):
+    return load_detector(request.param, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +28,11 @@ def sample():
         return np.asarray(Image.open(file).convert("RGB"))
 
 
-def test_the_embedded_model_is_small_and_pages_small(detector):
-    file = resources.files("models").joinpath("pretrained", "pages-small.safetensors")
+def test_a_file_is_small_and_knows_its_configuration(detector):
+    file = resources.files("models").joinpath("pretrained", f"{detector.name}.safetensors")
     assert len(file.read_bytes()) < MOST_BYTES
-    assert detector.config == pages_small()
-    assert detector.tokens(detector.preprocess(np.zeros((1056, 816, 3), np.uint8))) >= 600
+    assert detector.config == named_config(detector.name)
+    assert detector.tokens(detector.preprocess(np.zeros((1056, 816, 3), np.uint8))) >= TOKENS[detector.name]
 
 
 def test_it_finds_objects_on_the_sample_page(detector, sample):
@@ -50,9 +52,10 @@ def test_a_threshold_changes_no_answer_that_reaches_it(detector, sample, thresho
     np.testing.assert_allclose(some.boxes_xyxy, every.boxes_xyxy, rtol=0, atol=0.01)
 
 
-def test_the_embedded_model_keeps_its_precision(detector):
+def test_it_keeps_its_precision(detector):
     """Half of what the card says, on far fewer pages: broken weights score nothing."""
-    for evaluation in evaluate(detector, PageSamples(8), (AttentionConfig.exact(), pages_small().default_act)):
+    samples, attentions = PageSamples(PAGES[detector.name]), (AttentionConfig.exact(), detector.config.default_act)
+    for evaluation in evaluate(detector, samples, attentions):
         assert evaluation.metrics.ap50 > LEAST_AP50
 
 

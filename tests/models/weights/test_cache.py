@@ -23,6 +23,11 @@ def test_a_file_is_cached_under_its_published_name_only(tmp_path: Path) -> None:
     assert cached_path("detr-r50", tmp_path) == tmp_path / "detr-r50-e632da11.pth"
 
 
+def test_an_embedded_model_needs_no_download() -> None:
+    with pytest.raises(UnknownModel, match="pages-large is part of the package"):
+        cached_path("pages-large")
+
+
 def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(UnknownModel, match=r"'yolo'.*detr-r50, detr-r50-dc5"):
         cached_path("yolo", tmp_path)

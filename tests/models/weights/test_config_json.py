@@ -7,7 +7,7 @@ from models.config import RESNET101_DC5, BoxRefinementConfig, DetrConfig, Vouche
 from models.resizing import Resizing
 from models.weights.config_json import config_from_json, config_to_json
 
-NAMES = ["pages-small", "detr-r50", "detr-r50-dc5", "detr-r101", "detr-r101-dc5"]
+NAMES = ["pages-small", "pages-large", "detr-r50", "detr-r50-dc5", "detr-r101", "detr-r101-dc5"]
 
 
 def changed(**changes: object) -> str:

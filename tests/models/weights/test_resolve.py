@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import torch
 
-from models.config import named_config, pages_small
+from models.config import EMBEDDED, named_config
 from models.detr.detr import Detr
 from models.weights.checkpoint_files import save_checkpoint
 from models.weights.errors import CorruptCheckpoint, UnknownModel, WeightsError
@@ -108,9 +108,10 @@ def test_a_folder_of_transformers_is_read(tmp_path: Path) -> None:
     load_strict(Detr(loaded.config), loaded.state_dict)
 
 
-def test_the_embedded_model_is_complete() -> None:
-    loaded = resolve("pages-small")
-    assert loaded.config == pages_small()
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_an_embedded_model_is_complete_and_has_its_configuration(name: str) -> None:
+    loaded = resolve(name)
+    assert loaded.config == named_config(name)
     load_strict(Detr(loaded.config), loaded.state_dict)
 
 
@@ -123,7 +124,7 @@ def test_an_embedded_model_that_is_missing_is_named(monkeypatch: pytest.MonkeyPa
 def test_any_other_model_is_refused_with_the_accepted_forms(tmp_path: Path) -> None:
     (tmp_path / "picture.jpg").touch()
     for model in ("", "yolo", "detr-r5O", str(tmp_path / "gone.pth"), str(tmp_path / "picture.jpg")):
-        with pytest.raises(UnknownModel, match=r"pages-small, detr-r50, .*\.safetensors.*transformers"):
+        with pytest.raises(UnknownModel, match=r"pages-small, pages-large, detr-r50, .*\.safetensors.*transformers"):
             resolve(model)
 
 

@@ -50,6 +50,15 @@ def test_detect_prints_json_lines_and_saves_pictures(page: Path, tmp_path: Path)
     assert Image.open(tmp_path / "out" / "page [1].png.png").size == (60, 40)
 
 
+def test_detect_takes_a_size_and_tiles(page: Path) -> None:
+    result = run("detect", page, "--size", 304, "--tiles", "2x3", "--json")
+    line = json.loads(result.stdout)
+    assert line["tiles"] == {"rows": 2, "columns": 3}
+    assert line["resized"] == {"width": 24, "height": 23}
+    assert line["attention"]["tokens"] == 24 * 23
+    assert "552 tokens in each of 6 tiles" in " ".join(run("detect", page, "--tiles", "2x3").output.split())
+
+
 def test_a_bad_file_fails_alone(page: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"junk")
@@ -61,7 +70,16 @@ def test_a_bad_file_fails_alone(page: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [("-L", 16), ("--attention", "act", "-r", -1), ("--labels", "cat"), ("--threshold", 2)]
+    "options",
+    [
+        ("-L", 16),
+        ("--attention", "act", "-r", -1),
+        ("--labels", "cat"),
+        ("--threshold", 2),
+        ("--size", 300),
+        ("--tiles", "3"),
+        ("--tiles", "9x9"),
+    ],
 )
 def test_bad_options_end_with_two(page: Path, options: tuple[object, ...]) -> None:
     assert run("detect", page, *options).exit_code == 2
@@ -70,7 +88,7 @@ def test_bad_options_end_with_two(page: Path, options: tuple[object, ...]) -> No
 def test_models_are_listed(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     output = run("models", "--cache-dir", tmp_path).output
-    for name in ("pages-small", "embedded", "detr-r50-dc5", "159 MB"):
+    for name in ("pages-small", "pages-large", "embedded", "detr-r50-dc5", "159 MB"):
         assert name in output
 
 
