@@ -6,23 +6,23 @@ import hmac
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import Depends
+from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
 from service.errors import Unauthorized
-from service.http.dependencies import ServiceOfApp
+from service.http.dependencies import service_of
 
 _bearer = HTTPBearer(auto_error=False, description="An API key, if the server requires one.")
 _header = APIKeyHeader(name="x-api-key", auto_error=False, description="The same API key, as a header of its own.")
 
 
 async def require_key(
-    service: ServiceOfApp,
+    request: Request,
     bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     header: Annotated[str | None, Depends(_header)],
 ) -> None:
     """Refuse callers without one of the server's keys. Raises Unauthorized."""
-    keys = service.settings.api_keys
+    keys = service_of(request).settings.api_keys
     offered = [key for key in (bearer.credentials if bearer else None, header) if key]
     if keys and not any(_matches(key, keys) for key in offered):
         raise Unauthorized("Send an API key as `Authorization: Bearer …` or `x-api-key`.")

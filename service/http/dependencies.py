@@ -1,11 +1,13 @@
-"""The parts that the routes work with, in one object on the app's state."""
+"""The parts that the routes work with, in one object on the app's state, and the record of a request.
+
+They are read with plain calls: each dependency that FastAPI resolves costs a tenth of a millisecond.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Request
 
 from models.detector import Detector
 from service.detection_options import DetectionDefaults
@@ -30,15 +32,13 @@ class Service:
     admission: Admission
 
 
-async def _service(request: Request) -> Service:  # a coroutine: FastAPI runs plain functions on threads
+def service_of(request: Request) -> Service:
+    """The parts that this request's app works with."""
     service: Service = request.app.state.service
     return service
 
 
-async def _record(request: Request) -> RequestRecord:
+def record_of(request: Request) -> RequestRecord:
+    """The record of this request."""
     record: RequestRecord = request.state.record
     return record
-
-
-ServiceOfApp = Annotated[Service, Depends(_service)]
-RecordOfRequest = Annotated[RequestRecord, Depends(_record)]

@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from service.detection_options import DetectionOptions, DetectQuery, resolve_options
 from service.errors import BadParameter, ClientClosed, MethodNotAllowed, NotFound, ServiceError, all_errors
 from service.http.access import require_key
-from service.http.dependencies import RecordOfRequest, ServiceOfApp
+from service.http.dependencies import record_of, service_of
 from service.http.disconnect import while_connected
 from service.http.problems import documented, problem_body
 from service.http.request_body import FIELD, read_image, read_images
@@ -66,7 +66,7 @@ _SEVERAL_IMAGES: Final = {
 }
 
 
-async def _refuse_repeats(request: Request) -> None:
+def _refuse_repeats(request: Request) -> None:
     """Refuse a parameter that is given more than once. Raises BadParameter."""
     counts = Counter(name for name, _ in request.query_params.multi_items() if name != "labels")
     repeated = sorted(name for name, count in counts.items() if count > 1)
@@ -74,16 +74,17 @@ async def _refuse_repeats(request: Request) -> None:
         raise BadParameter(f"{repeated[0][:100]}: given more than once", parameter=repeated[0][:100])
 
 
-async def _options(
-    service: ServiceOfApp, record: RecordOfRequest, query: Annotated[DetectQuery, Query()]
-) -> DetectionOptions:
-    options = resolve_options(query, service.defaults, record.started)
+async def _options(request: Request, query: Annotated[DetectQuery, Query()]) -> DetectionOptions:
+    """Resolve the query. Raises BadParameter."""
+    _refuse_repeats(request)
+    record = record_of(request)
+    options = resolve_options(query, service_of(request).defaults, record.started)
     record.requested_attention = options.attention.mode if options.attention else NO_ATTENTION
     return options
 
 
 OptionsOfQuery = Annotated[DetectionOptions, Depends(_options)]
-router = APIRouter(dependencies=[Depends(require_key), Depends(_refuse_repeats)], tags=["detection"])
+router = APIRouter(dependencies=[Depends(require_key)], tags=["detection"])
 
 
 @router.post(
@@ -99,8 +100,9 @@ router = APIRouter(dependencies=[Depends(require_key), Depends(_refuse_repeats)]
     },
     openapi_extra=_ONE_IMAGE,
 )
-async def detect(request: Request, service: ServiceOfApp, record: RecordOfRequest, options: OptionsOfQuery) -> Response:
+async def detect(request: Request, options: OptionsOfQuery) -> Response:
     """Return the objects in one image, how the encoder attended, and how long each stage took."""
+    service, record = service_of(request), record_of(request)
     with service.admission.admit(options.deadline):
         with service.admission.reading(), record.stage("read"):
             data = await read_image(request, service.settings)
@@ -119,13 +121,12 @@ async def detect(request: Request, service: ServiceOfApp, record: RecordOfReques
     responses={200: {"description": "One result per image, in order; a bad image fails by itself."}, **_ERRORS},
     openapi_extra=_SEVERAL_IMAGES,
 )
-async def detect_batch(
-    request: Request, service: ServiceOfApp, record: RecordOfRequest, options: OptionsOfQuery
-) -> Response:
+async def detect_batch(request: Request, options: OptionsOfQuery) -> Response:
     """Return the objects in several images, sent as fields `image` of one form.
 
     Images of one request, and of different requests, may run together.
     """
+    service, record = service_of(request), record_of(request)
 
     async def one(data: bytes) -> DetectionResult | FailedImage:
         try:

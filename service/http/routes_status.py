@@ -12,7 +12,7 @@ from fastapi.responses import Response
 
 from service.errors import Draining, NotFound, NotReady, ServiceError, Unauthorized, WorkerDead
 from service.http.access import require_key
-from service.http.dependencies import ServiceOfApp
+from service.http.dependencies import service_of
 from service.http.problems import documented
 from service.http.schemas import AttentionDefaults, AutoAttentionCard, Health, InputSize, Limits, ModelCard
 from service.images.image_formats import MEDIA_TYPES
@@ -34,9 +34,9 @@ STATIC_TYPES: Final = {
     response_model=Health,
     responses=documented(WorkerDead),
 )
-async def livez(service: ServiceOfApp) -> Health:
+async def livez(request: Request) -> Health:
     """Return 503 if only a restart helps: the device or its thread has failed."""
-    return _health(await service.readiness.dead())
+    return _health(await service_of(request).readiness.dead())
 
 
 @router.get(
@@ -46,9 +46,9 @@ async def livez(service: ServiceOfApp) -> Health:
     response_model=Health,
     responses=documented(NotReady, Draining, WorkerDead),
 )
-async def readyz(service: ServiceOfApp) -> Health:
+async def readyz(request: Request) -> Health:
     """Return 503 until the model is warmed up, while the service drains, and if the device has failed."""
-    return _health(await service.readiness.ready())
+    return _health(await service_of(request).readiness.ready())
 
 
 def _health(refusal: ServiceError | None) -> Health:
@@ -58,10 +58,10 @@ def _health(refusal: ServiceError | None) -> Health:
 
 
 @router.get("/metrics", tags=["health"], summary="Prometheus metrics", response_class=Response)
-async def metrics(request: Request, service: ServiceOfApp) -> Response:
+async def metrics(request: Request) -> Response:
     """Return all metrics of the service as text or OpenMetrics, gzipped if `Accept-Encoding` allows it."""
     accepted = (", ".join(request.headers.getlist(name)) for name in ("accept", "accept-encoding"))
-    body, headers = service.metrics.render(*accepted)
+    body, headers = service_of(request).metrics.render(*accepted)
     return Response(body, headers=headers)
 
 
@@ -73,8 +73,9 @@ async def metrics(request: Request, service: ServiceOfApp) -> Response:
     dependencies=[Depends(require_key)],
     responses=documented(Unauthorized),
 )
-async def model(service: ServiceOfApp) -> ModelCard:
+async def model(request: Request) -> ModelCard:
     """Return the model's name, classes, default options and limits."""
+    service = service_of(request)
     settings, detector, defaults = service.settings, service.detector, service.defaults
     return ModelCard(
         name=detector.name,
