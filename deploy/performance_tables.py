@@ -88,10 +88,11 @@ def serving_table(results: Document) -> str:
             f"{row['images_per_s']:.1f}",
             f"{row['share']:.2f}",
             f"{row['ms']:.0f}",
+            "-" if row.get("beyond_ms") is None else f"{row['beyond_ms']:.1f}",
         ]
         for row in results["rows"]
     ]
-    return markdown(["CPU threads", "images", "a second", "share", "median ms"], rows)
+    return markdown(["CPU threads", "images", "a second", "share", "median ms", "beyond its stages, ms"], rows)
 
 
 def startup_table(results: Document) -> str:
@@ -137,11 +138,12 @@ def sources_table(results: Mapping[str, Document]) -> str:
     for name, document in results.items():
         environment = document.get("environment", document)
         commit, _, changed = environment["commit"].partition("+")
+        processor = " with ".join(filter(None, (environment["device"], environment.get("instructions"))))
         rows.append(
             [
                 name,
                 environment["date"][:10],
-                f"{environment['device']}, torch {environment['torch'].partition('+')[0]}",
+                f"{processor}, torch {environment['torch'].partition('+')[0]}",
                 commit[:7] + ("+" if changed else ""),
                 f"`{environment['command']}`",
             ]

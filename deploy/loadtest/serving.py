@@ -5,13 +5,14 @@
 Each round runs the stages (decode, preprocess, predict, select) in process: in one loop, one image after another with
 all CPU threads, and overlapped, in as many loops as the service has streams, each with its part of the threads. Then,
 for every number of callers, it runs a closed loop against a service of its own with as many CPU threads. The figures
-are medians of the rounds; shares are of the better of the two in process.
+are medians of the rounds; shares are of the better of the two in process. A rate counts all images that were begun in
+the time of a measurement, until the last one is done. An answer says how long its stages took: what its caller waited
+beyond them is what HTTP and the way between the threads cost.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import itertools
 import statistics
 import time
@@ -24,8 +25,9 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Console
 from rich.table import Table
 
+from deploy.loadtest.callers import keep_calling
 from deploy.loadtest.exchange import Target
-from deploy.loadtest.load import Mix, closed_loop_for
+from deploy.loadtest.load import Mix
 from deploy.loadtest.program import machine
 from deploy.local_server import SAMPLE_PAGE, LocalServer
 from models.allocator import keep_freed_memory
@@ -43,7 +45,8 @@ OVERLAPPED: Final = "overlapped"
 class Row:
     """Images a second of `LOOP`, `OVERLAPPED` or `http`, which has `callers`; the others have None.
 
-    `share` is of the better of the first two, `ms` the median latency of one image.
+    `share` is of the better of the first two, `ms` the median latency of one image; `beyond_ms`, through HTTP, the
+    median of what a caller waited beyond the sum of the answer's stages.
     """
 
     threads: int
@@ -53,6 +56,7 @@ class Row:
     images_per_s: float
     share: float
     ms: float
+    beyond_ms: float | None = None
 
 
 def in_process(detector: Detector, mix: Mix, seconds: float, streams: int, threads: int) -> tuple[float, float]:
@@ -92,11 +96,15 @@ def _loop(detector: Detector, mix: Mix, end: float, threads: int, offset: int) -
     return times
 
 
-def through_http(target: Target, mix: Mix, callers: int, seconds: float) -> tuple[float, float]:
-    """Let callers send one image after another; return answers a second and the median milliseconds of one."""
-    outcomes = asyncio.run(closed_loop_for(seconds, target, mix, callers=callers))
-    accepted = [outcome.latency for outcome in outcomes if outcome.accepted]
-    return len(accepted) / seconds, 1e3 * statistics.median(accepted)
+def through_http(target: Target, mix: Mix, callers: int, seconds: float) -> tuple[float, float, float]:
+    """Let callers send one image after another.
+
+    Returns answers a second, the median milliseconds of one, and that of what a caller waited beyond its stages.
+    """
+    answers, took = keep_calling(target, mix, callers, seconds)
+    waited = 1e3 * statistics.median(answer.seconds for answer in answers)
+    beyond = 1e3 * statistics.median(answer.seconds - answer.stages for answer in answers)
+    return len(answers) / took, waited, beyond
 
 
 def measure(
@@ -112,7 +120,7 @@ def measure(
     detector = load_configured_detector(settings)
     streams = settings.streams_on(detector.device, threads)
     loops = {LOOP: 1} if streams == 1 else {LOOP: 1, OVERLAPPED: streams}
-    measured: dict[tuple[str, int | None], list[tuple[float, float]]] = {(how, None): [] for how in loops}
+    measured: dict[tuple[str, int | None], list[tuple[float, ...]]] = {(how, None): [] for how in loops}
     measured |= {("http", count): [] for count in callers}
     with LocalServer(THREADS=str(threads), DEVICE=device, LOG_LEVEL="error") as server:
         server.wait_until_ready()
@@ -127,8 +135,8 @@ def measure(
     medians = {key: [statistics.median(values) for values in zip(*each, strict=True)] for key, each in measured.items()}
     best = max(medians[how, None][0] for how in loops)
     return [
-        Row(threads, streams, how, count, round(rate, 2), round(rate / best, 3), round(ms, 1))
-        for (how, count), (rate, ms) in medians.items()
+        Row(threads, streams, how, count, round(rate, 2), round(rate / best, 3), *(round(each, 1) for each in times))
+        for (how, count), (rate, *times) in medians.items()
     ]
 
 
@@ -160,7 +168,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for row in measure(mix, threads, arguments.callers, arguments.seconds, arguments.rounds, arguments.device)
     ]
     write_results(arguments.output, {"environment": environment, "rows": [asdict(row) for row in rows]})
-    table = Table("CPU threads", "", "images/s", "share", "median ms")
+    table = Table("CPU threads", "", "images/s", "share", "median ms", "beyond its stages")
     for row in rows:
         table.add_row(
             str(row.threads),
@@ -168,6 +176,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"{row.images_per_s:.2f}",
             f"{row.share:.2f}",
             f"{row.ms:.0f}",
+            "" if row.beyond_ms is None else f"{row.beyond_ms:.1f}",
         )
     Console(width=100).print(table)
 
