@@ -149,6 +149,8 @@ def next_batch(
 def _fill(jobs: Sequence[Job[Item, Answer]], limits: BatchLimits, caps: MemoryCaps) -> list[Job[Item, Answer]]:
     oldest = jobs[0]
     batch, height, width, seconds = [oldest], oldest.height, oldest.width, oldest.seconds
+    if not _room(2, height, width, seconds, oldest.key, limits, caps):  # the others need not be sorted
+        return batch
     same_key = [job for job in jobs[1:] if job.key == oldest.key]
     for job in sorted(same_key, key=lambda job: padding_ratio([oldest, job])):  # stable: older before newer
         taller, wider = max(height, job.height), max(width, job.width)

@@ -120,11 +120,3 @@ def test_an_estimate_by_cost_keeps_its_promises_and_answers_more_in_time(patienc
 def test_what_the_streams_can_do_is_not_refused() -> None:
     counts = Simulation(CostModel(), 5.0).play(seconds=200, load=0.6)
     assert counts["refused"] + counts["expired"] < 0.01 * counts["answered"]
-
-
-if __name__ == "__main__":
-    for load in (0.9, 1.5, 3.0):
-        for patience in (1.0, 2.0, 5.0):
-            for costs in (CostByNumber(), CostModel()):
-                counts = Simulation(costs, patience).play(seconds=600, load=load)
-                print(f"load {load} patience {patience} {type(costs).__name__:12}", dict(sorted(counts.items())))
