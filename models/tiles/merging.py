@@ -1,10 +1,9 @@
 """What a detector found in the tiles of an image, put together so that an object at a border comes out once.
 
-1. A box that ends at a border inside the image is dropped where another tile sees all of its place and more: that tile
-   sees the whole object, and decides what it is.
-2. Two boxes of one class from two tiles are of one object where they agree in the region that both tiles see. If one of
-   them ends at a border, the object is larger than the overlap, and its box is the smallest around both.
-3. Otherwise both tiles saw all of it, and the better box is kept.
+1. Of tiles that see all of a place, the one that sees it from furthest inside decides what is there: a box from any
+   other is dropped. Near its border, a tile sees objects without what is around them, or only in part.
+2. Boxes of one class from two tiles, of which one may have been cut off at a border, are of one object where they agree
+   in the region that both tiles see. The object is larger than the overlap, and its box is the smallest around both.
 
 Overlap alone, as in non-maximum suppression, cannot tell two parts of one object from two objects: parts overlap
 little, and an object may lie inside another of its class.
@@ -21,10 +20,10 @@ from numpy.typing import NDArray
 from models.detections import AttentionReport, Detections, LayerClusters, Prediction
 from models.tiles.tiling import Tiling
 
-MARGIN: Final = 0.02
+MARGIN: Final = 0.03
 """Share of a tile's side: a box that ends this near to a border inside the image may have been cut off by it."""
-AGREEMENT: Final = 0.5
-"""IoU above which two boxes agree."""
+AGREEMENT: Final = 0.3
+"""IoU above which two boxes agree: parts of one object are found less exactly than whole ones."""
 
 Boxes = NDArray[np.float32]
 
@@ -71,9 +70,10 @@ def merged_detections(tiling: Tiling, found: Sequence[Detections]) -> Detections
     scores = np.concatenate([one.scores for one in found])
     labels = np.array([label for one in found for label in one.labels], object)
 
-    seen = _seen_whole(tiling, boxes, tiles)
-    cut = ~seen[np.arange(len(tile)), tile]
-    kept = np.flatnonzero(~cut | ~seen.any(1))
+    depths = _depths(tiling, boxes, tiles)
+    own, deepest = depths[np.arange(len(tile)), tile], depths.max(1, initial=-np.inf)
+    cut = own < MARGIN
+    kept = np.flatnonzero((own == deepest) | (deepest < MARGIN))
     best_first = kept[np.argsort(-scores[kept], kind="stable")]
     groups = _groups(boxes[best_first], tiles[tile[best_first]], tile[best_first], labels[best_first], cut[best_first])
 
@@ -83,14 +83,17 @@ def merged_detections(tiling: Tiling, found: Sequence[Detections]) -> Detections
     return Detections(np.array(around, np.float32).reshape(-1, 4), scores[firsts], tuple(labels[firsts].tolist()))
 
 
-def _seen_whole(tiling: Tiling, boxes: Boxes, tiles: Boxes) -> NDArray[np.bool_]:
-    """Whether each tile [n, 4] sees each box [m, 4] whole, away from borders inside the image: [m, n]."""
+def _depths(tiling: Tiling, boxes: Boxes, tiles: Boxes) -> Boxes:
+    """How far inside each tile [n, 4] each box [m, 4] is: [m, n], as a share of the tile's side, below 0 outside.
+
+    It counts to the nearest border inside the image: those of the image cut nothing off.
+    """
     height, width = tiling.tile_size
-    margins = np.array((width, height), np.float32) * MARGIN
-    low = np.where(tiles[:, :2] > 0, tiles[:, :2] + margins, -np.inf)
-    high = np.where(tiles[:, 2:] < (tiling.width, tiling.height), tiles[:, 2:] - margins, np.inf)
-    inside: NDArray[np.bool_] = np.all((boxes[:, None, :2] >= low) & (boxes[:, None, 2:] <= high), axis=-1)
-    return inside
+    sides, image = np.array((width, height), np.float32), np.array((tiling.width, tiling.height))
+    low = np.where(tiles[:, :2] > 0, (boxes[:, None, :2] - tiles[:, :2]) / sides, np.inf)
+    high = np.where(tiles[:, 2:] < image, (tiles[:, 2:] - boxes[:, None, 2:]) / sides, np.inf)
+    depths: Boxes = np.minimum(low, high).min(-1)
+    return depths
 
 
 def _groups(

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from torchvision.ops import box_iou
 
 from models import load_detector
@@ -83,3 +87,52 @@ def test_nms_leaves_no_two_boxes_of_a_class_that_overlap_more(server: Any) -> No
         corners = [list(row["box"].values()) for row in kept if row["label"] == label]
         boxes = torch.tensor(corners, dtype=torch.float64)
         assert box_iou(boxes, boxes).triu(1).max() < 0.5 + 1e-3  # the answer's corners are rounded
+
+
+def test_tiles_of_a_tall_page_give_about_what_its_pages_give(server: Any) -> None:
+    """Three pages one under another: cut into tiles that see parts of two pages each, and as a whole."""
+    pages = [np.asarray(render_page(seed, 792, 612, "journals").image) for seed in range(3)]
+    expected = []
+    for i, page in enumerate(pages):
+        for label, (xmin, ymin, xmax, ymax) in found(server, page, "")[0]:
+            expected.append((label, (xmin, ymin + 792 * i, xmax, ymax + 792 * i)))
+    tiled, answer = found(server, np.concatenate(pages), "&tiles=auto")
+    assert answer["tiles"] == {"rows": 3, "columns": 1}
+    assert answer["image"] == {"width": 612, "height": 3 * 792}
+    assert min(answer["resized"].values()) == 352
+    whole, answer = found(server, np.concatenate(pages), "")
+    assert answer["tiles"] == {"rows": 1, "columns": 1}
+    assert share_found(expected, tiled) > 0.8 > 0.6 > share_found(expected, whole)
+    assert share_found(tiled, expected) > 0.6
+
+
+def test_tiles_are_answered_the_same_whatever_else_is_in_flight(server: Any) -> None:
+    image = png_of(np.concatenate([np.asarray(render_page(seed, 300, 200, "journals").image) for seed in range(3)]))
+
+    def ask(query: str) -> Any:
+        answer = server.client.post("/detect?attention=tangent&threshold=0.1&" + query, content=image).json()
+        return {name: value for name, value in answer.items() if name not in ("timing_ms", "batch_size")}
+
+    queries = ["tiles=3x1&size=304", "tiles=2x2", "size=416", "tiles=auto&size=320"]
+    alone = [ask(query) for query in queries]
+    assert [min(alone[i]["resized"].values()) for i in (0, 3)] == [304, 320]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(ask, queries * 3)) == alone * 3
+
+
+def png_of(pixels: NDArray[np.uint8]) -> bytes:
+    encoded = BytesIO()
+    Image.fromarray(pixels).save(encoded, "PNG")
+    return encoded.getvalue()
+
+
+def found(server: Any, pixels: NDArray[np.uint8], query: str) -> tuple[list[tuple[str, tuple[float, ...]]], Any]:
+    answer = server.client.post("/detect?attention=exact" + query, content=png_of(pixels)).json()
+    return [(row["label"], tuple(row["box"].values())) for row in answer["detections"]], answer
+
+
+def share_found(wanted: list[tuple[str, tuple[float, ...]]], got: list[tuple[str, tuple[float, ...]]]) -> float:
+    """Share of the wanted boxes that a box of their class overlaps with an IoU of more than 0.5."""
+    ious = box_iou(*(torch.tensor([box for _, box in rows]) for rows in (wanted, got)))
+    same = torch.tensor([[label == other for other, _ in got] for label, _ in wanted])
+    return float((ious * same > 0.5).any(1).float().mean())

@@ -114,11 +114,25 @@ def test_a_part_of_an_object_that_no_other_tile_found_is_kept():
     assert [(label, box) for label, _, box in result] == [("table", (50.0, 400.0, 550.0, 880.0))]
 
 
-def test_of_one_object_seen_whole_twice_the_better_box_is_kept():
-    first = detections([("text", 0.6, (50, 700, 550, 800))])
-    second = detections([("text", 0.8, (52, 38, 551, 141))])
+@pytest.mark.parametrize(("y", "decides"), [(700, 0), (750, 1)])
+def test_the_tile_that_sees_a_place_from_further_inside_decides(y, decides):
+    first = detections([("text", 0.6, (50, y, 550, y + 60))])
+    second = detections([("figure", 0.8, (52, y - 658, 551, y - 599))])
     result = merged_detections(COLUMN, [first, second, detections([])])
-    assert [(label, box) for label, _, box in result] == [("text", (52.0, 698.0, 551.0, 801.0))]
+    assert (
+        list(result)
+        == [
+            [("text", pytest.approx(0.6), (50.0, y, 550.0, y + 60.0))],
+            [("figure", pytest.approx(0.8), (52.0, y + 2.0, 551.0, y + 61.0))],
+        ][decides]
+    )
+
+
+def test_of_one_object_seen_equally_well_the_better_box_is_kept():
+    first = detections([("text", 0.6, (50, 700, 550, 840))])
+    second = detections([("text", 0.8, (52, 40, 551, 180))])
+    result = merged_detections(COLUMN, [first, second, detections([])])
+    assert [(label, box) for label, _, box in result] == [("text", (52.0, 700.0, 551.0, 840.0))]
 
 
 def test_nothing_found_is_nothing():
