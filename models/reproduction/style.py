@@ -51,6 +51,7 @@ STYLE: Final[dict[Any, Any]] = {
 LABEL_GAP: Final = 0.062
 """Minimum distance of two labels at the right edge, in heights of the axes."""
 
+PNG_DPI: Final = 130
 MAX_TICKED_RANGE: Final = 300
 """Maximum over minimum of a logarithmic axis that has room for three numbers a decade."""
 
@@ -69,9 +70,10 @@ def panels(rows: int, columns: int, width: float, height: float, **options: Any)
 
 
 def save(figure: Figure, file: Path) -> None:
-    """Write an SVG file; equal plots make equal files."""
+    """Write an SVG or PNG file, by its ending; equal plots make equal files."""
+    kind = file.suffix.removeprefix(".")
     with whole_file(file) as part:
-        figure.savefig(part, format="svg", metadata={"Date": None})
+        figure.savefig(part, format=kind, dpi=PNG_DPI, metadata={"Date" if kind == "svg" else "Software": None})
 
 
 def colour(name: str) -> str:
