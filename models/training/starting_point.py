@@ -74,7 +74,8 @@ def starting_point(model: str, cache_dir: Path | None = None, progress: Progress
         start = starting_point(model.removesuffix(DOUBLED), cache_dir, progress)
         if start.weights is None:
             raise ValueError(f"{model}: a model without weights has nothing to start from")
-        return StartingPoint(*doubled(start.config, start.weights))
+        config, weights = doubled(start.config, start.weights)
+        return replace(start, config=config, weights=weights)
     if model.endswith(SCRATCH):
         return StartingPoint(named_config(model.removesuffix(SCRATCH)), None)
     path = Path(model).expanduser()
