@@ -15,12 +15,25 @@ Point = tuple[float, float]
 BLACK: Colour = (0, 0, 0)
 WHITE: Colour = (255, 255, 255)
 
+LINE_ABOVE = 0.86
+LINE_BELOW = 0.28
+"""How far a line of text reaches above and below its baseline, in font sizes, whatever its letters: as PDF readers say,
+and with them PubLayNet."""
+
+LINED = ("text", "title", "list")
+"""Classes whose boxes hold whole lines."""
+
 
 class Canvas:
-    """Draws at `height` x `width` pixels and keeps the tight extent of every annotated part."""
+    """Draws at `height` x `width` pixels and keeps the extent of every annotated part.
 
-    def __init__(self, height: int, width: int) -> None:
+    The extent is that of the ink; with `line_boxes`, of the whole lines for text.
+    """
+
+    def __init__(self, height: int, width: int, line_boxes: bool = False) -> None:
         self.height, self.width = height, width
+        self._line_boxes = line_boxes
+        self._lined = False
         self.boxes: list[tuple[float, float, float, float]] = []
         self.classes: list[str] = []
         self.base = Image.new("RGB", (width, height), WHITE)
@@ -29,12 +42,17 @@ class Canvas:
         self._extent: list[float] | None = None
         self._drawn = (math.inf, -math.inf)
 
+    def sheet(self, height: int, width: int) -> "Canvas":
+        """Return an empty canvas whose boxes are made like these."""
+        return Canvas(height, width, self._line_boxes)
+
     @contextmanager
     def annotate(self, name: str) -> Iterator[None]:
         """Give all that is drawn inside the block one box of class `name`."""
         self._extent = extent = [math.inf, math.inf, -math.inf, -math.inf]
+        self._lined = self._line_boxes and name in LINED
         yield
-        self._extent = None
+        self._extent, self._lined = None, False
         x0, y0 = max(extent[0], 0.0), max(extent[1], 0.0)
         x1, y1 = min(extent[2], float(self.width)), min(extent[3], float(self.height))
         if x1 - x0 >= 1 and y1 - y0 >= 1:
@@ -60,7 +78,10 @@ class Canvas:
 
     def word(self, word: Word, x: float, baseline: float, colour: Colour = BLACK) -> None:
         """Put a drawn word with the pen at (x, baseline)."""
-        self._stamp(word.ink, int(x + 0.5) + word.left, int(baseline + 0.5) + word.top, colour)
+        left = int(x + 0.5) + word.left
+        self._stamp(word.ink, left, int(baseline + 0.5) + word.top, colour)
+        if self._lined:
+            self._grow(left, baseline - LINE_ABOVE * word.size, left, baseline + LINE_BELOW * word.size)
 
     def _stamp(self, ink: npt.NDArray[np.uint8], x: int, y: int, colour: Colour) -> None:
         layer = self._layers.get(colour)

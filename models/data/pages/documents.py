@@ -1,6 +1,7 @@
 """Pages of reports, mathematics, tables and typescripts, composed of parts."""
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 
 from models.data.pages.aligned_tables import aligned_table
@@ -8,23 +9,35 @@ from models.data.pages.background import signature, stamp, surround
 from models.data.pages.canvas import BLACK, Canvas
 from models.data.pages.equations import display_equation
 from models.data.pages.flow import Weighted, columns, fill
-from models.data.pages.fonts import draw_family
+from models.data.pages.fonts import draw_family, draw_foreign_family
 from models.data.pages.headings import run_in_paragraph, various_heading
 from models.data.pages.layout import compose
 from models.data.pages.parts import figure_with_caption, itemised, running_text, table_block, table_with_caption
 from models.data.pages.ruled_tables import draw_look, ruled_table
+from models.data.pages.short_lists import short_list, titled_list
 from models.data.pages.style import Style, draw_style
 from models.data.pages.text_blocks import caption, set_lines
 from models.data.pages.words import person, phrase
 
 _REPORT: Weighted = (
-    (running_text, 6), (various_heading, 3), (run_in_paragraph, 1.2), (itemised, 1),
+    (running_text, 6), (various_heading, 3), (run_in_paragraph, 1.2), (itemised, 0.7), (short_list, 0.5),
     (table_with_caption, 1.5), (figure_with_caption, 0.5), (display_equation, 0.3),
 )  # fmt: skip
 _MATHEMATICS: Weighted = (
     (running_text, 5), (display_equation, 4), (run_in_paragraph, 1), (various_heading, 0.6), (itemised, 0.2),
 )  # fmt: skip
+_DIRECTORY: Weighted = ((titled_list, 5), (running_text, 2), (various_heading, 0.5))
 _TYPESCRIPT: Weighted = ((running_text, 5), (aligned_table, 1.6), (various_heading, 1), (itemised, 0.6))
+
+
+FOREIGN = 0.12
+"""Share of the pages of most kinds that are written in another script."""
+
+
+def styled(compose_in: Callable[[Canvas, random.Random, Style], None], canvas: Canvas, rng: random.Random) -> None:
+    """Compose a page in a drawn style, now and then in another script."""
+    family = draw_foreign_family(rng) if rng.random() < FOREIGN else None
+    compose_in(canvas, rng, draw_style(rng, canvas.height, canvas.width, family))
 
 
 def article(canvas: Canvas, rng: random.Random) -> None:
@@ -33,9 +46,8 @@ def article(canvas: Canvas, rng: random.Random) -> None:
     compose(canvas, rng, replace(style, labels_equations=True))
 
 
-def report(canvas: Canvas, rng: random.Random) -> None:
+def report(canvas: Canvas, rng: random.Random, style: Style) -> None:
     """Compose a page of one or two columns with ruled tables, figures and all sorts of headings."""
-    style = draw_style(rng, canvas.height, canvas.width)
     style = replace(style, columns=min(style.columns, rng.choice((1, 1, 2))))
     surround(canvas, rng, style)
     top = style.top
@@ -55,9 +67,8 @@ def mathematics(canvas: Canvas, rng: random.Random) -> None:
         fill(canvas, rng, style, _MATHEMATICS, area)
 
 
-def long_table(canvas: Canvas, rng: random.Random) -> None:
+def long_table(canvas: Canvas, rng: random.Random, style: Style) -> None:
     """Compose a page that one table fills, with or without a heading and a caption."""
-    style = draw_style(rng, canvas.height, canvas.width)
     surround(canvas, rng, style)
     y, x, width = style.top, style.left, style.width
     if rng.random() < 0.3:
@@ -69,9 +80,8 @@ def long_table(canvas: Canvas, rng: random.Random) -> None:
     fill(canvas, rng, style, ((running_text, 3), (various_heading, 1)), (x, y, x + width, style.bottom))
 
 
-def several_tables(canvas: Canvas, rng: random.Random) -> None:
+def several_tables(canvas: Canvas, rng: random.Random, style: Style) -> None:
     """Compose a page of two to four tables that look alike, one below another or side by side."""
-    style = draw_style(rng, canvas.height, canvas.width)
     surround(canvas, rng, style)
     aside = rng.random() < 0.3
     style = replace(style, columns=2 if aside else 1)
@@ -89,13 +99,12 @@ def several_tables(canvas: Canvas, rng: random.Random) -> None:
             fill(canvas, rng, style, ((running_text, 4), (various_heading, 1)), (x0, y, x1, bottom))
 
 
-def turned_table(canvas: Canvas, rng: random.Random) -> None:
+def turned_table(canvas: Canvas, rng: random.Random, style: Style) -> None:
     """Compose a page with a table and its caption turned by a right angle, alone or above text."""
-    style = draw_style(rng, canvas.height, canvas.width)
     surround(canvas, rng, style)
     share = rng.choice((1.0, 1.0, rng.uniform(0.5, 0.75)))
     wide, high = (style.bottom - style.top) * share, style.width
-    sheet = Canvas(int(high), int(wide))
+    sheet = canvas.sheet(int(high), int(wide))
     y = caption(sheet, rng, style, 0, 0, wide - 2, 3 * style.caption.leading, "table") + 4 * style.point
     y = ruled_table(sheet, rng, style, 1, y, wide - 3, high - y - 2, rows=rng.choice((None, 12, 60)))
     if rng.random() < 0.3 and high - y > 3 * style.table.leading:
@@ -105,6 +114,20 @@ def turned_table(canvas: Canvas, rng: random.Random) -> None:
     below = style.top + wide + style.body.leading
     for area in columns(replace(style, columns=min(style.columns, 2)), below, style.bottom):
         fill(canvas, rng, style, ((running_text, 4), (various_heading, 1)), area)
+
+
+def directory(canvas: Canvas, rng: random.Random, style: Style) -> None:
+    """Compose a page of lists of short lines: contributors, addresses, contents, references, charts."""
+    style = replace(style, columns=rng.choice((1, 2, 2, 3)))
+    surround(canvas, rng, style)
+    top = style.top
+    if rng.random() < 0.5:
+        top = various_heading(canvas, rng, style, style.left, top, style.width, style.bottom - top)
+    if rng.random() < 0.3:
+        top = running_text(canvas, rng, style, style.left, top, style.width, 6 * style.body.leading)
+        top += style.body.leading
+    for area in columns(style, top, style.bottom):
+        fill(canvas, rng, style, _DIRECTORY, area)
 
 
 def typescript(canvas: Canvas, rng: random.Random) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFont
 
+from models.data.pages.scripts import ALPHABETS, SQUARE, square_word, transliterated
 from models.data.pages.words import vocabulary
 
 FONT_FOLDERS: tuple[str, ...] = (
@@ -57,42 +58,63 @@ _LISTS = {"serif": _SERIF, "sans": _SANS, "mono": _MONOSPACED}
 
 
 class Word(NamedTuple):
-    """A drawn word: uint8 ink [h, w] (255 = ink), its offset from the pen, and the advance, in pixels."""
+    """A drawn word: uint8 ink [h, w] (255 = ink), offset from the pen, advance and size of the font, in pixels."""
 
     ink: npt.NDArray[np.uint8]
     left: int
     top: int
     advance: float
+    size: float
+
+
+class Font(NamedTuple):
+    """A font file, None for the font that Pillow brings, and the script that words are put into."""
+
+    path: str | None
+    script: str = "latin"
+    bold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Font files of one typeface; None stands for the font that Pillow brings."""
+    """Fonts of one typeface."""
 
     name: str
-    regular: str | None
-    bold: str | None
-    italic: str | None
+    regular: Font
+    bold: Font
+    italic: Font
 
 
 class Typeface:
     """One font file, with each word drawn once, large, for all sizes to be reduced from."""
 
-    def __init__(self, path: str | None) -> None:
-        if path is None:
+    def __init__(self, source: Font) -> None:
+        if source.path is None:
             font = ImageFont.load_default(MASTER_SIZE)
         else:
-            font = ImageFont.truetype(path, MASTER_SIZE, layout_engine=ImageFont.Layout.BASIC)
+            font = ImageFont.truetype(source.path, MASTER_SIZE, layout_engine=ImageFont.Layout.BASIC)
         if not isinstance(font, ImageFont.FreeTypeFont):
             raise TypeError("drawing pages needs a Pillow with FreeType")
-        self._font = font
+        self._font, self._source = font, source
         self._masters: dict[str, Master] = {}
-        rng = random.Random(str(path))
+        rng = random.Random(str(source.path))
         self.texts = [rng.choice(vocabulary()) for _ in range(VOCABULARY_SIZE)]
-        self.advances = [self._font.getlength(text) for text in self.texts]
+        self.advances = [self._length(text) for text in self.texts]
         self.order = sorted(range(VOCABULARY_SIZE), key=self.advances.__getitem__)
         self.sorted_advances = [self.advances[i] for i in self.order]
-        self.space = self._font.getlength(" ")
+        self.space = 0.0 if source.script in ("han", "kana") else self._font.getlength(" ")
+
+    def _length(self, text: str) -> float:
+        if self._square(text):
+            return float(square_word(text, self._source.script, MASTER_SIZE, self._source.bold).width)
+        return self._font.getlength(self._written(text))
+
+    def _square(self, text: str) -> bool:
+        return self._source.script in SQUARE and any(character.isalpha() for character in text)
+
+    def _written(self, text: str) -> str:
+        script = self._source.script
+        return text if script == "latin" or script in SQUARE else transliterated(text, script)
 
     def master(self, text: str) -> "Master":
         """Return the large drawing of `text`, from memory after the first time."""
@@ -100,9 +122,15 @@ class Typeface:
         if found is None:
             if len(self._masters) > MAX_MASTERS:
                 self._masters.clear()
-            mask, (left, top) = self._font.getmask2(text, "L", anchor="ls")
-            size, ink = (mask.size, bytes(mask)) if all(mask.size) else ((1, 1), b"\0")
-            found = self._masters[text] = Master(ink, size, left, top, self._font.getlength(text))
+            if self._square(text):
+                image = square_word(text, self._source.script, MASTER_SIZE, self._source.bold)
+                found = Master(image.tobytes(), image.size, 0, -round(0.88 * MASTER_SIZE), float(image.width))
+            else:
+                written = self._written(text)
+                mask, (left, top) = self._font.getmask2(written, "L", anchor="ls")
+                size, ink = (mask.size, bytes(mask)) if all(mask.size) else ((1, 1), b"\0")
+                found = Master(ink, size, left, top, self._font.getlength(written))
+            self._masters[text] = found
         return found
 
 
@@ -119,9 +147,9 @@ class Master(NamedTuple):
 class Face:
     """One font file at one size in pixels; `word` draws a string once and remembers it."""
 
-    def __init__(self, path: str | None, size: float) -> None:
-        self.path, self.size = path, size
-        self._typeface = typeface(path)
+    def __init__(self, font: Font, size: float) -> None:
+        self.font, self.size = font, size
+        self._typeface = typeface(font)
         self._ratio = MASTER_SIZE / size
         self._words: dict[str, Word] = {}
         self._running: list[Word | None] = [None] * VOCABULARY_SIZE
@@ -129,7 +157,7 @@ class Face:
 
     def scaled(self, ratio: float) -> "Face":
         """Return the same font at `ratio` times the size, or the nearest to it that is kept."""
-        return sized(self.path, self.size * ratio)
+        return sized(self.font, self.size * ratio)
 
     def word(self, text: str) -> Word:
         """Return the drawn `text`, from memory after the first time."""
@@ -158,7 +186,7 @@ class Face:
             h, w = word.ink.shape
             part = ink[word.top - top : word.top - top + h, start - left : start - left + w]
             np.maximum(part, word.ink, out=part)
-        return Word(ink, left, top, pens[-1] - self.space)
+        return Word(ink, left, top, pens[-1] - self.space, self.size)
 
     def running_word(self, rng: random.Random) -> Word:
         """Draw one word of running text."""
@@ -193,24 +221,24 @@ class Face:
             top = 1
         if bottom - top > 1 and ink[-1].max() < FAINT:
             bottom -= 1
-        return Word(ink[top:bottom].copy(), x0, y0 + top, master.advance / ratio)
+        return Word(ink[top:bottom].copy(), x0, y0 + top, master.advance / ratio, self.size)
 
 
 @lru_cache(maxsize=96)
-def typeface(path: str | None) -> Typeface:
-    """Return the typeface of a font file."""
-    return Typeface(path)
+def typeface(font: Font) -> Typeface:
+    """Return the typeface of a font."""
+    return Typeface(font)
 
 
 @lru_cache(maxsize=1000)
-def face(path: str | None, step: int) -> Face:
-    """Return the face of a font file at the `step`-th of the sizes that grow by SIZE_STEP from one pixel."""
-    return Face(path, SIZE_STEP**step)
+def face(font: Font, step: int) -> Face:
+    """Return the face of a font at the `step`-th of the sizes that grow by SIZE_STEP from one pixel."""
+    return Face(font, SIZE_STEP**step)
 
 
-def sized(path: str | None, size: float) -> Face:
+def sized(font: Font, size: float) -> Face:
     """Return the face whose size is nearest to `size` pixels among those kept."""
-    return face(path, round(math.log(max(size, 3.0), SIZE_STEP)))
+    return face(font, round(math.log(max(size, 3.0), SIZE_STEP)))
 
 
 @lru_cache(maxsize=1)
@@ -230,9 +258,11 @@ def families(kind: str) -> tuple[tuple[Family, ...], tuple[float, ...]]:
     for name, weight, stems in _LISTS[kind]:
         paths = [files.get(stem) for stem in stems.split()]
         if None not in paths:
-            found.append(Family(name, *paths))
+            found.append(Family(name, *map(Font, paths)))
             weights.append(float(weight))
-    return (tuple(found), tuple(weights)) if found else ((Family("bundled", None, None, None),), (1.0,))
+    return (
+        (tuple(found), tuple(weights)) if found else ((Family("bundled", Font(None), Font(None), Font(None)),), (1.0,))
+    )
 
 
 def family_names() -> tuple[str, ...]:
@@ -243,3 +273,40 @@ def family_names() -> tuple[str, ...]:
 def draw_family(rng: random.Random, kind: str) -> Family:
     """Draw an installed family of a kind."""
     return rng.choices(*families(kind))[0]
+
+
+def draw_foreign_family(rng: random.Random) -> Family:
+    """Draw a family that writes another script: one that a font has the letters of, or square glyphs."""
+    foreign = foreign_families()
+    return rng.choices(foreign, [1.5 if family.regular.script in SQUARE else 1.0 for family in foreign])[0]
+
+
+@lru_cache(maxsize=1)
+def foreign_families() -> tuple[Family, ...]:
+    """Return a family for each script and each installed family that can write it."""
+    found = []
+    for script in (*ALPHABETS, "arabic"):
+        sample = transliterated("abcdefghijklmnopqrstuvwxyz", script)
+        for kind in ("serif", "sans"):
+            for family in families(kind)[0]:
+                fonts = [font for font in (family.regular, family.bold, family.italic) if _writes(font.path, sample)]
+                if family.regular in fonts:
+                    regular, bold, italic = (
+                        (font if font in fonts else family.regular)._replace(script=script)
+                        for font in (family.regular, family.bold, family.italic)
+                    )
+                    found.append(Family(f"{family.name}, {script}", regular, bold, italic))
+    latin = families("sans")[0][0].regular.path
+    for script in SQUARE:
+        regular = Font(latin, script)
+        found.append(Family(script, regular, regular._replace(bold=True), regular))
+    return tuple(found)
+
+
+def _writes(path: str | None, sample: str) -> bool:
+    """Tell whether a font has the letters of a sample: one that it has not looks as one that no font has."""
+    if path is None:
+        return False
+    font = ImageFont.truetype(path, MASTER_SIZE, layout_engine=ImageFont.Layout.BASIC)
+    missing = bytes(font.getmask("\uffff", "L"))
+    return all(bytes(font.getmask(letter, "L")) != missing for letter in sample)

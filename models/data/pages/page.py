@@ -39,16 +39,18 @@ def render_page(seed: int, height: int, width: int, kinds: Kinds = "pages") -> P
     """Draw the page of `seed` at height x width pixels; the same arguments give the same page."""
     rng = random.Random(f"{seed}:{height}:{width}")
     if kinds == "journals":
-        return draw_page(rng, height, width, journal_page, degrade)
-    kind = kind_of(seed)
+        return draw_page(rng, height, width, journal_page, degrade, line_boxes=False)
+    kind = kind_of(seed, height, width)
     copied = random.Random(f"copied {seed}").random() < kind.copies
     return draw_page(rng, height, width, kind.compose, photocopy if copied else degrade)
 
 
-def draw_page(rng: random.Random, height: int, width: int, composer: Composer, finish: Finish) -> Page:
+def draw_page(
+    rng: random.Random, height: int, width: int, composer: Composer, finish: Finish, line_boxes: bool = True
+) -> Page:
     """Compose a page on a larger canvas, reduce it to height x width pixels, and finish it."""
     enlargement = max(1.0, min(rng.uniform(1.4, 2.3), LONGEST_CANVAS / max(height, width)))
-    canvas = Canvas(round(height * enlargement), round(width * enlargement))
+    canvas = Canvas(round(height * enlargement), round(width * enlargement), line_boxes)
     composer(canvas, rng)
     image = canvas.flatten(height, width, rng.choice(_FILTERS))
     boxes = np.array(canvas.boxes, np.float32).reshape(-1, 4)

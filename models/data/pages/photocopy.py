@@ -8,12 +8,18 @@ from PIL import Image, ImageFilter
 
 from models.data.pages.degradation import Boxes, Labels, clipped, skew
 
+FINER = 2
+"""Pixels of a scan to one of the page, on either axis: a scan made smaller gets greys from its black and white."""
+
 
 def photocopy(
     image: Image.Image, boxes_xyxy: Boxes, labels: Labels, rng: random.Random
 ) -> tuple[Image.Image, Boxes, Labels]:
     """Make a page black and white as a fax or a copier leaves it. Boxes follow a skew and stay within the image."""
     noise = np.random.default_rng(rng.getrandbits(63))
+    size = image.size
+    image = image.resize((FINER * image.width, FINER * image.height), Image.Resampling.BICUBIC)
+    boxes_xyxy = boxes_xyxy * FINER
     if rng.random() < 0.6:
         image, boxes_xyxy = skew(image, boxes_xyxy, rng)
     grey = image.convert("L")
@@ -36,7 +42,8 @@ def photocopy(
     _margins(values, noise, rng)
     if rng.random() < 0.4:  # kept as a grey picture
         values = np.asarray(Image.fromarray(values).filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 0.6))))
-    return clipped(Image.fromarray(values).convert("RGB"), boxes_xyxy, labels)
+    scan = Image.fromarray(values).resize(size, Image.Resampling.BOX)
+    return clipped(scan.convert("RGB"), boxes_xyxy / FINER, labels)
 
 
 def _specks(values: npt.NDArray[np.uint8], noise: np.random.Generator, rng: random.Random) -> None:

@@ -4,9 +4,11 @@ import random
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from models.config import PAGE_LABELS
 from models.data.pages import kinds, page
+from models.data.pages.degradation import Boxes, Labels
 from models.data.pages.kinds import KINDS, Kind, kind_of
 from models.data.pages.page import Page, draw_page
 
@@ -16,17 +18,29 @@ EXPECTED = {
     "several tables": {"table"},
     "turned table": {"table", "text"},
     "typescript": {"text", "table"},
+    "directory": {"list", "title"},
+    "form": {"title", "table", "list", "text"},
+    "magazine": {"text", "title", "figure"},
+    "slides": {"title", "list", "figure"},
+    "dashboard": {"title", "text", "figure", "table"},
 }
 """Classes that pages of a kind are for."""
 
 
 def _clean(kind: Kind, seed: int, height: int = 480, width: int = 368) -> Page:
-    return draw_page(random.Random(seed), height, width, kind.compose, lambda *page_and_rng: page_and_rng[:3])
+    """Draw a page with boxes tight around the ink and without traces of print or scan."""
+    return draw_page(random.Random(seed), height, width, kind.compose, _unfinished, line_boxes=False)
+
+
+def _unfinished(
+    image: Image.Image, boxes: Boxes, labels: Labels, _rng: random.Random
+) -> tuple[Image.Image, Boxes, Labels]:
+    return image, boxes, labels
 
 
 @pytest.fixture(name="drawn", params=KINDS[1:], ids=lambda kind: kind.name)
 def _drawn(request: pytest.FixtureRequest) -> tuple[str, list[Page]]:
-    return request.param.name, [_clean(request.param, seed) for seed in range(6)]
+    return request.param.name, [_clean(request.param, seed) for seed in range(5)]
 
 
 def test_boxes_are_sound_and_few_enough_for_a_detector(drawn: tuple[str, list[Page]]) -> None:
@@ -70,15 +84,16 @@ def test_pages_hold_what_their_kind_is_for(drawn: tuple[str, list[Page]]) -> Non
 
 
 def test_three_pages_of_five_are_a_journals() -> None:
-    names = [kind_of(seed).name for seed in range(2000)]
-    assert 0.55 < names.count("article") / 2000 < 0.65
-    assert set(names) == {kind.name for kind in KINDS}
+    for height, width in ((300, 200), (200, 300)):
+        names = [kind_of(seed, height, width).name for seed in range(2000)]
+        assert 0.5 < names.count("article") / 2000 < 0.65
+        assert set(names) == {kind.name for kind in KINDS}
 
 
 @pytest.mark.parametrize("copied", [False, True])
 def test_same_arguments_give_the_same_page(monkeypatch: pytest.MonkeyPatch, copied: bool) -> None:
     for kind in KINDS:
-        monkeypatch.setattr(page, "kind_of", lambda _, kind=kind: kind._replace(copies=float(copied)))
+        monkeypatch.setattr(page, "kind_of", lambda *_, kind=kind: kind._replace(copies=float(copied)))
         first, again = (page.render_page(7, 240, 184) for _ in range(2))
         assert first.image.tobytes() == again.image.tobytes()
         np.testing.assert_array_equal(first.boxes_xyxy, again.boxes_xyxy)
@@ -86,10 +101,10 @@ def test_same_arguments_give_the_same_page(monkeypatch: pytest.MonkeyPatch, copi
 
 def test_an_articles_equations_are_text_and_all_else_as_in_journals() -> None:
     more = 0
-    for seed in range(40):
+    for seed in range(16):
         kind = kinds.KINDS[0]
-        article = draw_page(random.Random(seed), 240, 184, kind.compose, lambda *page_and_rng: page_and_rng[:3])
-        journal = draw_page(random.Random(seed), 240, 184, page.journal_page, lambda *page_and_rng: page_and_rng[:3])
+        article = draw_page(random.Random(seed), 240, 184, kind.compose, _unfinished)
+        journal = draw_page(random.Random(seed), 240, 184, page.journal_page, _unfinished)
         texts = [int((one.labels == 0).sum()) for one in (article, journal)]
         assert texts[0] >= texts[1]
         more += texts[0] > texts[1]
