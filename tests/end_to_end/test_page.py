@@ -74,6 +74,20 @@ def test_a_lower_nms_threshold_leaves_fewer_boxes(opened: Any) -> None:
     assert opened.inner_text("#overlap-shown") == "0.05"
 
 
+def test_size_and_tiles_are_asked_for(opened: Any) -> None:
+    opened.set_input_files("#file", sample())
+    opened.wait_for_selector("#result:not([hidden])")
+    assert opened.locator("#size").get_attribute("min") == "48"
+    with opened.expect_response(lambda response: "size=96" in response.url):
+        opened.locator("#size").fill("96")
+        opened.locator("#size").dispatch_event("change")
+    with opened.expect_response(lambda response: "tiles=2x1" in response.url):
+        opened.locator("#tiles").fill("2x1")
+        opened.locator("#tiles").dispatch_event("change")
+    opened.wait_for_function("document.getElementById('encoder').textContent.includes('in each of 2 x 1 tiles')")
+    assert opened.inner_text("#size-shown") == "96"
+
+
 def test_a_file_that_is_not_an_image_is_explained(opened: Any, tmp_path: Any) -> None:
     text = tmp_path / "page.jpg"
     text.write_text("this is no image")

@@ -52,6 +52,9 @@ async function loadModel() {
   $("rounds").value = card.default_attention.L;
   $("width").value = card.default_attention.r;
   $("cluster-count").value = card.default_attention.C;
+  const { shortest_side: own, min_size: least, max_size: largest } = card.input_size;
+  Object.assign($("size"), { min: least, max: largest }).value = own;
+  $("size-row").hidden = least === largest;
   $("threshold").value = card.default_threshold;
   $("overlap").value = card.default_nms ?? 1;
   showControls();
@@ -63,6 +66,7 @@ function attention() {
 
 function showControls() {
   $("rounds-shown").textContent = $("rounds").value;
+  $("size-shown").textContent = $("size").value;
   $("threshold-shown").textContent = Number($("threshold").value).toFixed(2);
   $("overlap-shown").textContent = $("overlap").value === "1" ? "any" : Number($("overlap").value).toFixed(2);
   $("clusters-shown").textContent = $("cluster-count").value;
@@ -80,6 +84,8 @@ async function detect() {
     query.set("r", $("width").value);
   }
   if (attention() === "tangent") query.set("C", $("cluster-count").value);
+  if (!$("size-row").hidden) query.set("size", $("size").value);
+  if ($("tiles").value.trim()) query.set("tiles", $("tiles").value.trim());
   $("view").classList.add("busy");
   try {
     const response = await fetch("detect?" + query, {
@@ -141,7 +147,7 @@ function tell(answer) {
     return row;
   }));
   tellTime(answer);
-  tellEncoder(answer.attention);
+  tellEncoder(answer);
 }
 
 function tellTime({ timing_ms: timing, batch_size: batch }) {
@@ -160,14 +166,15 @@ function tellTime({ timing_ms: timing, batch_size: batch }) {
   ]));
 }
 
-function tellEncoder(attention) {
+function tellEncoder({ attention, resized, tiles }) {
+  const cut = tiles.rows * tiles.columns > 1 ? ` in each of ${tiles.rows} x ${tiles.columns} tiles` : "";
   const share = attention.exact_encoder_gflops ? 100 * attention.encoder_gflops / attention.exact_encoder_gflops : 100;
   const how = {
     exact: "exact attention",
     act: `ACT, L = ${attention.L}, r = ${attention.r}`,
     tangent: `tangent attention, C = ${attention.C}`,
   }[attention.mode];
-  $("encoder").textContent = `${how} over ${attention.tokens} tokens: ${attention.encoder_gflops.toFixed(2)} GFLOPs, `
+  $("encoder").textContent = `${how} over ${attention.tokens} tokens of ${resized.width} x ${resized.height} pixels${cut}: ${attention.encoder_gflops.toFixed(2)} GFLOPs, `
     + `${share.toFixed(0)} % of exact${attention.clusters.length ? ". Clusters by layer:" : "."}`;
   $("encoder").title = attention.reason;
   $("clusters").hidden = !attention.clusters.length;
