@@ -1,19 +1,23 @@
 #!/usr/bin/env bash
-# Train pages-small further on a machine with an NVIDIA GPU and a dozen cores, in stretches. From the repository's root:
+# Train an embedded model further on a machine with an NVIDIA GPU and a dozen cores, in stretches. From the repository's
+# root:
 #
-#     models/training/gpu_pages.sh [FOLDER] [MINUTES]
+#     models/training/gpu_pages.sh [MODEL] [MINUTES]
 #
-# starts from the embedded weights, or resumes what FOLDER (runs/gpu-pages by default) holds, and stops after MINUTES
-# (9 by default) with a checkpoint; the same command resumes it. RECIPE and REFINEMENT_RECIPE name other recipe files than
-# models/training/recipes/pages.toml and pages-refinement.toml; they must be the same in every stretch. WORKERS and DEVICE
-# may change. FOLDER/best.safetensors is the best model in validation. The time left after the last step goes to the box
-# refinement, in FOLDER-refined, whose model.safetensors is the one to serve.
+# MODEL is pages-large (the default) or pages-small. The first stretch starts from the embedded weights; the same command
+# resumes what runs/gpu-MODEL holds, and stops after MINUTES (9 by default) with a checkpoint. The time left after the last
+# step goes to the box refinement, in runs/gpu-MODEL-refined, whose model.safetensors is the one to serve;
+# runs/gpu-MODEL/best.safetensors is the best model in validation before it.
+# In the environment: OUTPUT names another folder than runs/gpu-MODEL. START names other weights to start from: a file, or
+# pages-small:doubled for pages-large. RECIPE and REFINEMENT_RECIPE name other recipe files than MODEL.toml and
+# MODEL-refinement.toml in models/training/recipes. These must be the same in every stretch; WORKERS and DEVICE may change.
 # Needs the packages for training (make install); PYTHON names the interpreter. Exit status 0 when the run is complete
 # or was stopped in time.
 set -euo pipefail
 
-folder=${1:-runs/gpu-pages}
+model=${1:-pages-large}
 end=$((SECONDS + ${2:-9} * 60))
+folder=${OUTPUT:-runs/gpu-$model}
 recipes=$(dirname "$0")/recipes
 export OMP_NUM_THREADS=1
 
@@ -24,10 +28,10 @@ train() {
 }
 
 status=0
-train --model pages-small --output "$folder" --recipe "${RECIPE:-$recipes/pages.toml}" || status=$?
+train --model "${START:-$model}" --output "$folder" --recipe "${RECIPE:-$recipes/$model.toml}" || status=$?
 if [ "$status" -eq 0 ] && [ "$SECONDS" -lt "$end" ]; then
     train --model "$folder/checkpoint.pt" --output "$folder-refined" \
-        --recipe "${REFINEMENT_RECIPE:-$recipes/pages-refinement.toml}" || status=$?
+        --recipe "${REFINEMENT_RECIPE:-$recipes/$model-refinement.toml}" || status=$?
 fi
 [ "$status" -eq 124 ] && status=0 # the time was up
 exit "$status"

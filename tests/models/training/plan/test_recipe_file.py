@@ -91,10 +91,10 @@ def test_an_effective_recipe_is_read_back_as_it_was_written(read, recipe):
     assert settings.run.name == 'caf\u00e9 "3"'
 
 
-@pytest.mark.parametrize("name", ["pages", "pages-refinement"])
+@pytest.mark.parametrize("name", ["pages-small", "pages-small-refinement", "pages-large", "pages-large-refinement"])
 def test_the_recipes_of_the_repository_are_read(name):
     settings = read_recipe(ROOT / "models" / "training" / "recipes" / f"{name}.toml")
-    assert settings.refine_boxes == (name == "pages-refinement")
+    assert settings.refine_boxes == name.endswith("-refinement")
 
 
 def documented(section, prefix=""):
