@@ -17,8 +17,8 @@ CARD = ROOT / "models" / "pretrained"
 CLASSES = ("text", "title", "list", "table", "figure")
 
 
-def evaluations(name: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads((CARD / "evaluation" / f"{name}.json").read_text())["evaluations"]
+def evaluations(name: str, model: str = "pages-small") -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads((CARD / "evaluation" / model / f"{name}.json").read_text())["evaluations"]
     return rows
 
 
