@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from models.benchmarks import sizes as benchmark
-from models.benchmarks.sizes import Outcome, Rule, Run, outcomes
+from models.benchmarks.sizes import Outcome, Rule, Run, outcomes, worth_a_look
 from models.data.coco import GroundTruth
 from models.detections import Detections
 
@@ -24,6 +26,7 @@ def run(score: float, side: float, milliseconds: float = 10.0, scale: float = 0.
         (Rule(0, (0.2, 0.6)), 0.6, 1, False),
         (Rule(0, (0.2, 0.6)), 0.1, 1, False),
         (Rule(8, (0.2, 0.6)), 0.3, 99, True),
+        (Rule(8, (0.2, 0.6), least=2), 0.3, 14, False),
     ],
 )
 def test_a_rule_calls_for_more_where_a_box_is_small_or_a_score_doubtful(
@@ -40,6 +43,8 @@ def test_a_rule_costs_the_small_size_always_and_the_large_one_where_it_repeats()
     assert (small.milliseconds, large.milliseconds, ruled.milliseconds) == (10, 40, 30)
     assert (ruled.repeated, ruled.small, ruled.large) == (0.5, 300, 600)
     assert small.ap < large.ap == ruled.ap == pytest.approx(1)
+    assert worth_a_look([small, large, ruled]) == [ruled]
+    assert worth_a_look([small, replace(large, milliseconds=30), ruled]) == []
     assert ruled.gain([small, large]) == pytest.approx(large.ap - (small.ap + (large.ap - small.ap) * 2 / 3))
 
 
