@@ -1,0 +1,132 @@
+"""Draw the tables of the model card from the evaluations beside it: `python -m deploy.model_card`.
+
+Each table stands between a comment that names it, `<!-- table: KIND NAME -->`, and `<!-- end -->`. KIND NAME is one of
+
+    models EVALUATION             both models with their own attention settings, such as `models held-out-pages`
+    evaluation MODEL/EVALUATION   every setting of one evaluation
+    parts MODEL                   what box refinement and suppression bring
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Final
+
+from deploy.comparison import EVALUATIONS
+from deploy.performance_tables import markdown
+from models.config import EMBEDDED, PAGE_LABELS, named_config
+from models.whole_file import whole_file
+
+CARD: Final = EVALUATIONS.parent / "README.md"
+NOT_MEASURED: Final = "Not measured yet."
+PARTS: Final = {
+    "without box refinement (`--no-box-refinement --nms 0.7`)": "held-out-pages-unrefined",
+    "without suppression (no `--nms`)": "held-out-pages-all",
+    "as served": "held-out-pages",
+}
+"""The evaluations by exact attention that are compared."""
+
+Evaluation = dict[str, Any]
+
+
+def rows_of(name: str, folder: Path = EVALUATIONS) -> list[Evaluation]:
+    """Return the settings of `MODEL/EVALUATION`, exact attention first; none where it was not run."""
+    file = folder / f"{name}.json"
+    rows: list[Evaluation] = json.loads(file.read_text(encoding="utf-8"))["evaluations"] if file.exists() else []
+    return rows
+
+
+def evaluation_table(name: str, folder: Path = EVALUATIONS) -> str:
+    """Return every setting of `MODEL/EVALUATION`: precision, clusters, cost, drift."""
+    columns = ["attention", "AP", "AP50", "AP75", *PAGE_LABELS, "mean C/N", "attention GFLOPs", "cost"]
+    return markdown([*columns, "edge drift, px", "ms"], [_cells(row) for row in rows_of(name, folder)])
+
+
+def models_table(evaluation: str, folder: Path = EVALUATIONS) -> str:
+    """Return a row for each model with exact attention, its own tangent attention and its own ACT."""
+    cells = []
+    for model in EMBEDDED:
+        config = named_config(model)
+        settings = ("exact", str(config.default_tangent), str(config.default_act))
+        by_setting = {row["setting"]: row for row in rows_of(f"{model}/{evaluation}", folder)}
+        for row in (by_setting[setting] for setting in settings if setting in by_setting):
+            metrics, gflops = row["metrics"], row["gflops"]
+            cells.append(
+                [
+                    f"`{model}`",
+                    f"`{row['setting']}`",
+                    f"{row['tokens']:.0f}",
+                    f"{metrics['ap']:.3f}",
+                    *(f"{metrics['by_class'][label]:.2f}" for label in PAGE_LABELS),
+                    f"{gflops['attention']:.2f}",
+                    f"{gflops['total']:.2f}",
+                    f"{row['speed']['median']:.0f}",
+                ]
+            )
+    columns = ["model", "attention", "tokens", "AP", *PAGE_LABELS, "attention GFLOPs", "all GFLOPs", "ms"]
+    return markdown(columns, cells)
+
+
+def parts_table(model: str, folder: Path = EVALUATIONS) -> str:
+    """Return what box refinement and suppression bring with exact attention."""
+    cells = []
+    for part, evaluation in PARTS.items():
+        for row in rows_of(f"{model}/{evaluation}", folder)[:1]:
+            metrics, point = row["metrics"], row["operating_point"]
+            shares = (f"{point[name]:.2f}" for name in ("precision", "recall"))
+            cells.append(
+                [part, f"{metrics['ap']:.3f}", f"{metrics['ap50']:.3f}", *shares, f"{row['speed']['median']:.0f}"]
+            )
+    return markdown(["", "AP", "AP50", "precision", "recall", "ms"], cells)
+
+
+TABLES: Final[dict[str, Callable[[str, Path], str]]] = {
+    "models": models_table,
+    "evaluation": evaluation_table,
+    "parts": parts_table,
+}
+
+
+def draw(card: str, folder: Path = EVALUATIONS) -> str:
+    """Return the card with its tables drawn anew. Raises KeyError for a kind of table that there is not."""
+
+    def drawn(found: re.Match[str]) -> str:
+        kind, name = found.groups()
+        table = TABLES[kind](name, folder)
+        body = table if table.count("\n") > 1 else NOT_MEASURED
+        return f"<!-- table: {kind} {name} -->\n\n{body}\n\n<!-- end -->"
+
+    return re.sub(r"<!-- table: (\S+) (\S+) -->\n.*?<!-- end -->", drawn, card, flags=re.DOTALL)
+
+
+def _cells(row: Evaluation) -> Sequence[str]:
+    metrics, fidelity, gflops = row["metrics"], row["fidelity"], row["gflops"]
+    return [
+        f"`{row['setting']}`",
+        *(f"{metrics[name]:.3f}" for name in ("ap", "ap50", "ap75")),
+        *(f"{metrics['by_class'][label]:.2f}" for label in PAGE_LABELS),
+        share(fmean(row["cluster_ratio"] or [1])),
+        f"{gflops['attention']:.3f}",
+        share(gflops["attention"] / row["exact_gflops"]["attention"]),
+        f"{fidelity['edge_drift']:.1f}" if fidelity else "0",
+        f"{row['speed']['median']:.0f}",
+    ]
+
+
+def share(value: float) -> str:
+    """Write a share of exact attention's with two digits; exact attention's own as 1."""
+    return "1" if value == 1 else f"{value:.2f}"
+
+
+def main() -> None:
+    """Draw the card."""
+    with whole_file(CARD) as part:
+        part.write_text(draw(CARD.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
