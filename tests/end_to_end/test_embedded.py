@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -131,7 +131,7 @@ def found(server: Any, pixels: NDArray[np.uint8], query: str) -> tuple[list[tupl
     return [(row["label"], tuple(row["box"].values())) for row in answer["detections"]], answer
 
 
-def share_found(wanted: list[tuple[str, tuple[float, ...]]], got: list[tuple[str, tuple[float, ...]]]) -> float:
+def share_found(wanted: Sequence[tuple[str, tuple[float, ...]]], got: Sequence[tuple[str, tuple[float, ...]]]) -> float:
     """Share of the wanted boxes that a box of their class overlaps with an IoU of more than 0.5."""
     ious = box_iou(*(torch.tensor([box for _, box in rows]) for rows in (wanted, got)))
     same = torch.tensor([[label == other for other, _ in got] for label, _ in wanted])
