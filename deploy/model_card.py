@@ -1,8 +1,9 @@
-"""Draw the tables of the model card from the evaluations beside it: `python -m deploy.model_card`.
+"""Draw the tables of the model card and of the README from the evaluations: `python -m deploy.model_card`.
 
 Each table stands between a comment that names it, `<!-- table: KIND NAME -->`, and `<!-- end -->`. KIND NAME is one of
 
     models EVALUATION             both models with their own attention settings, such as `models held-out-pages`
+    costs EVALUATION              the same in short: what attention costs
     evaluation MODEL/EVALUATION   every setting of one evaluation
     parts MODEL                   what box refinement and suppression bring
 """
@@ -11,17 +12,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Final
 
 from deploy.comparison import EVALUATIONS
+from deploy.local_server import ROOT
 from deploy.performance_tables import markdown
-from models.config import EMBEDDED, PAGE_LABELS, named_config
+from models.config import EMBEDDED, PAGE_LABELS, AttentionConfig, named_config
 from models.whole_file import whole_file
 
 CARD: Final = EVALUATIONS.parent / "README.md"
+README: Final = ROOT / "README.md"
 NOT_MEASURED: Final = "Not measured yet."
 PARTS: Final = {
     "without box refinement (`--no-box-refinement --nms 0.7`)": "held-out-pages-unrefined",
@@ -47,27 +50,38 @@ def evaluation_table(name: str, folder: Path = EVALUATIONS) -> str:
 
 
 def models_table(evaluation: str, folder: Path = EVALUATIONS) -> str:
-    """Return a row for each model with exact attention, its own tangent attention and its own ACT."""
-    cells = []
-    for model in EMBEDDED:
-        config = named_config(model)
-        settings = ("exact", str(config.default_tangent), str(config.default_act))
-        by_setting = {row["setting"]: row for row in rows_of(f"{model}/{evaluation}", folder)}
-        for row in (by_setting[setting] for setting in settings if setting in by_setting):
-            metrics, gflops = row["metrics"], row["gflops"]
-            cells.append(
-                [
-                    f"`{model}`",
-                    f"`{row['setting']}`",
-                    f"{row['tokens']:.0f}",
-                    f"{metrics['ap']:.3f}",
-                    *(f"{metrics['by_class'][label]:.2f}" for label in PAGE_LABELS),
-                    f"{gflops['attention']:.2f}",
-                    f"{gflops['total']:.2f}",
-                    f"{row['speed']['median']:.0f}",
-                ]
-            )
+    """Return the precision and cost of each model with exact attention, its own tangent attention and its own ACT."""
+    cells = [
+        [
+            f"`{model}`",
+            f"`{row['setting']}`",
+            f"{row['tokens']:.0f}",
+            f"{row['metrics']['ap']:.3f}",
+            *(f"{row['metrics']['by_class'][label]:.2f}" for label in PAGE_LABELS),
+            f"{row['gflops']['attention']:.2f}",
+            f"{row['gflops']['total']:.2f}",
+            f"{row['speed']['median']:.0f}",
+        ]
+        for model, row in _own_settings(evaluation, folder)
+    ]
     columns = ["model", "attention", "tokens", "AP", *PAGE_LABELS, "attention GFLOPs", "all GFLOPs", "ms"]
+    return markdown(columns, cells)
+
+
+def costs_table(evaluation: str, folder: Path = EVALUATIONS) -> str:
+    """Return AP and what attention costs, in multiply-adds over exact attention's and in time, as `models_table`."""
+    cells = [
+        [
+            f"`{model}`",
+            f"`{row['setting']}`",
+            f"{row['tokens']:.0f}",
+            f"{row['metrics']['ap']:.3f}",
+            share(row["gflops"]["attention"] / row["exact_gflops"]["attention"]),
+            f"{row['speed']['median']:.0f} ms",
+        ]
+        for model, row in _own_settings(evaluation, folder)
+    ]
+    columns = ["model", "attention", "encoder tokens", "AP", "multiply-adds of attention", "time, one CPU thread"]
     return markdown(columns, cells)
 
 
@@ -86,13 +100,14 @@ def parts_table(model: str, folder: Path = EVALUATIONS) -> str:
 
 TABLES: Final[dict[str, Callable[[str, Path], str]]] = {
     "models": models_table,
+    "costs": costs_table,
     "evaluation": evaluation_table,
     "parts": parts_table,
 }
 
 
-def draw(card: str, folder: Path = EVALUATIONS) -> str:
-    """Return the card with its tables drawn anew. Raises KeyError for a kind of table that there is not."""
+def draw(page: str, folder: Path = EVALUATIONS) -> str:
+    """Return the page with its tables drawn anew. Raises KeyError for a kind of table that there is not."""
 
     def drawn(found: re.Match[str]) -> str:
         kind, name = found.groups()
@@ -100,7 +115,17 @@ def draw(card: str, folder: Path = EVALUATIONS) -> str:
         body = table if table.count("\n") > 1 else NOT_MEASURED
         return f"<!-- table: {kind} {name} -->\n\n{body}\n\n<!-- end -->"
 
-    return re.sub(r"<!-- table: (\S+) (\S+) -->\n.*?<!-- end -->", drawn, card, flags=re.DOTALL)
+    return re.sub(r"<!-- table: (\S+) (\S+) -->\n.*?<!-- end -->", drawn, page, flags=re.DOTALL)
+
+
+def _own_settings(evaluation: str, folder: Path) -> Iterator[tuple[str, Evaluation]]:
+    """Yield each model with the rows of its own settings, as far as they were evaluated."""
+    for model in EMBEDDED:
+        config = named_config(model)
+        by_setting = {row["setting"]: row for row in rows_of(f"{model}/{evaluation}", folder)}
+        for attention in (AttentionConfig.exact(), config.default_tangent, config.default_act):
+            if (row := by_setting.get(str(attention))) is not None:
+                yield model, row
 
 
 def _cells(row: Evaluation) -> Sequence[str]:
@@ -123,9 +148,10 @@ def share(value: float) -> str:
 
 
 def main() -> None:
-    """Draw the card."""
-    with whole_file(CARD) as part:
-        part.write_text(draw(CARD.read_text(encoding="utf-8")), encoding="utf-8")
+    """Draw the card and the README."""
+    for page in (CARD, README):
+        with whole_file(page) as part:
+            part.write_text(draw(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

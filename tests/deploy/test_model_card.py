@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploy.comparison import EVALUATIONS
-from deploy.model_card import CARD, NOT_MEASURED, draw, rows_of, share
+from deploy.model_card import CARD, NOT_MEASURED, README, draw, rows_of, share
 from models.config import EMBEDDED
 
 ROW = {
@@ -35,6 +35,9 @@ TANGENT = ROW | {
 }
 
 
+COSTS = "<!-- table: costs held-out-pages -->\n<!-- end -->"
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for model in EMBEDDED:
@@ -43,9 +46,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_card_has_what_the_evaluations_give() -> None:
-    card = CARD.read_text(encoding="utf-8")
-    assert draw(card) == card, "python -m deploy.model_card draws it anew"
+@pytest.mark.parametrize("page", [CARD, README], ids=["card", "README"])
+def test_a_page_has_what_the_evaluations_give(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert "<!-- table: " in text
+    assert draw(text) == text, "python -m deploy.model_card draws it anew"
 
 
 def test_the_card_shows_every_evaluation_that_was_run() -> None:
@@ -73,6 +78,7 @@ def test_models_are_compared_with_their_own_settings(folder: Path) -> None:
     for model in EMBEDDED:
         assert f"| `{model}` | `exact` | 638 | 0.500 |" in drawn
         assert f"| `{model}` | `tangent:C=16` |" in drawn
+        assert f"| `{model}` | `tangent:C=16` | 638 | 0.500 | 0.25 | 100 ms |" in draw(COSTS, folder)
     assert "act:" not in drawn  # was not evaluated
 
 

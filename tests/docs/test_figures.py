@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 import statistics
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deploy.comparison import EVALUATIONS
-from deploy.model_card import share
 from models.config import named_config
 from models.evaluation.vouching import MAX_AP_LOST
-
-ROOT = Path(__file__).parents[2]
 
 
 def evaluations(model: str) -> list[dict[str, Any]]:
@@ -32,11 +28,3 @@ def test_a_model_vouches_for_what_its_evaluation_shows(model: str) -> None:
         (row,) = (row for row in others if row["setting"] == one.setting)
         assert one.cluster_ratio == round(statistics.fmean(row["cluster_ratio"]), 4)
     assert {one.setting for one in vouched} == {setting for setting, ap in lost.items() if ap <= MAX_AP_LOST}
-
-
-def test_readme_compares_attention_modes_by_the_cards_results() -> None:
-    readme = (ROOT / "README.md").read_text()
-    for row in evaluations("pages-small"):
-        if row["setting"] in ("exact", "tangent:C=16", "act:L=16,r=1"):
-            cost = share(row["gflops"]["attention"] / row["exact_gflops"]["attention"])
-            assert f"| {row['metrics']['ap']:.3f} | {cost} | {row['speed']['median']:.0f} ms |" in readme
