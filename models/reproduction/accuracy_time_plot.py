@@ -27,7 +27,7 @@ MARKERS: Final = ("o", "s", "^", "D")
 FRONT: Final = "#e4e4e4"
 MAX_BELOW_BEST: Final = 15.0
 """Settings whose AP is further below the best, in points of 100, are only in the JSON."""
-LEFT_MARGIN: Final = 0.7
+LEFT_MARGIN: Final = 0.62
 """The axis of time begins at this share of the shortest: for the first label."""
 
 
