@@ -42,7 +42,7 @@ def aligned_table(
         if dashed == "ends" and baseline + leading * 0.3 < y + room:
             canvas.text("-" * total, x, baseline - leading * 0.3, text.regular)
             baseline += leading * 0.6
-    return baseline + leading * rng.uniform(0.0, 0.8)
+    return baseline + leading * rng.uniform(0.4, 1.2)
 
 
 Column = tuple[int, tuple[str, ...] | None]

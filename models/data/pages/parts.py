@@ -23,10 +23,10 @@ def running_text(
 
 def itemised(canvas: Canvas, rng: random.Random, style: Style, x: float, y: float, width: float, room: float) -> float:
     """Set an annotated list."""
-    gap = 0.3 * style.body.leading
+    gap = rng.uniform(0.3, 0.8) * style.body.leading
     if room < 4 * style.body.leading:
         return y
-    return item_list(canvas, rng, style, x, y + gap, width, room - gap) + gap
+    return item_list(canvas, rng, style, x, y + gap, width, room - 2 * gap) + gap
 
 
 def figure_with_caption(

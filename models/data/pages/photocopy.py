@@ -43,7 +43,7 @@ def photocopy(
     if rng.random() < 0.4:  # kept as a grey picture
         values = np.asarray(Image.fromarray(values).filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 0.6))))
     scan = Image.fromarray(values).resize(size, Image.Resampling.BOX)
-    return clipped(scan.convert("RGB"), boxes_xyxy / FINER, labels)
+    return clipped(scan.convert("RGB"), boxes_xyxy / np.float32(FINER), labels)
 
 
 def _specks(values: npt.NDArray[np.uint8], noise: np.random.Generator, rng: random.Random) -> None:

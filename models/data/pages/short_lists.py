@@ -23,7 +23,7 @@ def short_list(
     kind: Callable[..., float] = rng.choice(
         (nested, nested, _contributors, _contributors, _addresses, _references, _contents, _chart, check_boxes)
     )
-    gap = 0.4 * text.leading
+    gap = rng.uniform(0.4, 0.8) * text.leading
     if room < 5 * text.leading:
         return y
     with canvas.annotate("list"):
