@@ -152,7 +152,7 @@ def test_a_forward_pass_on_a_canvas_stays_on_the_gpu(
     assert (output.refinable is None) == (not refining)
 
 
-@pytest.mark.parametrize("name", ["detr-r50", "detr-r101-dc5", "pages-small"])
+@pytest.mark.parametrize("name", ["detr-r50", "detr-r101-dc5", "pages-small", "pages-large"])
 def test_a_forward_pass_of_a_published_model_stays_on_the_gpu(name: str) -> None:
     output = outputs(named_config(name), AttentionConfig.tangent(), [(800, 1066)], "bf16")
     assert output.boxes_cxcywh.device.type == "cuda"

@@ -42,7 +42,7 @@ def test_tiny_model_costs_what_pytorch_counts(tiny_detr, height, width):
     assert (cost.encoder, cost.total) == pytest.approx((encoder, total), rel=1e-12)
 
 
-@pytest.mark.parametrize("name", ["detr-r50-dc5", "pages-small"])
+@pytest.mark.parametrize("name", ["detr-r50-dc5", "pages-small", "pages-large"])
 @pytest.mark.parametrize(("height", "width"), [(800, 1066), (480, 352)])
 def test_real_models_cost_what_pytorch_counts(name, height, width):
     config = replace(named_config(name), box_refinement=None)
