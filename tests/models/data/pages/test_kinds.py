@@ -8,9 +8,10 @@ from PIL import Image
 
 from models.config import PAGE_LABELS
 from models.data.pages import kinds, page
-from models.data.pages.degradation import Boxes, Labels
+from models.data.pages.degradation import Boxes, Labels, degrade
 from models.data.pages.kinds import KINDS, Kind, kind_of
 from models.data.pages.page import Page, draw_page
+from models.data.pages.photocopy import photocopy
 
 EXPECTED = {
     "mathematics": {"text"},
@@ -109,3 +110,12 @@ def test_an_articles_equations_are_text_and_all_else_as_in_journals() -> None:
         assert texts[0] >= texts[1]
         more += texts[0] > texts[1]
     assert more
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (64, 400), (400, 64)])
+def test_every_kind_is_drawn_at_every_size(height: int, width: int) -> None:
+    for kind in KINDS:
+        for finish in (degrade, photocopy):
+            drawn = draw_page(random.Random(3), height, width, kind.compose, finish)
+            assert drawn.image.size == (width, height)
+            assert len(drawn.labels) >= 1
