@@ -1,10 +1,13 @@
-"""A demonstration in a minute: the service starts, detects in every attention mode, shows its metrics and stops."""
+"""A demonstration in a minute: the service starts, detects in every attention mode, shows its metrics and stops.
+
+It ends with what attention costs on this machine: a table of both embedded models.
+"""
 
 from __future__ import annotations
 
 import argparse
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,10 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
+from deploy.comparison import ROUNDS, compare, saved, table
 from deploy.local_server import SAMPLE_PAGE, LocalServer
 
+SMALL, LARGE = "pages-small", "pages-large"
 PICTURE = "demo-detections.png"
 SHOWN_METRICS = (
     "act_detr_images_total{",
@@ -30,15 +35,29 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, default=Path(), help="folder for the picture (default: this one)")
     picture = parser.parse_args(argv).folder / PICTURE
     console = Console()
-    with LocalServer(LOG_LEVEL="warning") as server:
-        console.print(f"[bold]Starting the service[/] on {server.url} with the embedded model")
-        server.wait_until_ready()
-        with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as client:
-            show(console, client, picture)
-        status = server.stop()
-    console.print(f"[bold]Stopped[/] (exit status {status})")
-    if status not in (0, -signal.SIGTERM):
-        raise SystemExit(f"the service ended with status {status}")
+    with LocalServer(LOG_LEVEL="warning", MODEL=SMALL) as small, LocalServer(LOG_LEVEL="warning", MODEL=LARGE) as large:
+        console.print(f"[bold]Starting the service[/] with {SMALL} on {small.url} and with {LARGE} on {large.url}")
+        for server in (small, large):
+            server.wait_until_ready()
+        with _client(small) as one, _client(large) as other:
+            show(console, one, picture)
+            show_costs(console, {SMALL: one, LARGE: other})
+        statuses = [server.stop() for server in (small, large)]
+    console.print(f"[bold]Stopped[/] (exit status {', '.join(map(str, statuses))})")
+    if not {0, -signal.SIGTERM}.issuperset(statuses):
+        raise SystemExit(f"the services ended with status {', '.join(map(str, statuses))}")
+
+
+def _client(server: LocalServer) -> httpx.Client:
+    return httpx.Client(base_url=server.url, timeout=60, trust_env=False)
+
+
+def show_costs(console: Console, clients: Mapping[str, httpx.Client]) -> None:
+    """Measure both models with every attention mode, and say what tangent attention saved with the large one."""
+    console.print(f"\nMeasuring {ROUNDS} requests of each kind, in turns ...")
+    rows = compare(clients, SAMPLE_PAGE.read_bytes())
+    console.print(table(rows))
+    console.print(f"[bold]{saved(rows, LARGE)}[/]\n")
 
 
 def show(console: Console, client: httpx.Client, picture: Path) -> None:

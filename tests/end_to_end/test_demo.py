@@ -11,7 +11,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 
 
-def test_demo_shows_every_attention_mode_and_metrics(tmp_path: Path) -> None:
+def test_demo_shows_every_attention_mode_metrics_and_what_they_cost(tmp_path: Path) -> None:
     finished = subprocess.run(
         [sys.executable, "-m", "deploy.demo", "--folder", tmp_path],
         cwd=ROOT,
@@ -26,6 +26,8 @@ def test_demo_shows_every_attention_mode_and_metrics(tmp_path: Path) -> None:
         "attention=tangent C=16",
         "clusters by layer",
         'act_detr_images_total{attention="act"} 2.0',
+        "What attention costs",
+        "On this machine pages-large ",
     ):
         assert shown in finished.stdout
     assert "Traceback" not in finished.stderr
