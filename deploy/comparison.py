@@ -64,9 +64,7 @@ def evaluated_ap(model: str, attention: AttentionConfig, folder: Path = EVALUATI
 
 def table(rows: Sequence[Row], rounds: int = ROUNDS) -> Table:
     """A row for each model and attention."""
-    shown = Table(
-        "model", "attention", "encoder tokens", "ms", "AP", title="What attention costs", title_justify="left"
-    )
+    shown = Table("model", "attention", "encoder tokens", "ms", "AP", title="What attention costs")
     shown.caption = (
         f"ms: a whole request, median of {rounds}, asked in turns; AP: on generated pages, by the model card"
     )
