@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.benchmarks import sizes as benchmark
-from models.benchmarks.sizes import Outcome, Rule, Run, outcomes, worth_a_look
+from models.benchmarks.sizes import Outcome, Rule, Run, held_out_gains, outcomes, worth_a_look
 from models.data.coco import GroundTruth
 from models.detections import Detections
 
@@ -46,6 +46,17 @@ def test_a_rule_costs_the_small_size_always_and_the_large_one_where_it_repeats()
     assert worth_a_look([small, large, ruled]) == [ruled]
     assert worth_a_look([small, replace(large, milliseconds=30), ruled]) == []
     assert ruled.gain([small, large]) == pytest.approx(large.ap - (small.ap + (large.ap - small.ap) * 2 / 3))
+
+
+def test_a_rule_is_chosen_on_one_half_and_scored_on_the_other() -> None:
+    truths = [GroundTruth(run(1, 40).detections.boxes_xyxy, ("text",))] * 8
+    wrong = Run(Detections(np.zeros((1, 4), np.float32), np.array([0.3], np.float32), ("text",)), 10, 100, 0.5)
+    right, slow = run(0.9, 40), run(0.9, 40, 40)
+    rules = [Rule(0, (0.2, 0.6)), Rule(0, (0.8, 1))]
+    sound = held_out_gains({300: [wrong, wrong, *[right] * 6], 600: [slow] * 8}, truths, rules)
+    assert min(sound) > 0
+    misled = held_out_gains({300: [wrong, right] * 4, 600: [slow] * 8}, truths, [Rule(0, (0.2, 0.25)), *rules])
+    assert len(misled) == 2
 
 
 def test_sizes_that_are_slower_and_worse_are_no_alternative() -> None:
