@@ -17,7 +17,7 @@ from deploy.local_server import ROOT
 from models.config import AttentionConfig, named_config
 
 EVALUATIONS: Final = ROOT / "models" / "pretrained" / "evaluation"
-ROUNDS: Final = 7
+ROUNDS: Final = 5
 LEAST_GAIN: Final = 1.05
 """From this many times as fast on, tangent attention is called faster than exact attention."""
 
