@@ -172,7 +172,7 @@ class Pipeline:
         )
 
     async def _predict(self, tasks: Sequence[Task], deadline: float) -> list[Completed[Prediction]]:
-        """Run the tasks. If one fails, the others that still wait are dropped."""
+        """Run the tasks. If one fails, those that still wait are dropped before its error is raised."""
         running = [
             asyncio.ensure_future(
                 self._worker.submit(
@@ -186,6 +186,7 @@ class Pipeline:
         finally:
             for one in running:
                 one.cancel()
+            await asyncio.wait(running)
 
     async def draw(self, data: bytes, detected: DetectedImage) -> bytes:
         """Return a PNG of the image with its detections. The image is decoded again: its pixels were not kept."""
