@@ -149,7 +149,6 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=9, help="pages that are timed")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--models", nargs="+", default=list(SIZES), choices=list(SIZES), help="which models")
     parser.add_argument("--draw-only", action="store_true", help="draw from the JSON that is there; run no model")
     return parser.parse_args(argv)
 
@@ -162,7 +161,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if not arguments.draw_only:
             keep_freed_memory()
             torch.set_num_threads(arguments.threads)
-            loaded = {model: load_detector(model, device=arguments.device) for model in arguments.models}
+            loaded = {model: load_detector(model, device=arguments.device) for model in SIZES}
             detectors = {(model, size): loaded[model].with_sizes(size) for model in loaded for size in SIZES[model]}
             measure(detectors, arguments.data, arguments.rounds, file, Console(stderr=True).print)
         with styled():
