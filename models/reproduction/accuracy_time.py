@@ -4,8 +4,7 @@
     python -m models.reproduction.accuracy_time --draw-only     # draw from the JSON that is there
 
 The scores of every size are written when they are there, so that a run goes on where it was stopped. Milliseconds are
-measured at the end, all settings in turns: a page a round, from its pixels to its detections. Seventy pages take some
-eleven minutes on two CPU cores.
+measured at the end, all settings in turns: a page a round, from its pixels to its detections.
 """
 
 from __future__ import annotations
