@@ -64,7 +64,16 @@ def models_table(evaluation: str, folder: Path = EVALUATIONS) -> str:
         ]
         for model, row in _own_settings(evaluation, folder)
     ]
-    columns = ["model", "attention", "tokens", "AP", *PAGE_LABELS, "attention GFLOPs", "GFLOPs after the backbone", "ms"]
+    columns = [
+        "model",
+        "attention",
+        "tokens",
+        "AP",
+        *PAGE_LABELS,
+        "attention GFLOPs",
+        "GFLOPs after the backbone",
+        "ms",
+    ]
     return markdown(columns, cells)
 
 
