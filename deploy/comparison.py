@@ -55,8 +55,8 @@ def compare(clients: Mapping[str, httpx.Client], page: bytes, rounds: int = ROUN
 
 
 def evaluated_ap(model: str, attention: AttentionConfig, folder: Path = EVALUATIONS) -> float | None:
-    """Return AP in 0..1 on the generated pages of the model card, None where it was not evaluated."""
-    file = folder / model / "held-out-pages.json"
+    """Return AP in 0..1 on the generated `pages` of the model card, None where it was not evaluated."""
+    file = folder / model / "pages.json"
     rows = json.loads(file.read_text(encoding="utf-8"))["evaluations"] if file.exists() else []
     by_setting = {row["setting"]: float(row["metrics"]["ap"]) for row in rows}
     return by_setting.get(str(attention))

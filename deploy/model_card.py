@@ -2,10 +2,10 @@
 
 Each table stands between a comment that names it, `<!-- table: KIND NAME -->`, and `<!-- end -->`. KIND NAME is one of
 
-    models EVALUATION             both models with their own attention settings, such as `models held-out-pages`
+    models EVALUATION             both models with their own attention settings, such as `models pages`
     costs EVALUATION              the same in short: what attention costs
     evaluation MODEL/EVALUATION   every setting of one evaluation
-    parts MODEL                   what box refinement and suppression bring
+    parts MODEL/EVALUATION        what box refinement and suppression bring
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ CARD: Final = EVALUATIONS.parent / "README.md"
 README: Final = ROOT / "README.md"
 NOT_MEASURED: Final = "Not measured yet."
 PARTS: Final = {
-    "without box refinement (`--no-box-refinement --nms 0.7`)": "held-out-pages-unrefined",
-    "without suppression (no `--nms`)": "held-out-pages-all",
-    "as served": "held-out-pages",
+    "without box refinement (`--no-box-refinement --nms 0.7`)": "-unrefined",
+    "without suppression (no `--nms`)": "-all",
+    "as served": "",
 }
-"""The evaluations by exact attention that are compared."""
+"""Endings of the names of the evaluations by exact attention that are compared."""
 
 Evaluation = dict[str, Any]
 
@@ -94,11 +94,11 @@ def costs_table(evaluation: str, folder: Path = EVALUATIONS) -> str:
     return markdown(columns, cells)
 
 
-def parts_table(model: str, folder: Path = EVALUATIONS) -> str:
+def parts_table(name: str, folder: Path = EVALUATIONS) -> str:
     """Return what box refinement and suppression bring with exact attention."""
     cells = []
-    for part, evaluation in PARTS.items():
-        for row in rows_of(f"{model}/{evaluation}", folder)[:1]:
+    for part, ending in PARTS.items():
+        for row in rows_of(name + ending, folder)[:1]:
             metrics, point = row["metrics"], row["operating_point"]
             shares = (f"{point[name]:.2f}" for name in ("precision", "recall"))
             cells.append(

@@ -406,7 +406,13 @@ def pages_small() -> DetrConfig:
 
 def pages_large() -> DetrConfig:
     """The embedded model for images of twice the size, with four times as many tokens: `pages_small` doubled."""
-    return replace(pages_small().doubled(), name="pages-large", trained_sides=(512, 896))
+    return replace(
+        pages_small().doubled(),
+        name="pages-large",
+        tangent_C=32,
+        vouched=(VouchedAttention("tangent:C=32", ap_lost=-0.0007, cluster_ratio=0.0128),),
+        trained_sides=(608, 800),
+    )
 
 
 EMBEDDED: Final = {"pages-small": pages_small, "pages-large": pages_large}

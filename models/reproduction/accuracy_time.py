@@ -35,7 +35,7 @@ from models.measurement.timing import clock_name, interleaved
 from models.reproduction.accuracy_time_plot import draw
 from models.reproduction.style import save, styled
 
-SIZES: Final = {"pages-small": (304, 352, 416), "pages-large": (512, 608, 704, 832)}
+SIZES: Final = {"pages-small": (304, 352, 416), "pages-large": (608, 704, 800)}
 """Shortest sides in pixels."""
 
 Row = dict[str, Any]

@@ -49,7 +49,7 @@ def test_the_card_has_every_attention_that_is_compared(model: str) -> None:
 def test_average_precision_is_that_of_the_evaluation(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     rows = [{"setting": "exact", "metrics": {"ap": 0.5}}, {"setting": "tangent:C=16", "metrics": {"ap": 0.25}}]
-    (tmp_path / "mine" / "held-out-pages.json").write_text(json.dumps({"evaluations": rows}))
+    (tmp_path / "mine" / "pages.json").write_text(json.dumps({"evaluations": rows}))
     assert evaluated_ap("mine", TANGENT, tmp_path) == 0.25
     assert evaluated_ap("mine", AttentionConfig.act(), tmp_path) is None
     assert evaluated_ap("other", TANGENT, tmp_path) is None

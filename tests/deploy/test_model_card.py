@@ -9,7 +9,7 @@ import pytest
 
 from deploy.comparison import EVALUATIONS
 from deploy.model_card import CARD, NOT_MEASURED, README, draw, rows_of, share
-from models.config import EMBEDDED
+from models.config import EMBEDDED, named_config
 
 ROW = {
     "setting": "exact",
@@ -35,14 +35,15 @@ TANGENT = ROW | {
 }
 
 
-COSTS = "<!-- table: costs held-out-pages -->\n<!-- end -->"
+COSTS = "<!-- table: costs pages -->\n<!-- end -->"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for model in EMBEDDED:
         (tmp_path / model).mkdir()
-        (tmp_path / model / "held-out-pages.json").write_text(json.dumps({"evaluations": [ROW, TANGENT]}))
+        tangent = TANGENT | {"setting": str(named_config(model).default_tangent)}
+        (tmp_path / model / "pages.json").write_text(json.dumps({"evaluations": [ROW, tangent]}))
     return tmp_path
 
 
@@ -57,12 +58,14 @@ def test_the_card_shows_every_evaluation_that_was_run() -> None:
     card = CARD.read_text(encoding="utf-8")
     for file in EVALUATIONS.rglob("*.json"):
         name = file.relative_to(EVALUATIONS).with_suffix("")
-        shown = f"<!-- table: evaluation {name} -->" in card or f"<!-- table: parts {name.parent} -->" in card
+        base = str(name).partition("-unrefined")[0].removesuffix("-all")
+        tables = (f"<!-- table: evaluation {base} -->", f"<!-- table: parts {base} -->")
+        shown = any(table in card for table in tables)
         assert shown, file
 
 
 def test_an_evaluation_is_a_table_of_its_settings(folder: Path) -> None:
-    drawn = draw("before\n<!-- table: evaluation pages-small/held-out-pages -->\nold\n<!-- end -->\nafter", folder)
+    drawn = draw("before\n<!-- table: evaluation pages-small/pages -->\nold\n<!-- end -->\nafter", folder)
     assert "| `exact` | 0.500 | 0.750 | 0.625 | 0.90 | 0.10 | 0.20 | 0.30 | 0.40 | 1 | 2.000 | 1 | 0 | 100 |" in drawn
     assert (
         "| `tangent:C=16` | 0.500 | 0.750 | 0.625 | 0.90 | 0.10 | 0.20 | 0.30 | 0.40 | 0.20 | 0.500 | 0.25 |" in drawn
@@ -74,21 +77,22 @@ def test_an_evaluation_is_a_table_of_its_settings(folder: Path) -> None:
 
 
 def test_models_are_compared_with_their_own_settings(folder: Path) -> None:
-    drawn = draw("<!-- table: models held-out-pages -->\n<!-- end -->", folder)
+    drawn = draw("<!-- table: models pages -->\n<!-- end -->", folder)
     for model in EMBEDDED:
         assert f"| `{model}` | `exact` | 638 | 0.500 |" in drawn
-        assert f"| `{model}` | `tangent:C=16` |" in drawn
-        assert f"| `{model}` | `tangent:C=16` | 638 | 0.500 | 0.25 | 100 ms |" in draw(COSTS, folder)
+        tangent = named_config(model).default_tangent
+        assert f"| `{model}` | `{tangent}` |" in drawn
+        assert f"| `{model}` | `{tangent}` | 638 | 0.500 | 0.25 | 100 ms |" in draw(COSTS, folder)
     assert "act:" not in drawn  # was not evaluated
 
 
 def test_parts_that_were_not_evaluated_are_left_out(folder: Path) -> None:
-    drawn = draw("<!-- table: parts pages-large -->\n<!-- end -->", folder)
+    drawn = draw("<!-- table: parts pages-large/pages -->\n<!-- end -->", folder)
     assert "| as served | 0.500 | 0.750 | 0.25 | 0.50 | 100 |" in drawn
     assert "without" not in drawn
 
 
-@pytest.mark.parametrize("table", ["models real-pages", "evaluation pages-large/real-pages", "parts other"])
+@pytest.mark.parametrize("table", ["models real-pages", "evaluation pages-large/real-pages", "parts other/pages"])
 def test_what_was_not_measured_says_so(folder: Path, table: str) -> None:
     assert NOT_MEASURED in draw(f"<!-- table: {table} -->\n<!-- end -->", folder)
 

@@ -12,9 +12,13 @@ from deploy.comparison import EVALUATIONS
 from models.config import named_config
 from models.evaluation.vouching import MAX_AP_LOST
 
+LEARNT_ON = {"pages-small": "journals", "pages-large": "pages"}
+"""The kind of pages that a model was trained with, and vouches for attention on."""
+
 
 def evaluations(model: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads((EVALUATIONS / model / "held-out-pages.json").read_text())["evaluations"]
+    file = EVALUATIONS / model / f"{LEARNT_ON[model]}.json"
+    rows: list[dict[str, Any]] = json.loads(file.read_text())["evaluations"]
     return rows
 
 
