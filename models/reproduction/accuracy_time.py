@@ -48,7 +48,7 @@ def attentions_of(config: DetrConfig) -> dict[str, AttentionConfig]:
     return {
         "exact": AttentionConfig.exact(),
         "tangent C = 16": AttentionConfig.tangent(16),
-        "tangent C = 8": AttentionConfig.tangent(8),
+        "tangent C = 32": AttentionConfig.tangent(32),
         "ACT": config.default_act,
         "ACT, twice the r": AttentionConfig.act(config.act_L, 2 * config.act_r),
     }
