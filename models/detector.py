@@ -181,11 +181,16 @@ class Detector:
         """Return the cheapest attention for an image of `tokens` tokens, and why; the first call may measure."""
         return (self.auto or self.measure_attention()).choose(tokens)
 
-    def warm_up(self) -> None:
-        """Run exact, ACT and tangent attention once, so that the first caller does not pay for lazy set-up."""
+    def warm_up(self) -> int:
+        """Run exact, ACT and tangent attention once, so that the first caller does not pay for lazy set-up.
+
+        Returns in how many squares of the model's shortest side it detected.
+        """
         blank = np.full((self.config.shortest_side, self.config.shortest_side, 3), 255, np.uint8)
-        for attention in (AttentionConfig.exact(), self.config.default_act, self.config.default_tangent):
+        attentions = (AttentionConfig.exact(), self.config.default_act, self.config.default_tangent)
+        for attention in attentions:
             self.detect(blank, attention)
+        return len(attentions)
 
     def check(self) -> None:
         """Raise RuntimeError when the device no longer computes."""

@@ -107,8 +107,8 @@ def _set_up_inference(
     compute_with(threads)
     if stream == 0:
         started = now()
-        detector.warm_up()
-        costs.assume(detector.config.shortest_side**2, (now() - started) / 3)  # it runs three squares
+        squares = detector.warm_up()
+        costs.assume(detector.config.shortest_side**2, (now() - started) / squares)
         metrics.describe_auto(detector.measure_attention(settings.cache_dir))
 
 

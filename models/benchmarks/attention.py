@@ -10,17 +10,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from models.allocator import keep_freed_memory
 from models.attention.act import ActAttention, capacity
 from models.attention.exact import ExactAttention
 from models.attention.prototype_attention import prototype_attention
+from models.benchmarks.command_line import benchmark_parser, prepare_process
 from models.clustering.lsh import bucket_keys, hash_buckets, hash_planes
 from models.clustering.prototypes import assign_clusters, broadcast, mean_prototypes
 from models.measurement.environment import run_environment
@@ -168,7 +167,7 @@ def report(results: list[Measurement], shape: Shape, repeats: int) -> dict[str, 
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32")
     parser.add_argument("--tokens", type=int, nargs="+", help="numbers of encoder tokens N")
@@ -176,17 +175,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--heads", type=int, default=8)
     parser.add_argument("--head-dim", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--quick", action="store_true", help="fewer sizes and repeats")
-    parser.add_argument("--output", type=Path, help="JSON file to write")
     return parser.parse_args()
 
 
 def main() -> None:
     """Measure, write, print."""
     arguments = parse_arguments()
-    keep_freed_memory()
-    torch.set_num_threads(arguments.threads)
+    prepare_process(arguments.threads)
     shape = Shape(
         arguments.images,
         arguments.heads,

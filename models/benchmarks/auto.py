@@ -11,7 +11,6 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,12 +18,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from models.allocator import keep_freed_memory
 from models.attention.auto import EXACT, AutoAttention
 from models.attention.factory import make_attention
+from models.benchmarks.command_line import detector_parser, load_measured
 from models.config import VouchedAttention
 from models.data.pages.held_out import held_out_pages
-from models.detector import Detector, load_detector
+from models.detector import Detector
 from models.measurement.attention_times import measure_attention_times
 from models.measurement.environment import run_environment
 from models.measurement.results import write_results
@@ -134,24 +133,18 @@ def vouching(detector: Detector, settings: Sequence[str]) -> Detector:
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="pages-small", help="name, file or folder")
-    parser.add_argument("--device", default="auto")
+    parser = detector_parser(__doc__)
     parser.add_argument("--vouch", nargs="*", default=[], help="settings to choose from, instead of the model's")
     parser.add_argument("--sides", type=int, nargs="+", help="shortest sides to resize to, instead of the model's")
     parser.add_argument("--aspects", type=float, nargs="+", default=ASPECTS, help="height by width of the pages")
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    parser.add_argument("--output", type=Path, help="JSON file to write")
     return parser.parse_args()
 
 
 def main() -> None:
     """Measure, write, print."""
     arguments = parse_arguments()
-    keep_freed_memory()
-    torch.set_num_threads(arguments.threads)
-    detector = vouching(load_detector(arguments.model, device=arguments.device), arguments.vouch)
+    detector = vouching(load_measured(arguments), arguments.vouch)
     shapes = [(round(WIDTH * aspect), WIDTH) for aspect in arguments.aspects]
     pages = [np.asarray(page.image) for shape in shapes for page in held_out_pages(1, *shape)]
     sizes = [

@@ -10,21 +10,20 @@ import argparse
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import get_args
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from models.allocator import keep_freed_memory
 from models.attention.factory import make_attention
+from models.benchmarks.command_line import detector_parser, load_measured
 from models.benchmarks.token_merging import MergeSetting, Where, encode_merged, merged_gflops
 from models.config import AttentionConfig, DetrConfig
 from models.data.coco import GroundTruth
 from models.data.samples import PageSamples, Sample
 from models.detections import Detections
-from models.detector import Detector, load_detector
+from models.detector import Detector
 from models.detr.canvas import token_grid
 from models.detr.encoder import Encoded, Encoder
 from models.detr.multiply_adds import gflops
@@ -154,22 +153,16 @@ def table(measurements: Sequence[Measurement]) -> Table:
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="pages-large", help="name, file or folder of a model")
-    parser.add_argument("--device", default="auto")
+    parser = detector_parser(__doc__, "pages-large")
     parser.add_argument("--settings", nargs="+", default=(*ATTENTIONS, *MERGINGS))
     parser.add_argument("--pages", type=int, default=40)
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    parser.add_argument("--output", type=Path, help="JSON file to write")
     return parser.parse_args()
 
 
 def main() -> None:
     """Measure, write, print."""
     arguments = parse_arguments()
-    keep_freed_memory()
-    torch.set_num_threads(arguments.threads)
-    detector = load_detector(arguments.model, device=arguments.device, precision="fp32")
+    detector = load_measured(arguments, "fp32")
     settings = {text: read_setting(text, detector.config) for text in arguments.settings}
     before = run_environment(torch.device(detector.device))
     measurements = measure(detector, PageSamples(arguments.pages), settings)

@@ -13,20 +13,19 @@ import argparse
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations, product
-from pathlib import Path
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from models.allocator import keep_freed_memory
+from models.benchmarks.command_line import detector_parser, load_measured
 from models.config import AttentionConfig
 from models.data.coco import GroundTruth
 from models.data.open_samples import open_samples
 from models.data.samples import Sample
 from models.detections import Detections
-from models.detector import Detector, load_detector
+from models.detector import Detector
 from models.evaluation.coco_metrics import coco_metrics
 from models.evaluation.weights_digest import weights_digest
 from models.measurement.environment import run_environment
@@ -192,23 +191,17 @@ def _where(rule: Rule) -> str:
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="pages-small", help="name, file or folder")
-    parser.add_argument("--device", default="auto")
+    parser = detector_parser(__doc__)
     parser.add_argument("--data", default="pages:40", help="as for act-detr evaluate")
     parser.add_argument("--sizes", type=int, nargs="+", help="shortest sides; default: of the model's range")
     parser.add_argument("--attention", default="exact", help="exact, tangent:C=16, act:L=16,r=1")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    parser.add_argument("--output", type=Path, help="JSON file to write")
     return parser.parse_args()
 
 
 def main() -> None:
     """Measure, write, print."""
     arguments = parse_arguments()
-    keep_freed_memory()
-    torch.set_num_threads(arguments.threads)
-    detector = load_detector(arguments.model, device=arguments.device)
+    detector = load_measured(arguments)
     least, largest = detector.config.sides
     sizes = arguments.sizes or sorted({least, detector.config.shortest_side, largest})
     attention = detector.config.attention(arguments.attention)

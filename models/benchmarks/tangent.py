@@ -12,7 +12,6 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from statistics import mean
 
 import numpy as np
@@ -20,13 +19,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from models.allocator import keep_freed_memory
 from models.attention.exact import ExactAttention
 from models.attention.factory import make_attention
 from models.attention.strategy import Attended
+from models.benchmarks.command_line import detector_parser, load_measured
 from models.config import AttentionConfig
 from models.data.pages.held_out import held_out_pages
-from models.detector import Detector, load_detector
+from models.detector import Detector
 from models.evaluation.attention_inputs import AttentionInputs, attention_inputs
 from models.evaluation.fidelity import relative_error
 from models.measurement.environment import run_environment
@@ -153,26 +152,20 @@ def report(
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="pages-small", help="name, checkpoint file or folder")
-    parser.add_argument("--device", default="auto")
+    parser = detector_parser(__doc__)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--images", type=int, default=1, help="copies of the page in a batch")
     parser.add_argument("--tokens", type=int, nargs="+", help="approximate numbers of encoder tokens N")
     parser.add_argument("--attention", nargs="+", default=ATTENTIONS, help="settings to compare with exact attention")
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--quick", action="store_true", help="fewer sizes and repeats")
-    parser.add_argument("--output", type=Path, help="JSON file to write")
     return parser.parse_args()
 
 
 def main() -> None:
     """Measure, write, print."""
     arguments = parse_arguments()
-    keep_freed_memory()
-    torch.set_num_threads(arguments.threads)
-    detector = load_detector(arguments.model, device=arguments.device, precision=arguments.precision)
+    detector = load_measured(arguments, arguments.precision)
     before = run_environment(torch.device(detector.device))
     repeats = 3 if arguments.quick else arguments.repeats
     attentions = [detector.config.attention(text) for text in arguments.attention]

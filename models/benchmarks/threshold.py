@@ -10,17 +10,16 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from models.allocator import keep_freed_memory
+from models.benchmarks.command_line import detector_parser, load_measured
 from models.config import AttentionConfig
 from models.data.samples import PageSamples
 from models.detections import Prediction
-from models.detector import Detector, load_detector
+from models.detector import Detector
 from models.measurement.environment import run_environment
 from models.measurement.results import write_results
 from models.measurement.timing import Timing, interleaved
@@ -56,23 +55,17 @@ def table(times: dict[str, Timing]) -> Table:
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="pages-small", help="name, file or folder of a model with box refinement")
-    parser.add_argument("--device", default="auto")
+    parser = detector_parser(__doc__)
     parser.add_argument("--thresholds", type=float, nargs="+", default=THRESHOLDS)
     parser.add_argument("--pages", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    parser.add_argument("--output", type=Path, help="JSON file to write")
     return parser.parse_args()
 
 
 def main() -> None:
     """Measure, write, print."""
     arguments = parse_arguments()
-    keep_freed_memory()
-    torch.set_num_threads(arguments.threads)
-    detector = load_detector(arguments.model, device=arguments.device)
+    detector = load_measured(arguments)
     device = torch.device(detector.device)
     images = [detector.preprocess(sample.image) for sample in PageSamples(arguments.pages)]
     calls = calls_by_threshold(detector, images, arguments.thresholds)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,13 +16,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from models.allocator import keep_freed_memory
+from models.benchmarks.command_line import detector_parser, load_measured
 from models.config import AttentionConfig
 from models.data.coco import GroundTruth
 from models.data.open_samples import open_samples
 from models.data.samples import Sample
 from models.detections import Detections
-from models.detector import Detector, load_detector
+from models.detector import Detector
 from models.evaluation.coco_metrics import coco_metrics
 from models.evaluation.operating_point import operating_point
 from models.measurement.environment import run_environment
@@ -118,24 +117,18 @@ def table(outcomes: dict[str, Outcome], pages: int) -> Table:
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="pages-small", help="name, file or folder")
-    parser.add_argument("--device", default="auto")
+    parser = detector_parser(__doc__)
     parser.add_argument("--data", default="journals:24", help="pages or journals[:COUNT[:HEIGHTxWIDTH]]")
     parser.add_argument("--pages", type=int, default=3, help="pages of a long image")
     parser.add_argument("--tiles", nargs="+", default=["auto", "4x1", "3x2"], help="ROWSxCOLUMNS or auto")
     parser.add_argument("--attention", default="exact", help="exact, tangent:C=16, act:L=16,r=1")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    parser.add_argument("--output", type=Path, help="JSON file to write")
     return parser.parse_args()
 
 
 def main() -> None:
     """Measure, write, print."""
     arguments = parse_arguments()
-    keep_freed_memory()
-    torch.set_num_threads(arguments.threads)
-    detector = load_detector(arguments.model, device=arguments.device)
+    detector = load_measured(arguments)
     samples, attention = open_samples(arguments.data), detector.config.attention(arguments.attention)
     starts = range(0, len(samples) - arguments.pages + 1, arguments.pages)
     images = [[samples[first + i] for i in range(arguments.pages)] for first in starts]

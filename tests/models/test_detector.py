@@ -118,7 +118,7 @@ def test_an_unknown_model_is_refused_with_the_known_ones():
 
 
 def test_warm_up_and_check(detector):
-    detector.warm_up()
+    assert detector.warm_up() == 3
     detector.check()
     assert detector.memory_bytes() == 0
     assert detector.memory_limit_bytes() == 0

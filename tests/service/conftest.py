@@ -92,8 +92,9 @@ class FakeDetector:
     def auto_attention(self, tokens: int) -> ChosenAttention:
         return (self.auto or self.measure_attention()).choose(tokens)
 
-    def warm_up(self) -> None:
+    def warm_up(self) -> int:
         assert self.warm.wait(WAIT)
+        return 1
 
     def check(self) -> None:
         if self.dead:

@@ -12,7 +12,7 @@ from models.data.pages.flow import Weighted, columns, fill
 from models.data.pages.fonts import draw_family, draw_foreign_family
 from models.data.pages.headings import run_in_paragraph, various_heading
 from models.data.pages.layout import compose
-from models.data.pages.parts import figure_with_caption, itemised, running_text, table_block, table_with_caption
+from models.data.pages.parts import figure_with_caption, itemised, running_text, table_with_caption
 from models.data.pages.ruled_tables import draw_look, ruled_table
 from models.data.pages.short_lists import short_list, titled_list
 from models.data.pages.style import Style, draw_style
@@ -76,7 +76,7 @@ def long_table(canvas: Canvas, rng: random.Random, style: Style) -> None:
     if rng.random() < 0.3:
         y = running_text(canvas, rng, style, x, y, width, 5 * style.body.leading) + style.body.leading
     share = rng.choice((1.0, 1.0, rng.uniform(0.5, 0.9)))
-    y = table_block(canvas, rng, style, x, y, width, (style.bottom - y) * share, rows=200)
+    y = table_with_caption(canvas, rng, style, x, y, width, (style.bottom - y) * share, rows=200)
     fill(canvas, rng, style, ((running_text, 3), (various_heading, 1)), (x, y, x + width, style.bottom))
 
 
@@ -94,7 +94,7 @@ def several_tables(canvas: Canvas, rng: random.Random, style: Style) -> None:
         for _ in range(rng.randint(1, 2) if aside else rng.randint(2, 4)):
             if rng.random() < 0.4:
                 y = rng.choice((running_text, various_heading))(canvas, rng, style, x0, y, x1 - x0, bottom - y)
-            y = table_block(canvas, rng, style, x0, y, x1 - x0, bottom - y, look=look, rows=rows)
+            y = table_with_caption(canvas, rng, style, x0, y, x1 - x0, bottom - y, look=look, rows=rows)
         if rng.random() < 0.6:
             fill(canvas, rng, style, ((running_text, 4), (various_heading, 1)), (x0, y, x1, bottom))
 

@@ -40,13 +40,6 @@ def figure_with_caption(
 
 
 def table_with_caption(
-    canvas: Canvas, rng: random.Random, style: Style, x: float, y: float, width: float, room: float
-) -> float:
-    """Draw an annotated ruled table with a caption above or below it, or none, and now and then a note."""
-    return table_block(canvas, rng, style, x, y, width, room)
-
-
-def table_block(
     canvas: Canvas,
     rng: random.Random,
     style: Style,
@@ -58,7 +51,10 @@ def table_block(
     look: Look | None = None,
     rows: int | None = None,
 ) -> float:
-    """Draw what `table_with_caption` says, with this look and so many rows where they are given."""
+    """Draw an annotated ruled table with a caption above or below it, or none, and now and then a note.
+
+    It has this look and so many rows where they are given.
+    """
     text, leading = style.caption, style.body.leading
     start = y
     if room < 9 * leading:
