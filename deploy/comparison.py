@@ -14,7 +14,8 @@ import httpx
 from rich.table import Table
 
 from deploy.local_server import ROOT
-from models.config import AttentionConfig, named_config
+from models.config import AttentionConfig
+from models.named_models import named_config
 
 EVALUATIONS: Final = ROOT / "models" / "pretrained" / "evaluation"
 ROUNDS: Final = 5

@@ -20,7 +20,8 @@ from typing import Any, Final
 from deploy.comparison import EVALUATIONS
 from deploy.local_server import ROOT
 from deploy.performance_tables import markdown
-from models.config import EMBEDDED, PAGE_LABELS, AttentionConfig, named_config
+from models.config import AttentionConfig
+from models.named_models import EMBEDDED, PAGE_LABELS, named_config
 from models.whole_file import whole_file
 
 CARD: Final = EVALUATIONS.parent / "README.md"

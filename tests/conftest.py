@@ -20,7 +20,8 @@ import pytest
 import torch
 from PIL import Image
 
-from models.config import BackboneConfig, DetrConfig, pages_small
+from models.config import BackboneConfig, DetrConfig
+from models.named_models import pages_small
 
 torch.set_num_threads(int(os.environ.get("ACT_DETR_TEST_THREADS", "1")))
 

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from models.attention.exact import ExactAttention
-from models.config import AttentionConfig, DetrConfig, named_config
+from models.config import AttentionConfig, DetrConfig
 from models.detr.detr import Detr
 from models.images import ImageBatch
+from models.named_models import named_config
 from models.precision import Precision
 from models.preprocess import PreparedImage, normalise
 from models.weights import load_strict, resolve

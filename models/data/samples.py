@@ -11,7 +11,6 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.config import PAGE_LABELS
 from models.data.coco import CocoData, GroundTruth
 from models.data.findings import MAX_EXAMPLES, Notices
 from models.data.image_files import read_rgb
@@ -19,6 +18,7 @@ from models.data.pages import Page, render_page
 from models.data.pages.fonts import family_names
 from models.data.pages.held_out import HELD_OUT_SEEDS
 from models.data.pages.page import Kinds
+from models.named_models import PAGE_LABELS
 
 OTHER_CLASS: Final = "classes that the training data has not, left out of validation"
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from rich.progress import track
 
-from models.config import PAGE_LABELS
 from models.data.pages import Page, render_page
 from models.data.pages.held_out import HELD_OUT_SEEDS
+from models.named_models import PAGE_LABELS
 
 JPEG_QUALITY = 92
 LETTER = (792, 612)

@@ -10,9 +10,10 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from models.config import BoxRefinementConfig, DetrConfig, named_config
+from models.config import BoxRefinementConfig, DetrConfig
 from models.detr.box_refinement import BoxRefinement
 from models.detr.detr import Detr
+from models.named_models import named_config
 from models.training.doubled import doubled
 from models.training.objective.refinement import RefinementTraining
 from models.training.objective.training_detr import TrainingDetr

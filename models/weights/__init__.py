@@ -1,6 +1,6 @@
 """Checkpoints: names, files and folders to a configuration and weights. The rest of the code imports from here only."""
 
-from models.config import EMBEDDED
+from models.named_models import EMBEDDED
 from models.weights.cache import cached_path, default_cache_dir
 from models.weights.checkpoint_files import read_config, save_checkpoint
 from models.weights.config_json import config_from_json, config_to_json

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from models.config import EMBEDDED
+from models.named_models import EMBEDDED
 from models.weights.errors import UnknownModel
 from models.weights.published import PUBLISHED, PublishedCheckpoint
 

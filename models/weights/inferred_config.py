@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from models.config import PUBLISHED_SIDES, BackboneConfig, BoxRefinementConfig, DetrConfig, coco_labels
+from models.config import BackboneConfig, BoxRefinementConfig, DetrConfig
+from models.named_models import PUBLISHED_SIDES, coco_labels
 from models.weights.errors import MismatchedWeights, UnsupportedModel
 
 BODY = "backbone.0.body."

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from models.config import EMBEDDED, DetrConfig, named_config
+from models.config import DetrConfig
+from models.named_models import EMBEDDED, named_config
 from models.weights.cache import cached_path
 from models.weights.checkpoint_files import SUFFIXES, load_state_dict, read_config
 from models.weights.download import Progress, download

@@ -13,9 +13,10 @@ import pytest
 from rich.console import Console
 
 from deploy.comparison import EVALUATIONS, Row, compare, evaluated_ap, saved, table
-from models.config import EMBEDDED, AttentionConfig, DetrConfig, named_config
+from models.config import AttentionConfig, DetrConfig
 from models.detector import Detector
 from models.detr.detr import Detr
+from models.named_models import EMBEDDED, named_config
 
 EXACT, TANGENT = AttentionConfig.exact(), AttentionConfig.tangent(16)
 

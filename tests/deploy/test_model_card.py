@@ -9,7 +9,7 @@ import pytest
 
 from deploy.comparison import EVALUATIONS
 from deploy.model_card import CARD, NOT_MEASURED, README, draw, rows_of, share
-from models.config import EMBEDDED, named_config
+from models.named_models import EMBEDDED, named_config
 
 ROW = {
     "setting": "exact",

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from deploy.comparison import EVALUATIONS
-from models.config import named_config
 from models.evaluation.vouching import MAX_AP_LOST
+from models.named_models import named_config
 
 LEARNT_ON = {"pages-small": "journals", "pages-large": "pages"}
 """The kind of pages that a model was trained with, and vouches for attention on."""

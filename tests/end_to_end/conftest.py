@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from models.config import DetrConfig, pages_small
+from models.config import DetrConfig
 from models.detector import Detector
 from models.detr.detr import Detr
+from models.named_models import pages_small
 from models.weights.checkpoint_files import save_checkpoint
 
 

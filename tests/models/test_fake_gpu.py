@@ -24,10 +24,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from models.attention import prototype_attention
 from models.attention.exact import ExactAttention
 from models.attention.strategy import Attended
-from models.config import AttentionConfig, BoxRefinementConfig, DetrConfig, named_config
+from models.config import AttentionConfig, BoxRefinementConfig, DetrConfig
 from models.detector import Detector
 from models.detr.canvas import token_grid
 from models.detr.detr import Detr, DetrOutput
+from models.named_models import named_config
 from models.precision import Precision
 from models.preprocess import PreparedImage
 from models.resizing import Resizing

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from models import AttentionConfig, load_detector
-from models.config import EMBEDDED, named_config
 from models.data.samples import PageSamples
 from models.evaluation.evaluate import evaluate
+from models.named_models import EMBEDDED, named_config
 
 MOST_BYTES = 30 * 2**20
 LEAST_AP50 = 0.48

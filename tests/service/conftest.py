@@ -17,8 +17,9 @@ from PIL import Image
 
 from models import AutoAttention, ChosenAttention
 from models.attention.auto import AttentionTimes
-from models.config import AttentionConfig, DetrConfig, pages_small
+from models.config import AttentionConfig, DetrConfig
 from models.detections import AttentionReport, Detections, LayerClusters, Prediction
+from models.named_models import pages_small
 from models.preprocess import PreparedImage
 
 WAIT = 10.0

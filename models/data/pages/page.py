@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from models.config import PAGE_LABELS
 from models.data.pages.canvas import Canvas
 from models.data.pages.degradation import Boxes, Labels, degrade
 from models.data.pages.kinds import kind_of
 from models.data.pages.layout import compose
 from models.data.pages.photocopy import photocopy
 from models.data.pages.style import draw_style
+from models.named_models import PAGE_LABELS
 
 LONGEST_CANVAS = 960
 _FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.HAMMING, Image.Resampling.BICUBIC)

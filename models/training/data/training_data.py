@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from models.config import PAGE_LABELS, DetrConfig
+from models.config import DetrConfig
 from models.data.coco import read_coco
 from models.data.coco_files import training_files, validation_files
 from models.data.samples import CocoSamples, PageSamples, Samples
+from models.named_models import PAGE_LABELS
 from models.training.data.augmentations import StepAugmentations
 from models.training.data.batches import BatchStream
 from models.training.data.coco_dataset import CocoDataset

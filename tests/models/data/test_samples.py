@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.config import PAGE_LABELS
 from models.data.coco import read_coco
 from models.data.pages.fonts import family_names
 from models.data.pages.held_out import held_out_pages
 from models.data.samples import OTHER_CLASS, CocoSamples, PageSamples
+from models.named_models import PAGE_LABELS
 
 
 @pytest.fixture

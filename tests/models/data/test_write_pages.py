@@ -1,11 +1,11 @@
 import numpy as np
 import torch
 
-from models.config import PAGE_LABELS
 from models.data.coco_files import training_files, validation_files
 from models.data.pages import render_page
 from models.data.pages.held_out import HELD_OUT_SEEDS
 from models.data.write_pages import write_pages
+from models.named_models import PAGE_LABELS
 from models.training.data.coco_dataset import CocoDataset
 
 

@@ -9,11 +9,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from models.attention.act import ActAttention
 from models.attention.exact import ExactAttention
-from models.config import BackboneConfig, BoxRefinementConfig, named_config
+from models.config import BackboneConfig, BoxRefinementConfig
 from models.detr.canvas import token_grid
 from models.detr.detr import Detr
 from models.detr.multiply_adds import Gflops, exact_gflops, gflops
 from models.images import ImageBatch
+from models.named_models import named_config
 from models.preprocess import resized_for
 
 PHOTO_SIZES = """480x640 426x640 428x640 425x640 640x481 478x640 500x381 488x640 640x480 426x640 640x427 640x565

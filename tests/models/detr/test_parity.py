@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from models.attention.exact import ExactAttention
-from models.config import named_config
 from models.detr.backbone import fold_batch_norms
 from models.detr.detr import Detr
 from models.images import ImageBatch
+from models.named_models import named_config
 
 TOLERANCE = 1e-4
 TIED_HEAD, TIED_TOKEN, TIED_KEYS, GOLDEN_SHARE = 3, 40, (119, 99), 0.8176

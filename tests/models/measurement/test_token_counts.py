@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.config import named_config, pages_small
 from models.detector import Detector
 from models.measurement.token_counts import spread_counts, token_range
+from models.named_models import named_config, pages_small
 from models.preprocess import prepare
 from models.resizing import Resizing
 

@@ -4,9 +4,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from models.config import EMBEDDED, AttentionConfig, named_config
+from models.config import AttentionConfig
 from models.detector import Detector
 from models.detr.detr import Detr
+from models.named_models import EMBEDDED, named_config
 from models.reproduction.accuracy_time import SIZES, attentions_of, main, measure
 
 DATA = "pages:2:160x128"

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.config import named_config, pages_small
+from models.named_models import named_config, pages_small
 from models.resizing import Resizing
 from models.tiles.tiling import MAX_REDUCTION, OVERLAP, Tiling, parse_tiles
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from models.config import EMBEDDED, named_config
+from models.named_models import EMBEDDED, named_config
 from models.training.plan.curriculum import Curriculum
 from models.training.plan.recipe_file import read_recipe
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.config import PAGE_LABELS, BoxRefinementConfig, pages_small
+from models.config import BoxRefinementConfig
 from models.detector import Detector
+from models.named_models import PAGE_LABELS, pages_small
 from models.resizing import Resizing
 from models.training.objective.training_detr import TrainingDetr
 from models.training.plan.recipe import Hybrid, Recipe

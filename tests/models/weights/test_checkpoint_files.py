@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from models.config import pages_small
+from models.named_models import pages_small
 from models.weights.checkpoint_files import load_state_dict, read_config, save_checkpoint
 from models.weights.errors import CorruptCheckpoint, UnsafeCheckpoint, WeightsError
 

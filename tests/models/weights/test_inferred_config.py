@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.config import PUBLISHED_SIDES, BackboneConfig, DetrConfig, coco_labels, named_config, pages_small
+from models.config import BackboneConfig, DetrConfig
 from models.detr.detr import Detr
+from models.named_models import PUBLISHED_SIDES, coco_labels, named_config, pages_small
 from models.weights.errors import MismatchedWeights, UnsupportedModel
 from models.weights.inferred_config import config_from_state_dict
 

@@ -1,6 +1,6 @@
 import pytest
 
-from models.config import named_config
+from models.named_models import named_config
 from models.weights.published import PUBLISHED, PublishedCheckpoint
 
 

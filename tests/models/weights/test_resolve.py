@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 import torch
 
-from models.config import EMBEDDED, named_config
 from models.detr.detr import Detr
+from models.named_models import EMBEDDED, named_config
 from models.weights.checkpoint_files import save_checkpoint
 from models.weights.errors import CorruptCheckpoint, UnknownModel, WeightsError
 from models.weights.resolve import resolve

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from models.attention.exact import ExactAttention
-from models.config import PAGE_LABELS
 from models.detr.detr import Detr
 from models.images import ImageBatch
+from models.named_models import PAGE_LABELS
 from models.resizing import Resizing
 from models.weights.errors import CorruptCheckpoint, MismatchedWeights, UnsafeCheckpoint
 from models.weights.strict_load import load_strict

@@ -17,8 +17,9 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from models.config import BoxRefinementConfig, DetrConfig, coco_labels, named_config
+from models.config import BoxRefinementConfig, DetrConfig
 from models.detr.detr import Detr
+from models.named_models import coco_labels, named_config
 from models.weights import read_config, save_checkpoint
 from service.cli.evaluate import evaluate
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from models.config import pages_small
+from models.named_models import pages_small
 
 
 def test_probes_follow_the_warm_up(start: Any, detector: Any, png: bytes) -> None:

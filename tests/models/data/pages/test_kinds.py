@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.config import PAGE_LABELS
 from models.data.pages import kinds, page
 from models.data.pages.degradation import Boxes, Labels, degrade
 from models.data.pages.kinds import KINDS, Kind, kind_of
 from models.data.pages.page import Page, draw_page
 from models.data.pages.photocopy import photocopy
+from models.named_models import PAGE_LABELS
 
 EXPECTED = {
     "mathematics": {"text"},

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from models.config import PAGE_LABELS
 from models.data.pages import Page, degradation, fonts, page, render_page
+from models.named_models import PAGE_LABELS
 
 SIZES = ((352, 272), (288, 224), (480, 352), (240, 400))
 

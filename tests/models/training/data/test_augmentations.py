@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.transforms.v2 import functional
 
-from models.config import named_config
+from models.named_models import named_config
 from models.preprocess import prepare
 from models.training.data.augmentations import Augmentation, StepAugmentations, resize
 from models.training.data.labelled_image import LabelledImage

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.config import PAGE_LABELS
 from models.data.pages import render_page
+from models.named_models import PAGE_LABELS
 from models.preprocess import normalise
 from models.training.data.batches import load
 from models.training.data.page_stream import PageStream, as_target

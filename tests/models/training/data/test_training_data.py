@@ -4,10 +4,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.config import PAGE_LABELS
 from models.data.coco_objects import NO_AREA
 from models.data.samples import OTHER_CLASS
 from models.data.write_pages import write_pages
+from models.named_models import PAGE_LABELS
 from models.training.data.coco_dataset import CROWDS
 from models.training.data.training_data import open_data, open_held_out
 from models.training.plan.curriculum import Curriculum
