@@ -40,8 +40,7 @@ class DetectedImage:
     """One image's result: the detector's `prediction`, and of it the `detections` that the request asked for.
 
     `tiling` is how the upright original image was cut, `resized` the (height, width) in pixels that each tile was
-    resized to. `reason` says why it ran with its attention, `auto` whether the service chose
-    that.
+    resized to. `reason` says why it ran with its attention, `auto` whether the service chose that.
     """
 
     prediction: Prediction
