@@ -17,11 +17,14 @@ CALIBRATION_IMAGES: Final = 2
 
 
 def images_for(plan: Plan, detector: Detector, count: int) -> Samples:
-    """Return generated pages no smaller than a detector's input, or the first images of the given data."""
+    """Return generated pages no smaller than a detector's input, or the first images of the given data.
+
+    Without data the pages are `journals`, which the published results are of; `pages` are of all kinds.
+    """
     if plan.data is not None and not plan.data.startswith("pages"):
         return open_samples(plan.data, limit=count)
     width = max(612, detector.config.shortest_side)
-    return PageSamples(count, round(width * 792 / 612), width)
+    return PageSamples(count, round(width * 792 / 612), width, "pages" if plan.data else "journals")
 
 
 def described(detector: Detector, samples: Samples) -> dict[str, Any]:

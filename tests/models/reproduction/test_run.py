@@ -116,8 +116,9 @@ def test_the_command_measures_draws_and_names_what_it_leaves_out(tmp_path, monke
 
 
 def test_pages_are_no_smaller_than_the_input(detector):
-    assert images_for(Plan(64), detector, 3) == PageSamples(3, 792, 612)
-    assert images_for(Plan(64), detector.with_sizes(1224), 3) == PageSamples(3, 1584, 1224)
+    assert images_for(Plan(64), detector, 3) == PageSamples(3, 792, 612, "journals")
+    assert images_for(Plan(64), detector.with_sizes(1224), 3) == PageSamples(3, 1584, 1224, "journals")
+    assert images_for(Plan(64, data="pages"), detector, 3) == PageSamples(3, 792, 612, "pages")
 
 
 @pytest.mark.parametrize(
