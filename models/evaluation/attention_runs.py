@@ -7,14 +7,12 @@ from dataclasses import dataclass
 
 import torch
 
-from models.attention.factory import make_attention
 from models.config import AttentionConfig
 from models.detections import Detections
 from models.detector import Detector
 from models.detr.detr import DetrOutput
 from models.evaluation.fidelity import ImageFidelity, matched_ious, query_drift, relative_error
 from models.measurement.timing import clock
-from models.postprocess import read_detections
 from models.preprocess import PreparedImage
 
 
@@ -23,8 +21,8 @@ class AttentionRun:
     """One image detected with one attention setting.
 
     `output` is that of a batch of this image only. `backbone_ms` was measured once and is the same for all settings;
-    `transformer_ms` (encoder, decoder, heads, box refinement, postprocessing) is this setting's own. Their sum is the
-    time of `Detector.predict`.
+    `transformer_ms` (encoder, decoder, heads, box refinement, postprocessing) is this setting's own; another engine's
+    has the backbone's time in it. Their sum is the time of `Detector.predict`.
     """
 
     output: DetrOutput
@@ -47,14 +45,15 @@ def run_attentions(
     """Detect with each attention setting, in the order given; the detections are those of `Detector.predict`."""
     now = clock(torch.device(detector.device))
     start = now()
-    features = detector.features(image)
+    features = detector.shared_features(image)
     backbone_ms = (now() - start) * 1e3
-    detr, runs = detector.detr, {}
+    network, runs = detector.network, {}
     for attention in attentions:
         start = now()
-        output = detr.decode(features, detr.transformer.encoder(features.tokens, make_attention(attention)))
+        detector.family.check(attention)
+        output = network.attend(features, attention)
         logits, boxes = output.logits[0].cpu(), output.boxes_cxcywh[0].cpu()
-        detected = read_detections(logits, boxes, image, detector.config.labels)
+        detected = detector.read(logits, boxes, image)
         runs[attention] = AttentionRun(output, detected, backbone_ms, (now() - start) * 1e3)
     return runs
 

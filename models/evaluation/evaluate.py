@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -19,7 +19,8 @@ from models.detr.multiply_adds import Gflops, exact_gflops, gflops
 from models.evaluation.attention_runs import AttentionRun, compare, run_attentions
 from models.evaluation.coco_metrics import CocoMetrics, coco_metrics
 from models.evaluation.fidelity import Fidelity, ImageFidelity, fidelity
-from models.evaluation.operating_point import OperatingPoint, labelled_classes, operating_point
+from models.evaluation.mistakes import Mistakes, mistakes
+from models.evaluation.operating_point import THRESHOLD, OperatingPoint, labelled_classes, operating_point
 from models.evaluation.oracle_boxes import with_true_boxes
 from models.evaluation.resampling import resampled_ap
 
@@ -45,7 +46,7 @@ class Evaluation:
     (both empty where nothing is clustered). `exact_gflops` is the cost of exact attention on the same images.
     `fidelity` is None for exact attention itself. `resampled_ap`: see `models.evaluation.resampling`; as many as were
     asked for. `unlabelled` are the model's classes without an object in any image: AP and `operating_point` are
-    without them.
+    without them. `mistakes` are those of the detections of the operating point, and `detections` these, by image.
     """
 
     attention: AttentionConfig
@@ -62,6 +63,8 @@ class Evaluation:
     speed: Speed
     resampled_ap: tuple[float, ...] = ()
     unlabelled: tuple[str, ...] = ()
+    mistakes: Mistakes = field(default_factory=lambda: Mistakes({}, ()))
+    detections: tuple[Detections, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +145,7 @@ def _evaluation(
     tokens = np.array([result.tokens for result in results])
     compared = [result.fidelity for result in results if result.fidelity is not None]
     predictions = [result.detections for result in results]
+    served = [detections.select(THRESHOLD, labels=labelled_classes(truths)) for detections in predictions]
     return Evaluation(
         attention=setting,
         images=len(results),
@@ -156,6 +160,8 @@ def _evaluation(
         fidelity=fidelity(compared) if compared else None,
         speed=_speed(results),
         resampled_ap=resampled_ap(predictions, truths, resamples) if resamples else (),
+        mistakes=mistakes(served, truths),
+        detections=tuple(served),
     )
 
 

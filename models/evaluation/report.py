@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from models.data.samples import Samples
 from models.detector import Detector
 from models.evaluation.coco_metrics import SIZES
 from models.evaluation.evaluate import Evaluation
+from models.evaluation.mistakes import KINDS
 from models.evaluation.weights_digest import weights_digest
 from models.measurement.environment import run_environment
 from models.measurement.timing import clock_name
@@ -24,9 +25,10 @@ MAX_CLASSES: Final = 10
 
 
 def tables(evaluations: Sequence[Evaluation]) -> Iterator[Table]:
-    """Average precision, operating point, cost, clusters and fidelity, the last two where there are any."""
+    """Average precision, operating point, mistakes, cost, clusters and fidelity, the last two where there are any."""
     yield _average_precision(evaluations)
     yield _operating_point(evaluations)
+    yield _mistakes(evaluations)
     yield _cost(evaluations)
     if any(row.clusters for row in evaluations):
         yield _clusters(evaluations)
@@ -77,8 +79,11 @@ def unlabelled_caption(unlabelled: Sequence[str]) -> str | None:
 
 
 def _json_row(row: Evaluation) -> dict[str, Any]:
-    values = {name: value for name, value in asdict(row).items() if name != "resampled_ap" or value}
-    del values["unlabelled"]  # a property of the data
+    values = {
+        name: value for name, value in asdict(replace(row, detections=())).items() if name != "resampled_ap" or value
+    }
+    del values["unlabelled"], values["detections"]  # a property of the data, and more than a report holds
+    values["mistakes"] = row.mistakes.by_class
     return {
         "setting": str(row.attention),
         **values,
@@ -109,6 +114,15 @@ def _operating_point(evaluations: Sequence[Evaluation]) -> Table:
     for row in evaluations:
         point = row.operating_point
         table.add_row(str(row.attention), f"{point.precision:.3f}", f"{point.recall:.3f}", f"{point.per_image:.1f}")
+    return table
+
+
+def _mistakes(evaluations: Sequence[Evaluation]) -> Table:
+    table = Table("attention", *KINDS)
+    table.title = f"mistakes in detections of score {evaluations[0].operating_point.threshold:g} and above"
+    table.caption = unlabelled_caption(evaluations[0].unlabelled)
+    for row in evaluations:
+        table.add_row(str(row.attention), *(str(row.mistakes.count(kind)) for kind in KINDS))
     return table
 
 

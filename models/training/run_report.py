@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-import torch
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from PIL import Image
-from torchvision.utils import draw_bounding_boxes
 
 from models.data.samples import Samples
 from models.detector import load_detector
+from models.evaluation.pictures import class_colours, drawn, side_by_side, tiled
 from models.training.run import BEST, MODEL
 from models.training.run_log import METRICS
 
@@ -23,10 +20,7 @@ CURVES: Final = "curves.png"
 SHEET: Final = "validation.png"
 SHOWN: Final = 12
 """Validation images on the contact sheet."""
-CELL: Final = 480
-"""Longest side of one image on it, in pixels."""
 THRESHOLD: Final = 0.5
-COLOURS: Final = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#46f0f0", "#f032e6", "#bcf60c", "#008080")
 
 Rows = list[dict[str, Any]]
 
@@ -99,48 +93,10 @@ def contact_sheet(model: Path, held_out: Samples) -> Image.Image:
     pairs = []
     for index in range(min(SHOWN, len(held_out))):
         sample = held_out[index]
+        truth, known = sample.truth, detector.labels
         detections = detector.detect(sample.image).detections.select(THRESHOLD, nms=detector.config.nms)
         scored = [f"{label} {score:.2f}" for label, score in zip(detections.labels, detections.scores, strict=True)]
-        pairs.append(
-            np.concatenate(
-                (
-                    _drawn(
-                        sample.image, sample.truth.boxes_xyxy, sample.truth.labels, sample.truth.labels, detector.labels
-                    ),
-                    _drawn(sample.image, detections.boxes_xyxy, scored, detections.labels, detector.labels),
-                ),
-                axis=1,
-            )
-        )
-    return _tiled([_fitted(pair) for pair in pairs])
-
-
-def _drawn(
-    image: NDArray[np.uint8],
-    boxes_xyxy: NDArray[Any],
-    texts: Sequence[str],
-    labels: Sequence[str],
-    known: Sequence[str],
-) -> NDArray[np.uint8]:
-    pixels = torch.from_numpy(image.transpose(2, 0, 1).copy())
-    if len(texts):
-        colours = [COLOURS[known.index(label) % len(COLOURS)] if label in known else "black" for label in labels]
-        boxes = torch.as_tensor(np.asarray(boxes_xyxy), dtype=torch.float32)
-        width = max(1, round(max(image.shape[:2]) / 300))
-        pixels = draw_bounding_boxes(pixels, boxes, list(texts), colours, width=width)
-    return pixels.numpy().transpose(1, 2, 0)
-
-
-def _fitted(pair: NDArray[np.uint8]) -> Image.Image:
-    image = Image.fromarray(np.ascontiguousarray(pair))
-    image.thumbnail((2 * CELL, CELL))
-    return image
-
-
-def _tiled(cells: Sequence[Image.Image], columns: int = 2, gap: int = 8) -> Image.Image:
-    width, height = (max(cell.size[axis] for cell in cells) + gap for axis in (0, 1))
-    columns = min(columns, len(cells))
-    sheet = Image.new("RGB", (columns * width, -(-len(cells) // columns) * height), "white")
-    for index, cell in enumerate(cells):
-        sheet.paste(cell, (index % columns * width, index // columns * height))
-    return sheet
+        left = drawn(sample.image, truth.boxes_xyxy, truth.labels, class_colours(truth.labels, known))
+        right = drawn(sample.image, detections.boxes_xyxy, scored, class_colours(detections.labels, known))
+        pairs.append(side_by_side(left, right))
+    return tiled(pairs)

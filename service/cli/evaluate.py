@@ -54,6 +54,15 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option(dir_okay=False, help="JSON file to write results and their environment to.")
     ] = None,
+    mistakes: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            metavar="SHEET.png",
+            help="Picture file for the images with the most mistakes of the first setting: labels on the left, "
+            "detections on the right.",
+        ),
+    ] = None,
     vouch: Annotated[
         Path | None,
         typer.Option(
@@ -70,6 +79,7 @@ def evaluate(
 
     from models.data.open_samples import open_samples, unknown_classes
     from models.evaluation.evaluate import evaluate as run_evaluation
+    from models.evaluation.mistake_sheet import mistake_sheet
     from models.evaluation.report import as_json, tables
     from models.evaluation.vouching import vouched_attention, write_vouching_model
     from models.measurement.results import write_results
@@ -77,8 +87,11 @@ def evaluate(
     if threads is not None:
         torch.set_num_threads(threads)
     with exit_on_error(2):
-        if output is not None and not output.parent.is_dir():
-            raise ValueError(f"there is no folder {output.parent} to write {output.name} into")
+        for file in filter(None, (output, mistakes)):
+            if not file.parent.is_dir():
+                raise ValueError(f"there is no folder {file.parent} to write {file.name} into")
+        if mistakes is not None and mistakes.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+            raise ValueError(f"--mistakes takes the path of a .png or .jpg file, not {mistakes}")
         if vouch is not None:
             _check_vouching(vouch, attention or (), size is not None or no_box_refinement)
         sides = None if size is None else _sides(size)
@@ -98,6 +111,9 @@ def evaluate(
         out = Console(width=max(err.width, MIN_WIDTH))
         for table in tables(evaluations):
             out.print(table)
+        if mistakes is not None:
+            mistake_sheet(samples, evaluations[0], detector.labels).save(mistakes)
+            out.print(f"{mistakes}: labels and detections of the images with the most mistakes", soft_wrap=True)
         if vouch is not None:
             vouched = vouched_attention(evaluations)
             write_vouching_model(vouch, model, vouched, cache_dir)

@@ -24,7 +24,7 @@ def shown(evaluations):
 def test_tables_have_a_row_for_every_setting(detector, pages):
     evaluations = evaluate(detector, pages, SETTINGS)
     text = shown(evaluations)
-    assert [text.count(str(setting)) for setting in SETTINGS[1:]] == [5, 5]
+    assert [text.count(str(setting)) for setting in SETTINGS[1:]] == [6, 6]
     assert f"{evaluations[1].metrics.ap50:.3f}" in text
     assert f"{evaluations[1].clusters[0]:.0f} ({evaluations[1].cluster_ratio[0]:.2f})" in text
     assert f"{evaluations[2].gflops.total:.3g}" in text
@@ -56,7 +56,7 @@ def test_tables_and_json_name_unlabelled_classes(detector, pages):
     sample = Sample(np.zeros((64, 64, 3), np.uint8), GroundTruth(np.array([[0.0, 0, 30, 30]]), ("text",)))
     evaluations = evaluate(detector, [sample], SETTINGS[:1])
     text = " ".join(shown(evaluations).split())  # a narrow table breaks the line
-    assert text.count("without title, list, table, figure, which the data do not label") == 2
+    assert text.count("without title, list, table, figure, which the data do not label") == 3
     report = as_json(evaluations, detector, "pages-small", pages)
     assert report["data"]["unlabelled_classes"] == ["title", "list", "table", "figure"]
     assert "unlabelled" not in report["evaluations"][0]

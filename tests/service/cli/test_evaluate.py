@@ -128,6 +128,26 @@ def test_a_model_is_written_that_vouches_for_what_lost_nothing(coco: Path, model
     assert [one.setting for one in config.vouched] == ["tangent:C=6"]
 
 
+def test_mistakes_are_drawn_and_counted(coco: Path, model: Path, tmp_path: Path) -> None:
+    sheet, output = tmp_path / "mistakes.png", tmp_path / "out.json"
+    result = run(
+        "--data", coco, "--model", model, "--attention", "exact", "--limit", 2, "--mistakes", sheet, "--output", output
+    )
+    assert result.exit_code == 0, result.output
+    assert f"{sheet}: labels and detections" in result.stdout
+    with Image.open(sheet) as picture:
+        assert picture.width > picture.height > 0
+    counted = json.loads(output.read_text())["evaluations"][0]["mistakes"]
+    assert sum(kinds.get("missed", 0) for kinds in counted.values()) > 0  # the weights are random
+
+
+@pytest.mark.parametrize("sheet", ["mistakes.txt", "no-such-folder/mistakes.png"])
+def test_picture_that_cannot_be_written_is_refused_at_once(coco: Path, model: Path, sheet: str) -> None:
+    result = run("--data", coco, "--model", model, "--mistakes", sheet)
+    assert result.exit_code == 2
+    assert Path(sheet).name in result.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
