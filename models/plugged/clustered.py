@@ -1,0 +1,75 @@
+"""One layer's clustered attention, as plugged modules of every library call it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TypeVar, cast
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from models.attention.factory import make_attention
+from models.config import AttentionConfig
+from models.plugged.errors import RecomputedElsewhere
+from models.plugged.padding import attend_kept
+from models.plugged.settings import AttentionRun
+from models.precision import at_least_float32
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+_LAST_TRAINED: WeakKeyDictionary[nn.Module, AttentionConfig] = WeakKeyDictionary()
+"""Settings of each module's last forward pass in training."""
+
+
+def attend_clustered(
+    module: nn.Module,
+    qkv: tuple[Tensor, Tensor, Tensor],
+    attention: AttentionConfig,
+    run: AttentionRun | None,
+    kept: Tensor | None = None,
+    scaling: float | None = None,
+) -> Tensor:
+    """Attend with projected q, k, v [B, H, N, D] as `attention` says, and report to `run`: values [B, H, N, D].
+
+    `kept` bool [B or 1, N] is False for padding, whose values are 0; None: there is none. `scaling` multiplies the
+    logits, 1/sqrt(D) if None. Raises RecomputedElsewhere.
+    """
+    recomputed = check_recomputation(module, attention)
+    q, k, v = qkv
+    attended = attend_kept(make_attention(attention), rescaled(q, scaling), k, v, kept)
+    if run is not None and not recomputed:
+        run.record(attended.cluster_counts, attended.tokens)
+    return attended.values
+
+
+def rescaled(q: Tensor, scaling: float | None) -> Tensor:
+    """Queries [..., D] whose logits, which strategies divide by sqrt(D), come out multiplied by `scaling`."""
+    factor = 1.0 if scaling is None else scaling * q.shape[-1] ** 0.5
+    return q if math.isclose(factor, 1, rel_tol=1e-9) else (at_least_float32(q) * factor).to(q.dtype)
+
+
+def check_recomputation(module: nn.Module, attention: AttentionConfig) -> bool:
+    """Whether gradient checkpointing calls the module again in a backward pass.
+
+    That pass may run outside of the `with` that the forward pass was in, or in another thread. Raises
+    RecomputedElsewhere where settings differ: gradients would be those of another computation.
+    """
+    if not module.training:
+        return False
+    if torch._C._current_graph_task_id() == -1:
+        _LAST_TRAINED[module] = attention
+        return False
+    forward = _LAST_TRAINED.get(module, attention)
+    if forward != attention:
+        raise RecomputedElsewhere(
+            f"gradient checkpointing recomputes with {attention} what was computed with {forward}: give the settings"
+            " to plug_into, which hold everywhere, instead of to attention_settings"
+        )
+    return True
+
+
+def outside_graph(function: Function) -> Function:
+    """Keep a function out of what torch.compile compiles: it reads settings, or numbers that tensors hold."""
+    return cast(Function, torch.compiler.disable(function))
