@@ -40,7 +40,10 @@ def published_checkpoint(name: str, published: Mapping[str, PublishedCheckpoint]
     if name in EMBEDDED:
         raise UnknownModel(f"{name} is part of the package: there is nothing to download")
     if name not in published:
-        raise UnknownModel(f"no published model is named {name!r}; there are: {', '.join(published)}")
+        raise UnknownModel(
+            f"no published model is named {name!r}; there are: {', '.join(published)}, and repositories of the "
+            "Hugging Face hub (org/name or org/name@revision)"
+        )
     return published[name]
 
 

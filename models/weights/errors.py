@@ -15,20 +15,24 @@ class DownloadFailed(WeightsError):
     """The server answered with an error, or the file could not be written."""
 
 
+class AccessDenied(DownloadFailed):
+    """The server does not give this model to this caller: it wants a token, or another one."""
+
+
 class Offline(DownloadFailed):
     """The server could not be reached at all."""
 
 
 class TruncatedDownload(DownloadFailed):
-    """The connection ended early, more than once. What arrived is kept; the next download resumes."""
+    """The connection ended early, more than once. Of a published model, what arrived is kept: the next one resumes."""
 
 
 class TamperedDownload(DownloadFailed):
-    """The whole file arrived, but its sha256 is not the one in its name. Nothing is kept."""
+    """The whole file arrived, but its digest is not the one that it should have. Nothing is kept."""
 
 
 class NoDiskSpace(DownloadFailed):
-    """The cache folder's disk is too full. What arrived is kept; the next download resumes."""
+    """The cache folder's disk is too full. Of a published model, what arrived is kept: the next download resumes."""
 
 
 class CorruptCheckpoint(WeightsError):

@@ -1,10 +1,10 @@
-"""Configuration and weights of a model given by name, file or folder."""
+"""Configuration and weights of a model given by name, file, folder or repository of the Hugging Face hub."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
@@ -16,28 +16,36 @@ from models.weights.cache import cached_path
 from models.weights.checkpoint_files import SUFFIXES, load_state_dict, read_config
 from models.weights.download import Progress, download
 from models.weights.errors import CorruptCheckpoint, UnknownModel
+from models.weights.hub import HubModel, fetch_snapshot
 from models.weights.inferred_config import config_from_state_dict
 from models.weights.key_map import published_names
 from models.weights.published import PUBLISHED
 from models.weights.trainer_output import WEIGHTS
+from models.weights.transformers_config import read_transformers_config
 from models.weights.transformers_folder import load_transformers_folder
 from models.weights.wrappers import without_wrappers
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedWeights:
-    """`state_dict` has the published names, float32 on the CPU; `source` says where it came from."""
+    """`state_dict` has the published names, float32 on the CPU; `source` says where it came from.
+
+    `commit` is that of a model of the Hugging Face hub.
+    """
 
     config: DetrConfig
     state_dict: dict[str, Tensor]
     source: str
+    commit: str | None = None
 
 
 def resolve(model: str, cache_dir: Path | None = None, progress: Progress | None = None) -> LoadedWeights:
-    """Load the model of a name, a file or a folder; names come first (`./detr-r50` is a path).
+    """Load the model of a name, a file, a folder or a repository of the Hugging Face hub, in this order.
 
-    A published name is downloaded into `cache_dir` unless it is in there; `progress` is called with the bytes so
-    far and in all. Raises UnknownModel with what is accepted, or another WeightsError.
+    `./detr-r50` is a path, and so is `org/name` where that exists; else it is a repository, `org/name@revision` at a
+    branch, tag or commit. A published name is downloaded into `cache_dir` unless it is in there, a repository into the
+    hub's own cache; `progress` is called with the bytes so far and in all. Raises UnknownModel with what is accepted,
+    or another WeightsError.
     """
     if model in EMBEDDED:
         with embedded_path(model) as path:
@@ -50,11 +58,33 @@ def resolve(model: str, cache_dir: Path | None = None, progress: Progress | None
         return LoadedWeights(*load_transformers_folder(path), str(path))
     if path.is_file() and path.suffix in SUFFIXES:
         return load_file(path)
+    if not path.exists() and (named := HubModel.parse(model)) is not None:
+        return _load_repository(named, progress)
     fault = "exists, but is none of these" if path.exists() else "does not exist"
     raise UnknownModel(
         f"{model!r} {fault}: a model is a name ({', '.join((*EMBEDDED, *PUBLISHED))}), a path to a file "
-        f"({', '.join(SUFFIXES)}), or a path to a folder that transformers saved for a DETR"
+        f"({', '.join(SUFFIXES)}), a path to a folder that transformers saved for a DETR, or a repository of the "
+        "Hugging Face hub (org/name or org/name@revision)"
     )
+
+
+def fetch(model: str, cache_dir: Path | None = None, progress: Progress | None = None) -> Path:
+    """Download a published model or a repository of the hub, unless it is there, and return the file or the folder.
+
+    `cache_dir` and `progress` as for `resolve`. Raises UnknownModel, or another WeightsError.
+    """
+    named = None if model in PUBLISHED else HubModel.parse(model)
+    if named is None:
+        return download(model, cache_dir, progress)
+    return fetch_snapshot(named, read_transformers_config, progress)
+
+
+def _load_repository(model: HubModel, progress: Progress | None) -> LoadedWeights:
+    """Load a snapshot as the folder that it is, under the repository's name."""
+    folder = fetch_snapshot(model, read_transformers_config, progress)
+    config, state = load_transformers_folder(folder)
+    source = f"{model.repository}@{folder.name}"
+    return LoadedWeights(replace(config, name=model.repository), state, source, commit=folder.name)
 
 
 def load_file(path: Path) -> LoadedWeights:

@@ -41,7 +41,7 @@ def load_transformers_folder(path: Path) -> tuple[DetrConfig, dict[str, Tensor]]
     state = published_names(without_wrappers(_read_weights(folder), folder))
     if (head := state.get("class_embed.weight")) is not None:
         config = with_labels_of_head(config, len(head) - 1, folder / "config.json")
-    return config, _without_unused_stages(state, len(config.backbone.blocks))
+    return config, _without_unused_stages(state, len(config.resnet.blocks))
 
 
 def _read_weights(folder: Path) -> dict[str, Tensor]:
@@ -54,13 +54,20 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
     raise CorruptCheckpoint(f"{folder} holds no weights: neither {' nor '.join(WEIGHTS)}, whole or in shards")
 
 
-def _read_shards(folder: Path, index: Path) -> dict[str, Tensor]:
-    """Every shard that the index names. A name that leads out of the folder is refused."""
+def shard_of_weights(index: Path) -> dict[str, str]:
+    """Read which file holds each weight. Raises CorruptCheckpoint for a name that leads out of the folder."""
     shard_of = parsed(ShardIndex, read_json(index), str(index)).weight_map
-    state: dict[str, Tensor] = {}
-    for shard in sorted(set(shard_of.values())):
+    for shard in shard_of.values():
         if Path(shard).name != shard:
             raise CorruptCheckpoint(f"{index}: {shard!r} is no file of this folder")
+    return shard_of
+
+
+def _read_shards(folder: Path, index: Path) -> dict[str, Tensor]:
+    """Every shard that the index names."""
+    shard_of = shard_of_weights(index)
+    state: dict[str, Tensor] = {}
+    for shard in sorted(set(shard_of.values())):
         state |= load_state_dict(folder / shard)
     lost = [key for key in shard_of if key not in state and not key.endswith("num_batches_tracked")]
     if lost:
