@@ -22,6 +22,8 @@ ATTENTION_OPTIONS: Final[dict[AttentionMode, tuple[str, ...]]] = {
     "tangent": ("C", "expansion_points", "rounds", "metric"),
 }
 """The fields of an AttentionConfig that have a meaning in each mode."""
+ACT_DEFAULTS: Final[dict[Metric, tuple[int, float]]] = {"query": (32, 8.0), "key": (16, 2.0)}
+"""ACT's L and r by metric: as published, and for models that nobody has tuned (docs/tuning.md has the error)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,18 @@ class AttentionConfig:
         mode, options = _mode_and_options(text)
         made: AttentionConfig = getattr(cls, mode)(**options)
         return made
+
+    def with_options(self, **given: Any) -> AttentionConfig:
+        """These settings with some options as a caller gives them.
+
+        An r without a metric is the paper's, so the metric then is `query`. r is in the units of the metric: where that
+        is not the metric of these settings, an L or r that is left open is of `ACT_DEFAULTS`. Raises ValueError.
+        """
+        if self.mode != "act":
+            return replace(self, **given)
+        metric: Metric = given.get("metric", "query" if "r" in given else self.metric)
+        L, r = ACT_DEFAULTS.get(metric, (self.L, self.r)) if metric != self.metric else (self.L, self.r)
+        return replace(self, **{"L": L, "r": r, "metric": metric} | given)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -247,8 +261,9 @@ class DetrConfig:
     the last, is no-object. Sizes are pixels: images are resized so that the shortest side is `shortest_side`
     unless the longest would then exceed `longest_side`. `trained_sides` are the least and the largest shortest side of
     the images that it was trained with, None where they are not known. `mean` and `std` normalise RGB in 0..1.
-    `norm_between_decoder_layers` is what transformers computes for its `auxiliary_loss`. `act_L` and `act_r` are
-    the default ACT setting: the published one, or the one that a model's evaluation recommends;
+    `norm_between_decoder_layers` is what transformers computes for its `auxiliary_loss`. `act_L`, `act_r` and
+    `act_metric` are the default ACT setting: the published one, that of `untuned`, or the one that a model's evaluation
+    recommends;
     `tangent_C` is the same for tangent attention. `vouched` is the approximate attention that the model's evaluation
     found to be as accurate as exact attention (`models.evaluation.vouching`): `auto` chooses from it. `nms`, above 0
     and at most 1, is the recommended IoU limit of `Detections.select`; None where the model gives every object one box.
@@ -271,6 +286,7 @@ class DetrConfig:
     norm_between_decoder_layers: bool = False
     act_L: int = 32
     act_r: float = 8.0
+    act_metric: Metric = "query"
     tangent_C: int = 32
     vouched: tuple[VouchedAttention, ...] = ()
     nms: float | None = None
@@ -290,6 +306,8 @@ class DetrConfig:
         for name in COUNTS:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+        if self.act_metric not in METRICS:
+            raise ValueError(f"act_metric must be one of {', '.join(METRICS)}, not {self.act_metric!r}")
         if self.hidden_dim % self.heads:
             raise ValueError(f"hidden_dim {self.hidden_dim} does not divide into {self.heads} heads")
         if self.hidden_dim % 4:
@@ -343,7 +361,7 @@ class DetrConfig:
     @property
     def default_act(self) -> AttentionConfig:
         """ACT with the model's own L and r."""
-        return AttentionConfig.act(self.act_L, self.act_r)
+        return AttentionConfig.act(self.act_L, self.act_r, metric=self.act_metric)
 
     @property
     def default_tangent(self) -> AttentionConfig:
@@ -353,15 +371,17 @@ class DetrConfig:
     def attention(self, text: str) -> AttentionConfig:
         """Read what `AttentionConfig.parse` reads; an L, r or C that the text leaves open is the model's own.
 
-        So `act` and `tangent` mean on the command line what they mean in a request. Raises ValueError.
+        So `act` and `tangent` mean on the command line what they mean in a request: see `with_options`. Raises
+        ValueError.
         """
         mode, options = _mode_and_options(text)
-        own: dict[AttentionMode, dict[str, Any]] = {
-            "act": {"L": self.act_L, "r": self.act_r},
-            "tangent": {"C": self.tangent_C},
-        }
-        made: AttentionConfig = getattr(AttentionConfig, mode)(**own.get(mode, {}) | options)
-        return made
+        own = {"act": self.default_act, "tangent": self.default_tangent}
+        return own.get(mode, AttentionConfig.parse(mode)).with_options(**options)
+
+    def untuned(self) -> DetrConfig:
+        """The same with the ACT setting for models that nobody has tuned, whatever the scale of their weights."""
+        L, r = ACT_DEFAULTS["key"]
+        return replace(self, act_L=L, act_r=r, act_metric="key")
 
     @property
     def head_dim(self) -> int:

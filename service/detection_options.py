@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.config import AttentionConfig, DetrConfig
+from models.config import AttentionConfig, DetrConfig, Metric
 from models.tiles.tiling import Tiles, parse_tiles
 from service.errors import BadParameter
 from service.settings import Settings
@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from models.detector import Detector
 
 AttentionChoice = Literal["exact", "act", "tangent", "auto"]
-MODE_OF_OPTION: Final[dict[str, AttentionChoice]] = {"L": "act", "r": "act", "C": "tangent"}
+MODES_OF_OPTION: Final[dict[str, tuple[AttentionChoice, ...]]] = {
+    "L": ("act",),
+    "r": ("act",),
+    "C": ("tangent",),
+    "metric": ("act", "tangent"),
+}
 
 
 class DetectQuery(BaseModel):
@@ -35,6 +40,12 @@ class DetectQuery(BaseModel):
     L: int | None = Field(None, ge=1, le=64, description="Hash rounds; only with `attention=act`.")
     r: float | None = Field(None, gt=0, allow_inf_nan=False, description="Bucket width; only with `attention=act`.")
     C: int | None = Field(None, ge=1, le=4096, description="Clusters per head; only with `attention=tangent`.")
+    metric: Metric | None = Field(
+        None,
+        description="Distance between two queries: `query` is Euclidean, as published; `key` is the root mean square "
+        "difference of their logits over the keys. `r` is in its units. Only with `attention=act` or "
+        "`attention=tangent`. Default: for ACT `query` where `r` is given, else the model's; for tangent `key`.",
+    )
     size: int | None = Field(
         None,
         ge=1,
@@ -85,6 +96,7 @@ class DetectionDefaults:
     attention: AttentionChoice
     L: int
     r: float
+    metric: Metric
     C: int
     size: int
     sizes: tuple[int, int]
@@ -99,10 +111,13 @@ class DetectionDefaults:
     def of(cls, settings: Settings, detector: Detector) -> Self:
         """Take what the settings say, and the model's own values where they say nothing."""
         config = detector.config
+        given = {"L": settings.l, "r": settings.r}
+        act = config.default_act.with_options(**{name: value for name, value in given.items() if value is not None})
         return cls(
             attention=settings.attention,
-            L=settings.l or config.act_L,
-            r=settings.r or config.act_r,
+            L=act.L,
+            r=act.r,
+            metric=act.metric,
             C=settings.c or config.tangent_C,
             size=config.shortest_side,
             sizes=_sizes(config, settings.max_size),
@@ -162,14 +177,14 @@ def resolve_options(query: DetectQuery, defaults: DetectionDefaults, arrival: fl
 
 def _attention(query: DetectQuery, defaults: DetectionDefaults) -> AttentionConfig | None:
     mode = query.attention or defaults.attention
-    given = {name: getattr(query, name) for name in MODE_OF_OPTION if getattr(query, name) is not None}
-    misplaced = [name for name in given if MODE_OF_OPTION[name] != mode]
+    given = {name: getattr(query, name) for name in MODES_OF_OPTION if getattr(query, name) is not None}
+    misplaced = [name for name in given if mode not in MODES_OF_OPTION[name]]
     if misplaced:
-        needed = MODE_OF_OPTION[misplaced[0]]
-        names = [f"`{name}`" for name in misplaced if MODE_OF_OPTION[name] == needed]
+        needed = MODES_OF_OPTION[misplaced[0]]
+        names = [f"`{name}`" for name in misplaced if MODES_OF_OPTION[name] == needed]
         raise BadParameter(
-            f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} only valid with attention={needed}; "
-            f"this request uses {mode}",
+            f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} only valid with attention="
+            f"{' or attention='.join(needed)}; this request uses {mode}",
             parameter=misplaced[0],
         )
     try:
@@ -182,9 +197,9 @@ def _config(mode: AttentionChoice, given: dict[str, Any], defaults: DetectionDef
     if mode == "auto":
         return None
     if mode == "act":
-        return AttentionConfig.act(**{"L": defaults.L, "r": defaults.r} | given)
+        return AttentionConfig.act(defaults.L, defaults.r, metric=defaults.metric).with_options(**given)
     if mode == "tangent":
-        return AttentionConfig.tangent(**{"C": defaults.C} | given)
+        return AttentionConfig.tangent(defaults.C).with_options(**given)
     return AttentionConfig.exact()
 
 

@@ -70,7 +70,7 @@ class Settings(BaseSettings):
         gt=0,
         allow_inf_nan=False,
         json_schema_extra={"shown_default": "the model's"},
-        description="ACT's bucket width, the default of `r`.",
+        description="ACT's bucket width, the default of `r`, in the metric `query`.",
     )
     c: int | None = Field(
         None,

@@ -14,7 +14,7 @@ import itertools
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,7 +50,7 @@ def attentions_of(config: DetrConfig) -> dict[str, AttentionConfig]:
         "tangent C = 16": AttentionConfig.tangent(16),
         "tangent C = 32": AttentionConfig.tangent(32),
         "ACT": config.default_act,
-        "ACT, twice the r": AttentionConfig.act(config.act_L, 2 * config.act_r),
+        "ACT, twice the r": replace(config.default_act, r=2 * config.act_r),
     }
 
 

@@ -110,7 +110,7 @@ def served_config(config: DetrConfig, name: str, recipe: Recipe) -> DetrConfig:
     if distillation is None or distillation.attention.mode != "act":
         return config
     own = distillation.attention
-    return replace(config, act_L=own.L, act_r=own.r)
+    return replace(config, act_L=own.L, act_r=own.r, act_metric=own.metric)
 
 
 def trained_sides(config: DetrConfig, recipe: Recipe) -> tuple[int, int] | None:

@@ -39,7 +39,7 @@ def config_from_state_dict(state: Mapping[str, Tensor], name: str) -> DetrConfig
         pre_norm="transformer.encoder.norm.weight" in state,
         trained_sides=PUBLISHED_SIDES,
         box_refinement=BoxRefinementConfig() if "box_refinement.fine.weight" in state else None,
-    )
+    ).untuned()
 
 
 def _backbone(state: Mapping[str, Tensor], dilation: bool) -> BackboneConfig:

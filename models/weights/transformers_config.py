@@ -75,7 +75,7 @@ def read_transformers_config(folder: Path) -> DetrConfig:
             resizing=images.resizing,
             mean=images.mean,
             std=images.std,
-        )
+        ).untuned()
     except ValueError as error:
         raise UnsupportedModel(f"{source}: {error}") from error
 

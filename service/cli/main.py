@@ -79,6 +79,13 @@ def detect(
     rounds: Annotated[int | None, typer.Option("-L", min=1, max=64, help="ACT's hash rounds.")] = None,
     width: Annotated[float | None, typer.Option("-r", help="ACT's bucket width; greater than 0.")] = None,
     clusters: Annotated[int | None, typer.Option("-C", min=1, max=4096, help="Tangent's clusters per head.")] = None,
+    metric: Annotated[
+        Literal["query", "key"] | None,
+        typer.Option(
+            show_default="query where -r is given, else the model's",
+            help="ACT's and tangent's distance between queries, in whose units -r is.",
+        ),
+    ] = None,
     size: Annotated[
         int | None,
         typer.Option(show_default="the model's own", help="Shortest side in pixels that images are resized to."),
@@ -119,6 +126,7 @@ def detect(
             L=rounds,
             r=width,
             C=clusters,
+            metric=metric,
             size=size,
             tiles=tiles,
             threshold=threshold,

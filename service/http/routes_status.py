@@ -86,7 +86,9 @@ async def model(request: Request) -> ModelCard:
         parameters=detector.parameters,
         box_refinement=detector.config.box_refinement is not None,
         attention_modes=["exact", "act", "tangent", "auto"],
-        default_attention=AttentionDefaults(mode=defaults.attention, L=defaults.L, r=defaults.r, C=defaults.C),
+        default_attention=AttentionDefaults(
+            mode=defaults.attention, L=defaults.L, r=defaults.r, metric=defaults.metric, C=defaults.C
+        ),
         auto_attention=AutoAttentionCard.of(detector.config, detector.auto) if detector.auto else None,
         default_threshold=defaults.threshold,
         default_max_detections=defaults.max_detections,

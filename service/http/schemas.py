@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from models import AutoAttention
-from models.config import DetrConfig
+from models.config import DetrConfig, Metric
 from models.detections import AttentionReport, Detections
 from service.detection_options import AttentionChoice
 
@@ -28,6 +28,7 @@ RESULT_EXAMPLE: Final[dict[str, Any]] = {
         "r": 8.0,
         "seed": 0,
         "C": None,
+        "metric": "query",
         "tokens": 1900,
         "clusters": [{"layer": 0, "mean": 612.5, "min": 410, "max": 803}],
         "encoder_gflops": 31.2,
@@ -105,6 +106,7 @@ class Attention(BaseModel):
     r: float | None = Field(description="Bucket width; null except with act.")
     seed: int | None = Field(description="Seed of the hash planes; null except with act.")
     C: int | None = Field(description="Clusters per head; null except with tangent.")
+    metric: Metric | None = Field(description="Distance between two queries; null with exact.")
     tokens: int = Field(description="Encoder tokens of the image, or of each of its tiles.")
     clusters: list[Clusters]
     encoder_gflops: float
@@ -114,7 +116,7 @@ class Attention(BaseModel):
     def of(cls, report: AttentionReport, reason: str) -> Self:
         """Convert the model's report of an image that attended so for a reason."""
         config = report.config
-        options = dict.fromkeys(("L", "r", "seed", "C"))
+        options = dict.fromkeys(("L", "r", "seed", "C", "metric"))
         options |= {name: value for name, value in config.options.items() if name in options}
         return cls(
             mode=config.mode,
@@ -188,6 +190,7 @@ class AttentionDefaults(BaseModel):
     mode: AttentionChoice
     L: int
     r: float
+    metric: Metric = Field(description="That of ACT's `r`.")
     C: int
 
 

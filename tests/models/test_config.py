@@ -73,6 +73,37 @@ def test_options_that_are_left_out_are_the_models_own_where_it_has_any(text, exp
     assert config.attention("tangent") == config.default_tangent
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("act", AttentionConfig.act(16, 2.0, metric="key")),
+        ("act:L=24", AttentionConfig.act(24, 2.0, metric="key")),
+        ("act:r=4", AttentionConfig.act(32, 4.0)),
+        ("act:metric=query", AttentionConfig.act(32, 8.0)),
+        ("act:L=16,r=8", AttentionConfig.act(16, 8.0)),
+        ("act:r=4,metric=key", AttentionConfig.act(16, 4.0, metric="key")),
+        ("tangent:metric=query", AttentionConfig.tangent(32, metric="query")),
+    ],
+)
+def test_an_r_without_a_metric_is_the_papers_though_the_models_own_is_in_logits(text, expected):
+    untuned = DetrConfig("x", ("a",)).untuned()
+    assert untuned.attention(text) == expected
+    assert untuned.attention(str(expected)) == expected
+
+
+def test_a_tuned_model_in_logits_has_the_settings_of_the_untuned():
+    tuned = DetrConfig("x", ("a",), act_L=16, act_r=1.0)
+    assert tuned.attention("act:metric=key") == AttentionConfig.act(16, 2.0, metric="key")
+    assert tuned.attention("act:metric=query") == tuned.default_act == AttentionConfig.act(16, 1.0)
+
+
+def test_an_unknown_metric_is_refused():
+    with pytest.raises(ValueError, match="act_metric must be one of query, key, not 'value'"):
+        DetrConfig("x", ("a",), act_metric="value")
+    with pytest.raises(ValueError, match="metric must be one of query, key, not 'value'"):
+        DetrConfig("x", ("a",)).attention("act:metric=value")
+
+
 @pytest.mark.parametrize("text", ["", "linear", "act:L=0", "act:K=3", "tangent:expansion_points=25"])
 def test_a_model_refuses_text_that_is_no_attention(text):
     with pytest.raises(ValueError, match=r".+"):

@@ -83,12 +83,28 @@ def test_more_tiles_than_allowed_are_refused() -> None:
     assert refused.value.members["parameter"] == "tiles"
 
 
-@pytest.mark.parametrize("options", [{}, {"L": 24}, {"r": 2.0}])
-def test_options_mean_the_same_in_a_request_as_on_the_command_line(options: dict[str, float]) -> None:
+@pytest.mark.parametrize("config", [CONFIG, CONFIG.untuned()])
+@pytest.mark.parametrize("options", [{}, {"L": 24}, {"r": 2.5}, {"metric": "key"}, {"metric": "query", "L": 20}])
+def test_options_mean_the_same_in_a_request_as_on_the_command_line(
+    options: dict[str, Any], config: DetrConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Model, "config", config)
     text = ",".join(f"{name}={value}" for name, value in options.items())
     attention = resolved(DetectQuery(attention="act", **options)).attention
-    assert attention == CONFIG.attention(f"act:{text}") != AttentionConfig.act()
-    assert resolved(DetectQuery(attention="tangent")).attention == CONFIG.attention("tangent")
+    assert attention == config.attention(f"act:{text}") != AttentionConfig.act()
+    assert resolved(DetectQuery(attention="tangent")).attention == config.attention("tangent")
+
+
+def test_an_r_is_the_papers_unless_its_metric_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Model, "config", CONFIG.untuned())
+    assert resolved(DetectQuery(attention="act")).attention == AttentionConfig.act(16, 2.0, metric="key")
+    assert resolved(DetectQuery(attention="act", r=3)).attention == AttentionConfig.act(32, 3.0)
+    in_logits = DetectQuery(attention="act", r=3, metric="key")
+    assert resolved(in_logits).attention == AttentionConfig.act(16, 3.0, metric="key")
+    assert resolved(in_logits, r=5.0).attention == AttentionConfig.act(16, 3.0, metric="key")
+    assert resolved(DetectQuery(attention="act"), r=5.0).attention == AttentionConfig.act(32, 5.0)
+    tangent = DetectQuery(attention="tangent", metric="query")
+    assert resolved(tangent).attention == AttentionConfig.tangent(24, metric="query")
 
 
 @pytest.mark.parametrize(
@@ -99,6 +115,8 @@ def test_options_mean_the_same_in_a_request_as_on_the_command_line(options: dict
         ({"attention": "tangent", "L": 8}, "`L` is only valid with attention=act; this request uses tangent"),
         ({"attention": "act", "C": 16}, "`C` is only valid with attention=tangent; this request uses act"),
         ({"attention": "exact", "L": 8, "C": 16}, "`L` is only valid with attention=act"),
+        ({"metric": "key"}, "`metric` is only valid with attention=act or attention=tangent; this request uses auto"),
+        ({"attention": "exact", "metric": "key"}, "`metric` is only valid with attention=act or attention=tangent"),
     ],
 )
 def test_an_option_of_another_attention_mode_is_refused(query: dict[str, Any], detail: str) -> None:
@@ -113,6 +131,7 @@ def test_an_option_of_another_attention_mode_is_refused(query: dict[str, Any], d
         ("L", [0, 65, 1.5, ""]),
         ("r", [0, -1, "nan", "inf", "1e999"]),
         ("C", [0, 4097]),
+        ("metric", ["value", "", "Key"]),
         ("threshold", [-0.1, 1.1, "NaN"]),
         ("max_detections", [0, 10**20]),
         ("nms", [0, 1.01, "nan"]),

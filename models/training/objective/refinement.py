@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, cast
 
 import torch
@@ -131,7 +131,7 @@ class RefinementTraining(nn.Module):
 def approximate_attentions(config: DetrConfig) -> list[AttentionConfig]:
     """The approximate attentions whose boxes a refinement should know."""
     act = config.default_act
-    return [act, AttentionConfig.act(act.L, 2 * act.r), config.default_tangent]
+    return [act, replace(act, r=2 * act.r), config.default_tangent]
 
 
 def side_loss(stage: Refined, boxes_xyxy: Tensor, wanted_xyxy: Tensor) -> Tensor:

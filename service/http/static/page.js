@@ -6,6 +6,7 @@ const PALETTE = ["#e63946", "#1d6fdb", "#228b4a", "#f59e0b", "#8e44ad", "#0096a0
 const STAGES = { decode: "#0096a0", preprocess: "#5b8c00", queue: "#f59e0b", inference: "#1d6fdb", postprocess: "#8e44ad" };
 
 let labels = [];
+let metric = "query";
 let picture = null;
 let running = null;
 
@@ -51,6 +52,7 @@ async function loadModel() {
   document.querySelector(`[name=attention][value=${card.default_attention.mode}]`).checked = true;
   $("rounds").value = card.default_attention.L;
   $("width").value = card.default_attention.r;
+  metric = card.default_attention.metric;
   $("cluster-count").value = card.default_attention.C;
   const { shortest_side: own, min_size: least, max_size: largest } = card.input_size;
   Object.assign($("size"), { min: least, max: largest }).value = own;
@@ -82,6 +84,7 @@ async function detect() {
   if (attention() === "act") {
     query.set("L", $("rounds").value);
     query.set("r", $("width").value);
+    query.set("metric", metric);
   }
   if (attention() === "tangent") query.set("C", $("cluster-count").value);
   if (!$("size-row").hidden) query.set("size", $("size").value);

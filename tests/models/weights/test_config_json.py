@@ -3,7 +3,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from models.config import RESNET101_DC5, BoxRefinementConfig, DetrConfig, VouchedAttention
+from models.config import RESNET101_DC5, AttentionConfig, BoxRefinementConfig, DetrConfig, VouchedAttention
 from models.named_models import named_config, pages_small
 from models.resizing import Resizing
 from models.weights.config_json import config_from_json, config_to_json
@@ -36,6 +36,7 @@ def test_every_field_survives() -> None:
         norm_between_decoder_layers=True,
         act_L=7,
         act_r=2.5,
+        act_metric="key",
         tangent_C=9,
         vouched=(VouchedAttention("act:L=3,r=0.5", -0.001, 0.25),),
         nms=0.4,
@@ -56,6 +57,12 @@ def test_a_field_that_a_file_lacks_takes_its_default() -> None:
     written = json.loads(config_to_json(replace(pages_small(), pre_norm=True)))
     del written["pre_norm"]
     assert config_from_json(json.dumps(written)) == pages_small()
+
+
+def test_a_file_from_before_the_metric_has_the_published_one():
+    written = json.loads(config_to_json(pages_small()))
+    del written["act_metric"]
+    assert config_from_json(json.dumps(written)).default_act == AttentionConfig.act(16, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ def read(folder: Path, **fields: object) -> DetrConfig:
 
 def test_absent_fields_are_as_published(tmp_path: Path) -> None:
     config = read(tmp_path)
-    assert config == DetrConfig(tmp_path.name, ("LABEL_0", "LABEL_1"), resizing=Resizing())
+    assert config == DetrConfig(tmp_path.name, ("LABEL_0", "LABEL_1"), resizing=Resizing()).untuned()
 
 
 def test_table_transformers_norm_first(tmp_path: Path) -> None:

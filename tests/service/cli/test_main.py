@@ -50,6 +50,12 @@ def test_detect_prints_json_lines_and_saves_pictures(page: Path, tmp_path: Path)
     assert Image.open(tmp_path / "out" / "page [1].png.png").size == (60, 40)
 
 
+def test_detect_takes_a_metric(page: Path) -> None:
+    result = run("detect", page, "--attention", "act", "-r", 4, "--metric", "key", "--json")
+    attention = json.loads(result.stdout)["attention"]
+    assert (attention["L"], attention["r"], attention["metric"]) == (16, 4.0, "key")
+
+
 def test_detect_takes_a_size_and_tiles(page: Path) -> None:
     result = run("detect", page, "--size", 304, "--tiles", "2x3", "--json")
     line = json.loads(result.stdout)

@@ -50,6 +50,7 @@ def test_answer_is_as_documented(service: Any, png: bytes) -> None:
         "r": 8.0,
         "seed": 0,
         "C": None,
+        "metric": "query",
         "tokens": 2400,
         "encoder_gflops": 1.5,
         "exact_encoder_gflops": 3.0,
@@ -60,6 +61,13 @@ def test_answer_is_as_documented(service: Any, png: bytes) -> None:
 def test_exact_attention_has_neither_rounds_nor_clusters(service: Any, png: bytes) -> None:
     attention = service.client.post("/detect?attention=exact", content=png).json()["attention"]
     assert (attention["mode"], attention["L"], attention["r"], attention["clusters"]) == ("exact", None, None, [])
+    assert attention["metric"] is None
+
+
+def test_an_answer_names_the_metric_that_was_asked_for(service: Any, png: bytes) -> None:
+    for query, metric in (("act&metric=key", "key"), ("tangent", "key"), ("tangent&metric=query", "query")):
+        attention = service.client.post(f"/detect?attention={query}", content=png).json()["attention"]
+        assert (attention["metric"], attention["r"]) == (metric, 2.0 if "act" in query else None)
 
 
 def test_every_form_of_body_gets_the_same_answer(service: Any, png: bytes) -> None:

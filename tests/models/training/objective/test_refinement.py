@@ -287,6 +287,8 @@ def test_rough_attention_is_the_models_own_and_rougher(tiny_config):
     config = replace(tiny_config, act_L=16, act_r=1.5, tangent_C=8)
     expected = [AttentionConfig.act(16, 1.5), AttentionConfig.act(16, 3.0), AttentionConfig.tangent(8)]
     assert approximate_attentions(config) == expected
+    in_logits = [AttentionConfig.act(16, 1.5, metric="key"), AttentionConfig.act(16, 3.0, metric="key")]
+    assert approximate_attentions(replace(config, act_metric="key"))[:2] == in_logits
 
 
 def test_a_plain_model_has_nothing_to_refine_with(tiny_detr):
