@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TypeVar, cast
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -12,12 +12,20 @@ from torch import Tensor, nn
 
 from models.attention.factory import make_attention
 from models.config import AttentionConfig
-from models.plugged.errors import RecomputedElsewhere
+from models.plugged.errors import CannotCluster, RecomputedElsewhere
+from models.plugged.marks import PADDING_READ, own_settings
 from models.plugged.padding import attend_kept
-from models.plugged.settings import AttentionRun
+from models.plugged.settings import AttentionRun, settings_here
 from models.precision import at_least_float32
 
 Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def outside_graph(function: Function) -> Function:
+    """Keep a function out of what torch.compile compiles: it reads settings, or numbers that tensors hold."""
+    compiler: Any = torch.compiler  # has no types
+    return cast("Function", compiler.disable(function))
+
 
 _LAST_TRAINED: WeakKeyDictionary[nn.Module, AttentionConfig] = WeakKeyDictionary()
 """Settings of each module's last forward pass in training."""
@@ -33,15 +41,38 @@ def attend_clustered(
 ) -> Tensor:
     """Attend with projected q, k, v [B, H, N, D] as `attention` says, and report to `run`: values [B, H, N, D].
 
-    `kept` bool [B or 1, N] is False for padding, whose values are 0; None: there is none. `scaling` multiplies the
+    `kept` bool [B or 1, N] is False for padding, see `attend_kept`; None: there is none. `scaling` multiplies the
     logits, 1/sqrt(D) if None. Raises RecomputedElsewhere.
     """
     recomputed = check_recomputation(module, attention)
     q, k, v = qkv
-    attended = attend_kept(make_attention(attention), rescaled(q, scaling), k, v, kept)
+    padding_read = getattr(module, PADDING_READ, False)
+    attended = attend_kept(make_attention(attention), rescaled(q, scaling), k, v, kept, padding_read)
     if run is not None and not recomputed:
         run.record(attended.cluster_counts, attended.tokens)
     return attended.values
+
+
+@outside_graph
+def is_clustered(module: nn.Module) -> bool:
+    """Whether a plugged module clusters now, its own settings or those around the call not being exact."""
+    return _settings(module)[0].mode != "exact"
+
+
+@outside_graph
+def attend_own(module: nn.Module, qkv: Sequence[Tensor], kept: Tensor | None) -> Tensor:
+    """`attend_clustered` by the settings of a plugged module and those around the call."""
+    q, k, v = qkv
+    return attend_clustered(module, (q, k, v), *_settings(module), kept)
+
+
+def refuse(module: nn.Module, reason: str) -> NoReturn:
+    """Raise CannotCluster for a plugged module, `reason` being the end of the sentence."""
+    raise CannotCluster(f"{_settings(module)[0]} is plugged into a {type(module).__name__}, but {reason}")
+
+
+def _settings(module: nn.Module) -> tuple[AttentionConfig, AttentionRun | None]:
+    return settings_here(own_settings(module) or AttentionConfig.exact())
 
 
 def rescaled(q: Tensor, scaling: float | None) -> Tensor:
@@ -68,8 +99,3 @@ def check_recomputation(module: nn.Module, attention: AttentionConfig) -> bool:
             " to plug_into, which hold everywhere, instead of to attention_settings"
         )
     return True
-
-
-def outside_graph(function: Function) -> Function:
-    """Keep a function out of what torch.compile compiles: it reads settings, or numbers that tensors hold."""
-    return cast(Function, torch.compiler.disable(function))

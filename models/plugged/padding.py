@@ -7,6 +7,7 @@ from typing import Final
 
 import torch
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 from models.attention.strategy import Attended, AttentionStrategy
 
@@ -48,11 +49,13 @@ def kept_by_row(row: Tensor) -> Tensor | None:
     return kept if bool((kept | (row <= MASKED_BELOW)).all()) else None
 
 
-def attend_kept(attend: AttentionStrategy, q: Tensor, k: Tensor, v: Tensor, kept: Tensor | None) -> AttendedBatch:
+def attend_kept(
+    attend: AttentionStrategy, q: Tensor, k: Tensor, v: Tensor, kept: Tensor | None, padding_read: bool = False
+) -> AttendedBatch:
     """Attend with those tokens of q, k, v [B, H, N, D] that `kept` bool [B or 1, N] keeps; None keeps all.
 
     Every image is attended as it would be by itself; images that keep equally many tokens are attended together.
-    Values of padding are 0.
+    Values of padding are 0 or, if they are `padding_read`, those of exact attention to the tokens that are kept.
     """
     images, tokens = q.shape[0], q.shape[2]
     lengths = [tokens] * images if kept is None else kept.expand(images, -1).sum(-1).tolist()
@@ -64,7 +67,7 @@ def attend_kept(attend: AttentionStrategy, q: Tensor, k: Tensor, v: Tensor, kept
     for length in sorted(set(lengths)):
         group = [image for image in range(images) if lengths[image] == length]
         order += group
-        parts.append(_attend_group(attend, q[group], k[group], v[group], kept[group]))
+        parts.append(_attend_group(attend, q[group], k[group], v[group], kept[group], padding_read))
     back = torch.tensor(order, device=q.device).argsort()
     counts = [part.cluster_counts for part in parts if part.cluster_counts is not None]
     return AttendedBatch(
@@ -74,12 +77,25 @@ def attend_kept(attend: AttentionStrategy, q: Tensor, k: Tensor, v: Tensor, kept
     )
 
 
-def _attend_group(attend: AttentionStrategy, q: Tensor, k: Tensor, v: Tensor, kept: Tensor) -> Attended:
+def _attend_group(
+    attend: AttentionStrategy, q: Tensor, k: Tensor, v: Tensor, kept: Tensor, padding_read: bool
+) -> Attended:
     """Attend for images that keep equally many tokens each, and spread the values over all tokens."""
+    images, heads = q.shape[:2]
+    values = torch.zeros_like(v)
+    places = _places(kept, q)
+    if not places.shape[2]:
+        return Attended(values, torch.zeros(images, heads, dtype=torch.int64, device=q.device))
+    own_k, own_v = k.gather(2, places), v.gather(2, places)
+    attended = attend(q.gather(2, places), own_k, own_v)
+    values = values.scatter(2, places, attended.values)
+    if padding_read and not kept.all():
+        padding = _places(~kept, q)
+        values = values.scatter(2, padding, scaled_dot_product_attention(q.gather(2, padding), own_k, own_v))
+    return Attended(values, attended.cluster_counts)
+
+
+def _places(chosen: Tensor, q: Tensor) -> Tensor:
+    """Indices int64 [B, H, n, D] of the n tokens that each row of `chosen` bool [B, N] has."""
     images, heads, _, dim = q.shape
-    length = int(kept[0].sum())
-    if not length:
-        return Attended(torch.zeros_like(v), torch.zeros(images, heads, dtype=torch.int64, device=q.device))
-    places = kept.nonzero()[:, 1].view(images, 1, length, 1).expand(-1, heads, -1, dim)
-    attended = attend(*(x.gather(2, places) for x in (q, k, v)))
-    return Attended(torch.zeros_like(v).scatter(2, places, attended.values), attended.cluster_counts)
+    return chosen.nonzero()[:, 1].view(images, 1, -1, 1).expand(-1, heads, -1, dim)

@@ -8,7 +8,7 @@ that attention beside a cross-attention, in one layer, is a decoder's.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, Literal
 
 from torch import nn
@@ -19,20 +19,25 @@ CROSS_NAMES: Final = ("encoder_attn", "encoder_attention", "encoder_decoder_atte
 """Attributes that hold cross-attention in models whose class names do not say so."""
 
 
-def role_by_place(name: str, modules: dict[str, nn.Module]) -> Role | None:
-    """The role of the attention module modules[name]; None where no name tells.
+def attention_roles(
+    root: nn.Module, attends: Callable[[nn.Module], bool], is_model: Callable[[nn.Module], bool]
+) -> dict[str, Role]:
+    """The role of every module of `root` that `attends`, by its name in `root`.
 
-    `modules` are all named modules of a model, the model itself having an empty name.
+    Where no name tells, attention within a whole model (`is_model`) is an encoder's: a model that has one stack of
+    layers does not name it. Attention outside of whole models whose names do not tell is left out.
     """
-    own = name.rpartition(".")[2]
-    if _is_cross(own, modules[name]) or _beside_cross(name, modules):
-        return "other"
-    for parent in outwards(name):
-        words = f"{parent.rpartition('.')[2]} {type(modules[parent]).__name__}".lower()
-        encoder, decoder = "encoder" in words, "decoder" in words
-        if encoder != decoder:
-            return "encoder" if encoder else "other"
-    return None
+    modules = dict(root.named_modules())
+    roles: dict[str, Role] = {}
+    for name, module in modules.items():
+        if not attends(module):
+            continue
+        role = _role_by_names(name, modules)
+        if role is not None:
+            roles[name] = role
+        elif any(is_model(modules[parent]) for parent in outwards(name)):
+            roles[name] = "encoder"
+    return roles
 
 
 def outwards(name: str) -> Iterator[str]:
@@ -60,14 +65,24 @@ def outermost_caller(module: nn.Module) -> nn.Module:
     return found
 
 
-def _is_cross(attribute: str, module: nn.Module) -> bool:
-    """Whether the names of an attention module say that it attends to something other than its own queries."""
+def _role_by_names(name: str, modules: dict[str, nn.Module]) -> Role | None:
+    if _is_cross(name, modules[name]) or _beside_cross(name, modules):
+        return "other"
+    for parent in outwards(name):
+        words = f"{parent.rpartition('.')[2]} {type(modules[parent]).__name__}".lower()
+        encoder, decoder = "encoder" in words, "decoder" in words
+        if encoder != decoder:
+            return "encoder" if encoder else "other"
+    return None
+
+
+def _is_cross(name: str, module: nn.Module) -> bool:
+    """Whether the names of a module say that it attends to something other than its own queries."""
+    attribute = name.rpartition(".")[2]
     return attribute in CROSS_NAMES or "cross" in f"{attribute} {type(module).__name__}".lower()
 
 
 def _beside_cross(name: str, modules: dict[str, nn.Module]) -> bool:
     """Whether the layer that modules[name] is part of, a member of a list, has a cross-attention."""
     layer = next((parent for parent in outwards(name) if parent.rpartition(".")[2].isdigit()), None)
-    return layer is not None and any(
-        _is_cross(path.rpartition(".")[2], module) for path, module in modules[layer].named_modules() if path
-    )
+    return layer is not None and any(_is_cross(*inner) for inner in modules[layer].named_modules() if inner[0])

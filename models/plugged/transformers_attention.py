@@ -18,8 +18,8 @@ from typing import Any, Final
 from torch import Tensor, nn
 
 from models.config import AttentionConfig
-from models.plugged.clustered import attend_clustered, outside_graph
-from models.plugged.errors import CannotCluster, CannotPlug
+from models.plugged.clustered import attend_clustered, outside_graph, refuse
+from models.plugged.errors import CannotPlug
 from models.plugged.marks import ROLE, mark_roles, own_settings
 from models.plugged.padding import kept_keys
 from models.plugged.roles import outermost_caller
@@ -86,7 +86,7 @@ def _encoder_forward(
         reason = "its mask does more than hide padding"
     if reason is not None:
         if plugged is not None:
-            raise CannotCluster(f"{attention} is plugged into a {type(module).__name__}, but {reason}")
+            refuse(module, reason)
         _say_once(type(module).__name__, reason)
         return exact()
     values = attend_clustered(module, (query, key, value), attention, run, kept, arguments.get("scaling"))
@@ -106,7 +106,7 @@ def why_exact(
     if getattr(module, "is_causal", True) if is_causal is None else is_causal:
         return "it is causal"
     if dropout > 0:
-        return f"it has dropout {dropout:g} in training, which clusters cannot have: set it to 0"
+        return f"it has dropout {dropout:g} in training, which clusters do not have: set it to 0"
     if not query.shape == key.shape == value.shape:
         return f"its queries, keys and values differ in shape: {tuple(query.shape)}, {tuple(key.shape)}"
     for name, argument in arguments.items():
