@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
 
 import torch
 from torch import Tensor
+
+from models.device import on_device
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +57,21 @@ class PackedTokens:
     values: Tensor
     positions: Tensor
     lengths: tuple[int, ...]
+    _offsets: dict[tuple[int, ...], Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     def with_values(self, values: Tensor) -> PackedTokens:
         """The same tokens with other values [T, d]."""
-        return PackedTokens(values, self.positions, self.lengths)
+        return replace(self, values=values)
+
+    def offsets(self, rows: tuple[int, ...]) -> Tensor:
+        """Where each image begins, and the last one ends, among `rows[b]` rows for image b: int32 [B + 1].
+
+        On the values' device, copied once a batch without waiting: the same tokens `with_values` share it.
+        """
+        if rows not in self._offsets:
+            ends = torch.tensor(list(accumulate(rows, initial=0)), dtype=torch.int32)
+            self._offsets[rows] = on_device(ends, self.values.device)
+        return self._offsets[rows]
 
     def runs(self) -> Iterator[Run]:
         """Neighbouring images with equally many tokens, which may be computed as one dense batch."""

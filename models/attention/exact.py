@@ -6,6 +6,8 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from models.attention.strategy import Attended
+from models.attention.varlen import packed_attention
+from models.images import PackedTokens
 
 
 class ExactAttention:
@@ -14,6 +16,10 @@ class ExactAttention:
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Attended:
         """Attend with q, k, v [B, H, N, D]."""
         return Attended(scaled_dot_product_attention(q, k, v))
+
+    def attend_packed(self, q: Tensor, k: Tensor, v: Tensor, tokens: PackedTokens) -> Tensor:
+        """Attend with q, k, v [T, H, D] of images of unequally many tokens, on a GPU."""
+        return packed_attention(q, k, v, tokens, tokens.lengths)
 
     def multiply_adds(self, tokens: int, heads: int, head_dim: int, clusters: int = 0) -> int:
         """Q kᵀ and its product with v: 2 N² D a head."""

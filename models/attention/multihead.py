@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 
-from models.attention.strategy import Attended, AttentionStrategy
+from models.attention.strategy import Attended, AttentionStrategy, PackedStrategy
+from models.attention.varlen import packed_attention, takes_unequal
 from models.images import PackedTokens
 
 
@@ -16,6 +17,7 @@ class MultiheadAttention(nn.Module):
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
+        self.head_dim = dim // heads
         self.in_proj_weight = nn.Parameter(torch.empty(3 * dim, dim))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * dim))
         self.out_proj = nn.Linear(dim, dim)
@@ -37,13 +39,20 @@ class MultiheadAttention(nn.Module):
         """[B, H, N, D] to [B, N, dim]."""
         return x.transpose(1, 2).flatten(2)
 
+    def by_head(self, x: Tensor) -> Tensor:
+        """View packed [T, dim] as [T, H, D]."""
+        return x.view(len(x), self.heads, x.shape[-1] // self.heads)
+
     def attend_packed(self, tokens: PackedTokens, attention: AttentionStrategy) -> tuple[Tensor, list[Tensor | None]]:
-        """Self-attention of every image by itself.
+        """Self-attention of every image by itself, where possible in one call, else one dense run after another.
 
         Returns values [T, dim] and, a dense run of images each, the strategy's cluster counts [b, H] or None.
         """
         q, k = self.project(tokens.values + tokens.positions, 0, 2)
         (v,) = self.project(tokens.values, 2, 3)
+        if takes_unequal(q, self.head_dim, tokens.lengths) and isinstance(attention, PackedStrategy):
+            packed = attention.attend_packed(self.by_head(q), self.by_head(k), self.by_head(v), tokens)
+            return self.out_proj(packed.flatten(1)), [None]
         attended: list[Attended] = [
             attention(*(self.split_heads(run.dense(x)) for x in (q, k, v))) for run in tokens.runs()
         ]
@@ -55,3 +64,20 @@ class MultiheadAttention(nn.Module):
         q, k, v = (self.split_heads(x) for x in (q, k, v))
         out: Tensor = self.out_proj(self.join_heads(scaled_dot_product_attention(q, k, v, mask)))
         return out
+
+    def attend_images(self, q: Tensor, k: Tensor, v: Tensor, keys: PackedTokens) -> Tensor:
+        """Exact attention of projected q [B, Q, dim], Q queries an image, over the image's own keys: [B, Q, dim].
+
+        k, v [T, dim] are projected of `keys`, the packed tokens of B images.
+        """
+        if takes_unequal(q, self.head_dim, keys.lengths):
+            packed, counts = self.by_head(q.flatten(0, 1)), (q.shape[1],) * len(q)
+            attended = packed_attention(packed, self.by_head(k), self.by_head(v), keys, counts)
+            out: Tensor = self.out_proj(attended.reshape(q.shape))
+            return out
+        by_run, image = [], 0
+        for run in keys.runs():
+            own = q[image : image + run.images]
+            by_run.append(self.attend_dense(own, run.dense(k), run.dense(v)))
+            image += run.images
+        return torch.cat(by_run)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from models.images import PackedTokens
 from models.precision import at_least_float32
 
 
@@ -30,6 +31,15 @@ class AttentionStrategy(Protocol):
 
     def multiply_adds(self, tokens: int, heads: int, head_dim: int, clusters: int) -> int:
         """Multiply-adds of only the attention for one image and layer; `clusters` is their sum over the heads."""
+        ...
+
+
+@runtime_checkable
+class PackedStrategy(Protocol):
+    """What a strategy has besides, if it can attend for images of unequally many tokens in one call."""
+
+    def attend_packed(self, q: Tensor, k: Tensor, v: Tensor, tokens: PackedTokens) -> Tensor:
+        """Attend with q, k, v [T, H, D] of `tokens`, every image by itself, where `varlen.takes_unequal` allows it."""
         ...
 
 

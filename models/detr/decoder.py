@@ -47,12 +47,7 @@ class DecoderLayer(nn.Module):
         (q,) = self.multihead_attn.project(x + queries, 0, 1)
         (k,) = self.multihead_attn.project(memory.values + memory.positions, 1, 2)
         (v,) = self.multihead_attn.project(memory.values, 2, 3)
-        by_run, image = [], 0
-        for run in memory.runs():
-            own = q[image : image + run.images]
-            by_run.append(self.multihead_attn.attend_dense(own, run.dense(k), run.dense(v)))
-            image += run.images
-        return torch.cat(by_run)
+        return self.multihead_attn.attend_images(q, k, v, memory)
 
     def feed_forward(self, x: Tensor) -> Tensor:
         """[B, Q, d] to [B, Q, d]."""

@@ -6,9 +6,10 @@ does one that needs a number on the host.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -21,13 +22,14 @@ from torch._subclasses.fake_tensor import (
 )
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from models.attention import prototype_attention
+from models.attention import exact, multihead, prototype_attention, varlen
 from models.attention.exact import ExactAttention
 from models.attention.strategy import Attended
 from models.config import AttentionConfig, BoxRefinementConfig, DetrConfig
 from models.detector import Detector
 from models.detr.canvas import token_grid
 from models.detr.detr import Detr, DetrOutput
+from models.images import PackedTokens
 from models.named_models import named_config
 from models.precision import Precision
 from models.preprocess import PreparedImage
@@ -36,6 +38,7 @@ from models.resizing import Resizing
 Size = tuple[int, int]
 
 ONE, SEVERAL = [(64, 96)], [(64, 96), (64, 96), (80, 64), (33, 120), (64, 96), (80, 64)]
+EQUAL = [(64, 96), (96, 64), (64, 96)]
 ATTENTIONS = [
     AttentionConfig.exact(),
     *(AttentionConfig.act(8, 2.0, metric=metric) for metric in ("query", "key")),
@@ -67,6 +70,29 @@ class NoWaiting(TorchDispatchMode):
         return call(*args, **kwargs)
 
 
+@dataclass
+class PackedCalls:
+    """Calls of the packed kernel, in order: queries, keys, and the longest image of each."""
+
+    seen: list[tuple[Size, Size, int, int]] = field(default_factory=list)
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, keys: PackedTokens, queries: tuple[int, ...]) -> Tensor:
+        for x in (q, k, v, keys.offsets(queries), keys.offsets(keys.lengths)):
+            assert x.device.type == "cuda"
+        self.seen.append((tuple(q.shape[:2]), tuple(k.shape[:2]), max(queries), max(keys.lengths)))
+        attended = varlen.packed_attention(q, k, v, keys, queries)
+        assert (attended.shape, attended.dtype, attended.device) == (q.shape, q.dtype, q.device)
+        return attended
+
+
+@pytest.fixture
+def packed_calls(monkeypatch: pytest.MonkeyPatch) -> PackedCalls:
+    calls = PackedCalls()
+    for module in (exact, multihead):
+        monkeypatch.setattr(module, "packed_attention", calls)
+    return calls
+
+
 @pytest.fixture
 def refining_config(tiny_config: DetrConfig) -> DetrConfig:
     return replace(tiny_config, box_refinement=BoxRefinementConfig())
@@ -79,8 +105,9 @@ def check_copy(source: torch.device, target: torch.device, options: dict[str, An
 
 @pytest.fixture(autouse=True)
 def _fake_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Answers the one question that only a GPU can, whether Triton builds for it; forgets tensors kept for a device."""
+    """Answers what only a GPU can, whether it runs Triton and packed attention; forgets tensors kept for a device."""
     monkeypatch.setattr(prototype_attention, "_runs_triton", lambda device: True)
+    monkeypatch.setattr(varlen, "_has_kernel", lambda device: True)
     forget_cached()
     yield
     forget_cached()
@@ -157,6 +184,36 @@ def test_a_forward_pass_on_a_canvas_stays_on_the_gpu(
 def test_a_forward_pass_of_a_published_model_stays_on_the_gpu(name: str) -> None:
     output = outputs(named_config(name), AttentionConfig.tangent(), [(800, 1066)], "bf16")
     assert output.boxes_cxcywh.device.type == "cuda"
+
+
+@pytest.mark.parametrize("attention", [AttentionConfig.exact(), AttentionConfig.tangent(4)], ids=str)
+def test_unequal_images_are_attended_in_one_call(
+    refining_config: DetrConfig, attention: AttentionConfig, packed_calls: PackedCalls
+) -> None:
+    outputs(refining_config, attention, SEVERAL, "bf16")
+    tokens = [math.prod(token_grid(*size, refining_config)) for size in SEVERAL]
+    heads, queries = refining_config.heads, refining_config.queries
+    rows = (sum(tokens), heads)
+    encoder = [(rows, rows, max(tokens), max(tokens))] * refining_config.encoder_layers
+    decoder = [((len(SEVERAL) * queries, heads), rows, queries, max(tokens))] * refining_config.decoder_layers
+    clustered = attention.mode != "exact"  # stays one dense run after another
+    assert packed_calls.seen == 2 * (decoder if clustered else encoder + decoder)  # `outputs` runs twice
+
+
+@pytest.mark.parametrize(("sizes", "precision"), [(ONE, "bf16"), (EQUAL, "bf16"), (SEVERAL, "fp32")])
+def test_equal_images_and_float32_are_attended_densely(
+    refining_config: DetrConfig, sizes: list[Size], precision: Precision, packed_calls: PackedCalls
+) -> None:
+    outputs(refining_config, AttentionConfig.exact(), sizes, precision)
+    assert packed_calls.seen == []
+
+
+def test_unequal_images_are_attended_one_after_another_by_an_old_gpu(
+    refining_config: DetrConfig, packed_calls: PackedCalls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(varlen, "_has_kernel", lambda device: False)
+    outputs(refining_config, AttentionConfig.exact(), SEVERAL, "bf16")
+    assert packed_calls.seen == []
 
 
 WAITING: list[tuple[Callable[[Tensor], object], type[Exception], str]] = [

@@ -26,3 +26,14 @@ def test_neighbours_of_equal_length_make_one_run():
     first, *_, last = tokens.runs()
     assert torch.equal(first.dense(packed), packed[:6].view(2, 3, 2))
     assert torch.equal(last.dense(packed), packed[None, 11:])
+
+
+def test_offsets_are_made_once_and_shared_by_tokens_with_other_values():
+    packed = torch.arange(16.0).view(8, 2)
+    tokens = PackedTokens(packed, packed, (3, 1, 4))
+    offsets = tokens.offsets(tokens.lengths)
+    assert (offsets.dtype, offsets.tolist()) == (torch.int32, [0, 3, 4, 8])
+    layer = tokens.with_values(packed + 1)
+    assert layer.offsets(layer.lengths) is offsets
+    assert layer.offsets((5, 5, 5)).tolist() == [0, 5, 10, 15]
+    assert PackedTokens(packed, packed, (3, 1, 4)).offsets((3, 1, 4)) is not offsets
