@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from models.resizing import Resizing
 
@@ -177,6 +177,25 @@ class BackboneConfig:
         return int(self.width * 2 ** (len(self.blocks) - 1) * (4 if self.block == "bottleneck" else 1))
 
 
+@dataclass(frozen=True, slots=True)
+class NamedBackbone:
+    """A backbone that is not ours: the engine that runs the model makes it.
+
+    `stride` and `channels` are those of the feature map that the encoder attends over.
+    """
+
+    name: str
+    stride: int
+    channels: int
+
+
+class _OwnInFiles:
+    """Tells pydantic that a file of ours only ever holds a backbone of ours."""
+
+    def __get_pydantic_core_schema__(self, source: object, handler: Any) -> Any:
+        return handler.generate_schema(BackboneConfig)
+
+
 RESNET50: Final = BackboneConfig("bottleneck", (3, 4, 6, 3))
 RESNET50_DC5: Final = BackboneConfig("bottleneck", (3, 4, 6, 3), dilation=True)
 RESNET101: Final = BackboneConfig("bottleneck", (3, 4, 23, 3))
@@ -267,7 +286,9 @@ class DetrConfig:
     `tangent_C` is the same for tangent attention. `vouched` is the approximate attention that the model's evaluation
     found to be as accurate as exact attention (`models.evaluation.vouching`): `auto` chooses from it. `nms`, above 0
     and at most 1, is the recommended IoU limit of `Detections.select`; None where the model gives every object one box.
-    `box_refinement` is None for a plain DETR. `resizing` is None where images are resized as published, and never
+    `box_refinement` is None for a plain DETR. `backbone` is a NamedBackbone where another engine runs the model
+    (`models.networks`); `hidden_dim`, `heads`, `encoder_layers` and `feedforward_dim` then are those of the layers that
+    attend. `resizing` is None where images are resized as published, and never
     padded. Raises ValueError for values that make no model.
     """
 
@@ -275,7 +296,7 @@ class DetrConfig:
 
     name: str
     labels: tuple[str | None, ...]
-    backbone: BackboneConfig = RESNET50
+    backbone: Annotated[BackboneConfig | NamedBackbone, _OwnInFiles()] = RESNET50
     hidden_dim: int = 256
     heads: int = 8
     encoder_layers: int = 6
@@ -320,6 +341,13 @@ class DetrConfig:
             raise ValueError(f"trained_sides {self.trained_sides} must be the least and the largest, from 1 on")
 
     @property
+    def resnet(self) -> BackboneConfig:
+        """The backbone, where it is ours. Raises ValueError for a model that another engine runs."""
+        if isinstance(self.backbone, NamedBackbone):
+            raise ValueError(f"{self.name} has the backbone {self.backbone.name}, which only another engine can run")
+        return self.backbone
+
+    @property
     def sides(self) -> tuple[int, int]:
         """The least and the largest shortest side that images may be resized to: as in training, or the model's own.
 
@@ -343,7 +371,7 @@ class DetrConfig:
         Nothing is vouched for any more, and no size is known from training. Raises ValueError for a model whose last
         stage is dilated, that has an entry convolution already, or that brings images to a size of its own.
         """
-        backbone = self.backbone
+        backbone = self.resnet
         if backbone.dilation or backbone.entry_channels or len(backbone.blocks) < 2:
             raise ValueError(f"{self.name} cannot be doubled: its backbone has an entry, dilation or only one stage")
         if self.resizing is not None:

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,16 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.attention.auto import AutoAttention, ChosenAttention
-from models.attention.factory import make_attention
 from models.config import AttentionConfig, DetrConfig
-from models.detections import AttentionReport, LayerClusters, Prediction
-from models.detr.backbone import fold_batch_norms
-from models.detr.canvas import token_grid
+from models.detections import AttentionReport, Detections, LayerClusters, Prediction
 from models.detr.detr import Detr, DetrOutput, Features
-from models.detr.multiply_adds import exact_gflops, gflops
 from models.device import choose_device, on_host
 from models.images import ImageBatch, PackedTokens
 from models.measurement.kept_times import auto_attention
+from models.networks.network import Family, Network, exact_gflops
+from models.networks.own import OwnNetwork
 from models.postprocess import read_detections
 from models.precision import Precision, automatic_precision
 from models.preprocess import PreparedImage, normalise, prepare
@@ -39,23 +37,38 @@ class DeviceOutOfMemory(RuntimeError):
 class Detector:
     """A DETR ready to run: weights loaded, batch norm folded, on its device.
 
-    `preprocess` may be called from any thread, `predict` on a GPU from one at a time. `detr` is the network itself,
-    in `dtype` on `device`, for code that looks inside; it is never trained. `auto` is what `auto_attention` chooses
-    by, None until something has measured it.
+    `preprocess` may be called from any thread, `predict` on a GPU from one at a time. `network` is what runs, in
+    `dtype` on `device`; it is never trained. `auto` is what `auto_attention` chooses by, None until something has
+    measured it.
     """
 
-    def __init__(self, detr: Detr, device: str = "cpu", precision: Precision = "fp32") -> None:
-        self.config: DetrConfig = detr.config
-        self.name = detr.config.name
-        self.labels = tuple(label for label in detr.config.labels if label is not None)
+    def __init__(self, network: Detr | Network, device: str = "cpu", precision: Precision = "fp32") -> None:
+        module = network if isinstance(network, Detr) else network.module
+        self.parameters = sum(parameter.numel() for parameter in module.parameters())  # before norms are folded
+        self.network: Network = OwnNetwork(network) if isinstance(network, Detr) else network
+        self.config: DetrConfig = self.network.config
+        self.name = self.config.name
+        self.labels = tuple(label for label in self.config.labels if label is not None)
         self.device = device
         self.precision: Precision = precision
-        self.parameters = sum(parameter.numel() for parameter in detr.parameters())
         self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self.auto: AutoAttention | None = None
-        fold_batch_norms(detr)
-        self.detr = detr.eval().requires_grad_(False).to(torch.device(device), self.dtype)
-        self.detr.backbone.to(memory_format=torch.channels_last)
+        self.network.make_ready(torch.device(device), self.dtype)
+
+    @property
+    def family(self) -> Family:
+        """What kind of network it is, and which attention modes apply."""
+        return self.network.family
+
+    @property
+    def detr(self) -> Detr:
+        """The network itself, for code that looks inside. Raises ValueError where it is not our own."""
+        if isinstance(self.network, OwnNetwork):
+            return self.network.detr
+        raise ValueError(
+            f"{self.name} ({self.family.name}) is run by {self.family.engine}; this needs a model that act-detr runs "
+            "itself: DETR or Table Transformer with a ResNet"
+        )
 
     def detect(
         self,
@@ -104,7 +117,7 @@ class Detector:
         On a CPU the images run one after another: a batch would be no faster there, and its matrix products
         would round differently with every batch size. So an image's result is the same bit for bit.
 
-        Raises DeviceOutOfMemory.
+        Raises DeviceOutOfMemory, and AttentionNotApplicable where the network cannot attend so.
         """
         min_scores = [0.0] * len(images) if thresholds is None else thresholds
         inputs = list(zip(images, min_scores, strict=True))
@@ -120,8 +133,13 @@ class Detector:
         self, images: Sequence[PreparedImage], attention: AttentionConfig, thresholds: Sequence[float] | None = None
     ) -> DetrOutput:
         """What the device computes for one batch, on the device; arguments as in `predict`. Waits for no result."""
-        output: DetrOutput = self.detr(self._batch(images), make_attention(attention), thresholds)
-        return output
+        self.family.check(attention)
+        return self.network.attend(self.network.features(self._batch(images)), attention, thresholds)
+
+    @torch.inference_mode()
+    def shared_features(self, image: PreparedImage) -> Any:
+        """What of one image `network.attend` can take with any attention, any number of times."""
+        return self.network.features(self._batch([image]))
 
     @torch.inference_mode()
     def features(self, image: PreparedImage) -> Features:
@@ -133,11 +151,17 @@ class Detector:
         """Return the tokens that enter the encoder for one image."""
         return self.detr.tokens(self._batch([image]))
 
+    def read(self, logits: Tensor, boxes_cxcywh: Tensor, image: PreparedImage) -> Detections:
+        """Detections of one image from what the network gave for it, on the CPU: see `read_detections`."""
+        return read_detections(logits, boxes_cxcywh, image, self.config.labels, self.family.scoring)
+
     def with_sizes(self, shortest_side: int, longest_side: int | None = None) -> Detector:
         """Return a detector with the same network that resizes images to other sides, in pixels, and to no others.
 
         Without `longest_side` the two keep their proportion. The sides need not be among those of the training.
         """
+        if not self.family.other_sizes:
+            raise ValueError(f"{self.name} ({self.family.name}) takes images of its own size only")
         config = self.config.resized_to(shortest_side)
         resized = copy.copy(self)
         resized.config = replace(
@@ -158,21 +182,21 @@ class Detector:
             raise ValueError(f"{self.name} has no box refinement to leave out")
         unrefined = copy.copy(self)
         unrefined.config = replace(self.config, box_refinement=None)
-        unrefined.detr = copy.deepcopy(self.detr)
-        unrefined.detr.config = unrefined.config
-        unrefined.detr.box_refinement = None
+        detr = copy.deepcopy(self.detr)
+        detr.config = unrefined.config
+        detr.box_refinement = None
+        unrefined.network = OwnNetwork(detr)
         return unrefined
 
     def tokens(self, image: PreparedImage) -> int:
         """How many tokens the encoder makes of an image."""
-        rows, columns = token_grid(image.pixels.shape[1], image.pixels.shape[2], self.config)
-        return rows * columns
+        return self.network.tokens(image.pixels.shape[1], image.pixels.shape[2])
 
     def measure_attention(self, cache_dir: Path | None = None) -> AutoAttention:
         """Time the attention that `auto` chooses from, by the calling thread; it has to be the one that predicts.
 
         Times of an earlier measurement that are kept in `cache_dir`, by default the user's cache folder, are taken as
-        they are. Nothing is measured where the model vouches for no approximate attention.
+        they are. Nothing is measured where the model vouches for no approximate attention, or where none applies.
         """
         self.auto = auto_attention(self.config, torch.device(self.device), self.dtype, cache_dir)
         return self.auto
@@ -182,12 +206,13 @@ class Detector:
         return (self.auto or self.measure_attention()).choose(tokens)
 
     def warm_up(self) -> int:
-        """Run exact, ACT and tangent attention once, so that the first caller does not pay for lazy set-up.
+        """Run exact, ACT and tangent attention once, as far as they apply: the first caller does not pay for set-up.
 
         Returns in how many squares of the model's shortest side it detected.
         """
         blank = np.full((self.config.shortest_side, self.config.shortest_side, 3), 255, np.uint8)
-        attentions = (AttentionConfig.exact(), self.config.default_act, self.config.default_tangent)
+        defaults = (AttentionConfig.exact(), self.config.default_act, self.config.default_tangent)
+        attentions = [attention for attention in defaults if attention.mode in self.family.modes]
         for attention in attentions:
             self.detect(blank, attention)
         return len(attentions)
@@ -219,7 +244,7 @@ class Detector:
         results = (output.logits, output.boxes_cxcywh, output.encoded.cluster_counts)
         logits, boxes, *counts = on_host(*(result for result in results if result is not None))
         by_image = zip(logits, boxes, images, strict=True)
-        every_query = [read_detections(logits, boxes, image, self.config.labels) for logits, boxes, image in by_image]
+        every_query = [self.read(logits, boxes, image) for logits, boxes, image in by_image]
         reports = self._reports(output.encoded.tokens.lengths, counts[0] if counts else None, attention)
         return [
             Prediction(detections.select(threshold), report)
@@ -238,14 +263,14 @@ class Detector:
 
     def _report(self, attention: AttentionConfig, tokens: int, counts: Tensor | None) -> AttentionReport:
         """The encoder's account of one image; counts int64 [layers, H]."""
-        exact = exact_gflops(self.config, tokens).encoder
+        exact = exact_gflops(self.network, tokens).encoder
         if counts is None:
             return AttentionReport(attention, tokens, (), exact, exact)
         clusters = tuple(
             LayerClusters(layer, sum(heads) / len(heads), min(heads), max(heads))
             for layer, heads in enumerate(counts.tolist())
         )
-        ran = gflops(self.config, make_attention(attention), tokens, counts.sum(1).tolist()).encoder
+        ran = self.network.gflops(attention, tokens, counts.sum(1).tolist()).encoder
         return AttentionReport(attention, tokens, clusters, ran, exact)
 
 

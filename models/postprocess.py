@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Final
+
 import torch
 from torch import Tensor
 
@@ -10,24 +13,56 @@ from models.detections import Detections
 from models.preprocess import PreparedImage
 
 
-def read_detections(
-    logits: Tensor, boxes_cxcywh: Tensor, image: PreparedImage, labels: tuple[str | None, ...]
-) -> Detections:
-    """Every query's best class of one image, best first: logits [Q, classes + 1], boxes [Q, 4] in 0..1.
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """How logits become scores.
 
-    Queries whose best class is an id that the data set does not use are left out. Equal scores keep the order of
-    the queries.
+    Without `top`, a query has one class: the best by a softmax over the classes and no-object, which is the last logit.
+    With `top`, every class of a query has a score of its own by the sigmoid, there is no no-object, and the `top` best
+    pairs of query and class of an image are its detections.
     """
-    scores, classes = logits.float().softmax(-1)[:, :-1].max(-1)
-    scores, order = torch.sort(scores, descending=True, stable=True)
-    boxes = cxcywh_to_xyxy(boxes_cxcywh.float()[order])
+
+    top: int | None = None
+
+
+SOFTMAX: Final = Scoring()
+
+
+def read_detections(
+    logits: Tensor,
+    boxes_cxcywh: Tensor,
+    image: PreparedImage,
+    labels: tuple[str | None, ...],
+    scoring: Scoring = SOFTMAX,
+) -> Detections:
+    """Detections of one image, best first: logits [Q, classes + 1], without the 1 where `scoring` is by the sigmoid.
+
+    `boxes_cxcywh` [Q, 4] are in 0..1. Those whose class is an id that the data set does not use are left out. Equal
+    scores keep the order of the queries.
+    """
+    scores, queries, classes = _best(logits.float(), scoring.top)
+    boxes = cxcywh_to_xyxy(boxes_cxcywh.float()[queries])
     height, width = image.original_height, image.original_width
     boxes = scale_to_pixels(boxes, height, width).clamp(min=0)
     boxes = torch.minimum(boxes, boxes.new_tensor((width, height, width, height)))
-    names = [labels[index] for index in classes[order].tolist()]
+    names = [labels[index] for index in classes.tolist()]
     used = torch.tensor([name is not None for name in names])
     return Detections(
         boxes[used].cpu().numpy(),
         scores[used].cpu().numpy(),
         tuple(name for name in names if name is not None),
     )
+
+
+def _best(logits: Tensor, top: int | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores, queries and classes [n] of the detections, best first."""
+    if top is None:
+        scores, classes = logits.softmax(-1)[:, :-1].max(-1)
+        scores, queries = torch.sort(scores, descending=True, stable=True)
+        return scores, queries, classes[queries]
+    scores = logits.sigmoid().flatten()
+    least = scores.topk(min(top, len(scores))).values[-1]
+    pairs = (scores >= least).nonzero()[:, 0]  # few: sorting them all takes longer than finding them
+    order = torch.sort(scores[pairs], descending=True, stable=True).indices[:top]
+    pairs = pairs[order]
+    return scores[pairs], pairs // logits.shape[1], pairs % logits.shape[1]

@@ -93,7 +93,7 @@ def random_transformers_model(config: DetrConfig) -> nn.Module:
         "backbone": "resnet50",
         "use_timm_backbone": True,
         "use_pretrained_backbone": False,
-        "dilation": config.backbone.dilation,
+        "dilation": config.resnet.dilation,
         "num_labels": len(config.labels),
     }
     model: nn.Module = DetrForObjectDetection(TheirConfig(**fields))

@@ -61,7 +61,7 @@ class BoxRefinement(nn.Module):
     def __init__(self, config: DetrConfig) -> None:
         super().__init__()
         own = config.box_refinement or BoxRefinementConfig()
-        first, *deeper = map_channels(config.backbone)
+        first, *deeper = map_channels(config.resnet)
         self.least_score = own.least_score
         self.fine = nn.Conv2d(first, own.fine_channels, 1)
         self.coarse = nn.ModuleList(nn.Conv2d(channels, own.coarse_channels, 1) for channels in deeper)

@@ -96,7 +96,7 @@ class Detr(nn.Module):
         self.bbox_embed = BoxHead(config.hidden_dim)
         self.query_embed = nn.Embedding(config.queries, config.hidden_dim)
         self.input_proj = nn.Conv2d(config.backbone.channels, config.hidden_dim, 1)
-        self.backbone = nn.Sequential(Backbone(config.backbone, norm))
+        self.backbone = nn.Sequential(Backbone(config.resnet, norm))
         self.box_refinement = BoxRefinement(config) if config.box_refinement else None
 
     def forward(

@@ -89,7 +89,7 @@ def _box_refinement(config: DetrConfig, tokens: int, boxes: int) -> int:
     own = config.box_refinement
     if own is None:
         return 0
-    first, second, *deeper = map_channels(config.backbone)
+    first, second, *deeper = map_channels(config.resnet)
     pixels = tokens * config.backbone.stride**2
     maps = (
         pixels * first * own.fine_channels // FINE_STRIDE**2 + pixels * second * own.coarse_channels // COARSE_STRIDE**2

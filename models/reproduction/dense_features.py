@@ -13,17 +13,19 @@ from dataclasses import replace
 from torch import nn
 
 from models.detector import Detector
+from models.networks.own import OwnNetwork
 
 
 def dense_features(detector: Detector) -> Detector:
     """Return the same detector at half the stride. Raises ValueError where its backbone is dilated already."""
-    if detector.config.backbone.dilation:
+    if detector.config.resnet.dilation:
         raise ValueError(f"the feature map of {detector.name} is dense already")
     dense = copy.copy(detector)
-    dense.config = replace(detector.config, backbone=replace(detector.config.backbone, dilation=True))
-    dense.detr = copy.deepcopy(detector.detr)
-    dense.detr.config = dense.config
-    last_stage = dense.detr.get_submodule(f"backbone.0.body.layer{len(dense.config.backbone.blocks)}")
+    dense.config = replace(detector.config, backbone=replace(detector.config.resnet, dilation=True))
+    detr = copy.deepcopy(detector.detr)
+    detr.config = dense.config
+    dense.network = OwnNetwork(detr)
+    last_stage = detr.get_submodule(f"backbone.0.body.layer{len(dense.config.resnet.blocks)}")
     denser = False  # what comes before the stride stays as it is
     for convolution in (module for module in last_stage.modules() if isinstance(module, nn.Conv2d)):
         if convolution.stride != (1, 1):

@@ -1,0 +1,63 @@
+"""Our own DETR as a network of the detector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from models.attention.factory import make_attention
+from models.config import AttentionConfig, DetrConfig
+from models.detr.backbone import fold_batch_norms
+from models.detr.canvas import token_grid
+from models.detr.detr import Detr, DetrOutput, Features
+from models.detr.multiply_adds import Gflops, gflops
+from models.images import ImageBatch
+from models.networks.network import Family
+
+
+class OwnNetwork:
+    """A `Detr`; its batch norms are folded when it is made ready."""
+
+    def __init__(self, detr: Detr) -> None:
+        self.detr = detr
+        self.family = Family("table-transformer" if detr.config.pre_norm else "detr", "act-detr")
+
+    @property
+    def config(self) -> DetrConfig:
+        """That of the `Detr`."""
+        return self.detr.config
+
+    @property
+    def module(self) -> nn.Module:
+        """The `Detr`."""
+        return self.detr
+
+    def make_ready(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Fold batch norms, once, and move it; the backbone's memory becomes channels-last."""
+        fold_batch_norms(self.detr)
+        self.detr.eval().requires_grad_(False).to(device, dtype)
+        self.detr.backbone.to(memory_format=torch.channels_last)
+
+    def features(self, batch: ImageBatch) -> Features:
+        """Run the backbone."""
+        return self.detr.features(batch)
+
+    def attend(
+        self, features: Features, attention: AttentionConfig, thresholds: Sequence[float] | None = None
+    ) -> DetrOutput:
+        """Run encoder, decoder, heads and, if the model has one, the box refinement."""
+        encoded = self.detr.transformer.encoder(features.tokens, make_attention(attention))
+        return self.detr.decode(features, encoded, thresholds)
+
+    def tokens(self, height: int, width: int) -> int:
+        """Positions of the feature map that are no padding."""
+        rows, columns = token_grid(height, width, self.config)
+        return rows * columns
+
+    def gflops(
+        self, attention: AttentionConfig, tokens: int, clusters_by_layer: Sequence[int], refined: int | None = None
+    ) -> Gflops:
+        """All but the backbone, counted from shapes and cluster counts."""
+        return gflops(self.config, make_attention(attention), tokens, clusters_by_layer, refined)
