@@ -37,6 +37,24 @@ def difference_from_transformers(results: Results) -> float:
     return float(max(max(row["scores"], row["boxes"]) for row in rows))
 
 
+def one_call_speed(results: Results) -> float:
+    """How many times as fast encoder and decoder are in one call as one image after another."""
+    rows = {row["engine"]: row["transformer_ms"] for row in results["rows"]}
+    return float(rows["one after another"]["median"] / rows["one call"]["median"])
+
+
+def unequal_over_transformers(results: Results) -> float:
+    """How many times as fast as transformers, which pads, ours is in one call."""
+    rows = {row["engine"]: row["images_per_second"] for row in results["rows"]}
+    return float(rows["one call"] / rows["transformers, padded"])
+
+
+def one_call_difference(results: Results) -> float:
+    """The larger difference of one call from one image after another, in a class's probability or a box."""
+    (row,) = (row for row in results["rows"] if row["engine"] == "one call")
+    return float(max(row["scores"], row["boxes"]))
+
+
 def http_share(results: Results) -> float:
     """The best share of the loop's images a second that callers through HTTP got."""
     return float(max(row["share"] for row in results["rows"] if row["callers"] > 0))
@@ -59,6 +77,9 @@ def tangent_speed(least: int, below: float) -> Callable[[Results], float]:
 CLAIMS: Final[tuple[tuple[str, str, Callable[[Results], float], float, bool], ...]] = (
     ("detr", "detr-bf16", over_transformers, 2.0, True),
     ("outputs", "detr-fp32", difference_from_transformers, 1e-3, False),
+    ("unequal", "unequal-bf16", one_call_speed, 1.5, True),
+    ("unequal-detr", "unequal-bf16", unequal_over_transformers, 1.5, True),
+    ("unequal-outputs", "unequal-bf16", one_call_difference, 0.05, False),
     ("http", "http", http_share, 0.85, True),
     ("tangent-16k", "tangent", tangent_speed(16_000, float("inf")), 3.0, True),
     ("tangent-4k", "tangent", tangent_speed(4_000, 16_000), 1.3, True),

@@ -14,6 +14,7 @@ from torch import Tensor
 from models.config import AttentionConfig, BoxRefinementConfig, DetrConfig
 from models.detector import Detector
 from models.detr.detr import Detr
+from models.precision import Precision
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
@@ -38,9 +39,13 @@ def images() -> list[np.ndarray]:
     return [generator.integers(0, 256, (*size, 3), np.uint8) for size in [(70, 50), (64, 64), (70, 50), (33, 120)]]
 
 
-@pytest.mark.parametrize("attention", ATTENTIONS, ids=str)
-def test_nothing_waits_for_a_result(detr: Detr, images: list[np.ndarray], attention: AttentionConfig) -> None:
-    detector = Detector(detr, "cuda")
+@pytest.mark.parametrize(
+    ("attention", "precision"), [*((one, "fp32") for one in ATTENTIONS), (AttentionConfig.exact(), "bf16")], ids=str
+)
+def test_nothing_waits_for_a_result(
+    detr: Detr, images: list[np.ndarray], attention: AttentionConfig, precision: Precision
+) -> None:
+    detector = Detector(detr, "cuda", precision)
     prepared = [detector.preprocess(image) for image in images]
     assert all(image.pixels.is_pinned() for image in prepared)
     expected = detector.outputs(prepared, attention)  # builds the kernel, fills what is cached by size

@@ -18,9 +18,17 @@ def attention(name: str, tokens: int, ratio: float) -> dict[str, Any]:
     return {"attention": name, "tokens": tokens, "time_ratio": ratio}
 
 
+def unequal(one_call: float, one_by_one: float, rate: float, off: float) -> dict[str, Any]:
+    ours = {"engine": "one call", "transformer_ms": {"median": one_call}, "scores": off, "boxes": off / 2}
+    others = [("one after another", {"median": one_by_one}, 150), ("transformers, padded", None, 100)]
+    rows = [{"engine": name, "transformer_ms": part, "images_per_second": own} for name, part, own in others]
+    return {"rows": [ours | {"images_per_second": rate}, *rows]}
+
+
 GOOD: dict[str, dict[str, Any]] = {
     "detr-bf16": {"engines": [engine("ours, exact", 210, 0.01), engine("transformers", 100, 0.01)]},
     "detr-fp32": {"engines": [engine("ours, exact", 210, 1e-5), engine("transformers", 100, 1e-4)]},
+    "unequal-bf16": unequal(3.0, 6.0, 170, 0.01),
     "http": {"rows": [{"callers": 0, "share": 1.0}, {"callers": 1, "share": 0.7}, {"callers": 8, "share": 0.9}]},
     "tangent": {
         "measurements": [
@@ -43,6 +51,7 @@ def test_claims_are_met_by_the_figures_they_name(tmp_path: Path, capsys: pytest.
     write(tmp_path, GOOD)
     values = {claim.name: claim.value for claim in decide(tmp_path)}
     expected = {"detr": 2.1, "outputs": 1e-4, "http": 0.9, "tangent-16k": 1 / 0.3, "tangent-4k": 1 / 0.7}
+    expected |= {"unequal": 2.0, "unequal-detr": 1.7, "unequal-outputs": 0.01}
     assert values == pytest.approx(expected)
     assert gpu_claims.main([str(tmp_path)]) == 0
     assert "not met" not in capsys.readouterr().out
@@ -55,6 +64,9 @@ def test_claims_are_met_by_the_figures_they_name(tmp_path: Path, capsys: pytest.
     [
         ("detr", "detr-bf16", {"engines": [engine("ours, exact", 190, 0), engine("transformers", 100, 0)]}),
         ("outputs", "detr-fp32", {"engines": [engine("ours, exact", 1, 0.01), engine("transformers", 1, 0)]}),
+        ("unequal", "unequal-bf16", unequal(5.0, 6.0, 170, 0.01)),
+        ("unequal-detr", "unequal-bf16", unequal(3.0, 6.0, 140, 0.01)),
+        ("unequal-outputs", "unequal-bf16", unequal(3.0, 6.0, 170, 0.2)),
         ("http", "http", {"rows": [{"callers": 0, "share": 1.0}, {"callers": 8, "share": 0.8}]}),
         ("tangent-16k", "tangent", {"measurements": [attention("tangent:C=16", 16_800, 0.4)]}),
         ("tangent-4k", "tangent", {"measurements": [attention("tangent:C=16", 4218, 0.8)]}),
