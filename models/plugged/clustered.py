@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, TypeVar, cast
+from collections.abc import Sequence
+from typing import NoReturn
 from weakref import WeakKeyDictionary
 
 import torch
@@ -13,19 +13,11 @@ from torch import Tensor, nn
 from models.attention.factory import make_attention
 from models.config import AttentionConfig
 from models.plugged.errors import CannotCluster, RecomputedElsewhere
+from models.plugged.graph import outside_graph
 from models.plugged.marks import PADDING_READ, own_settings
 from models.plugged.padding import attend_kept
 from models.plugged.settings import AttentionRun, settings_here
 from models.precision import at_least_float32
-
-Function = TypeVar("Function", bound=Callable[..., object])
-
-
-def outside_graph(function: Function) -> Function:
-    """Keep a function out of what torch.compile compiles: it reads settings, or numbers that tensors hold."""
-    compiler: Any = torch.compiler  # has no types
-    return cast("Function", compiler.disable(function))
-
 
 _LAST_TRAINED: WeakKeyDictionary[nn.Module, AttentionConfig] = WeakKeyDictionary()
 """Settings of each module's last forward pass in training."""
@@ -33,7 +25,7 @@ _LAST_TRAINED: WeakKeyDictionary[nn.Module, AttentionConfig] = WeakKeyDictionary
 
 def attend_clustered(
     module: nn.Module,
-    qkv: tuple[Tensor, Tensor, Tensor],
+    qkv: Sequence[Tensor],
     attention: AttentionConfig,
     run: AttentionRun | None,
     kept: Tensor | None = None,
@@ -42,13 +34,12 @@ def attend_clustered(
     """Attend with projected q, k, v [B, H, N, D] as `attention` says, and report to `run`: values [B, H, N, D].
 
     `kept` bool [B or 1, N] is False for padding, see `attend_kept`; None: there is none. `scaling` multiplies the
-    logits, 1/sqrt(D) if None. Raises RecomputedElsewhere.
+    logits, 1/sqrt(D) if None.
     """
-    recomputed = check_recomputation(module, attention)
     q, k, v = qkv
     padding_read = getattr(module, PADDING_READ, False)
     attended = attend_kept(make_attention(attention), rescaled(q, scaling), k, v, kept, padding_read)
-    if run is not None and not recomputed:
+    if run is not None:
         run.record(attended.cluster_counts, attended.tokens)
     return attended.values
 
@@ -56,23 +47,40 @@ def attend_clustered(
 @outside_graph
 def is_clustered(module: nn.Module) -> bool:
     """Whether a plugged module clusters now, its own settings or those around the call not being exact."""
-    return _settings(module)[0].mode != "exact"
+    return _plugged_settings(module)[0].mode != "exact"
 
 
 @outside_graph
-def attend_own(module: nn.Module, qkv: Sequence[Tensor], kept: Tensor | None) -> Tensor:
-    """`attend_clustered` by the settings of a plugged module and those around the call."""
-    q, k, v = qkv
-    return attend_clustered(module, (q, k, v), *_settings(module), kept)
+def attend_plugged(module: nn.Module, qkv: Sequence[Tensor], kept: Tensor | None) -> Tensor:
+    """`attend_clustered` by the settings of a plugged module, or those around the call."""
+    return attend_clustered(module, qkv, *_plugged_settings(module), kept)
 
 
 def refuse(module: nn.Module, reason: str) -> NoReturn:
     """Raise CannotCluster for a plugged module, `reason` being the end of the sentence."""
-    raise CannotCluster(f"{_settings(module)[0]} is plugged into a {type(module).__name__}, but {reason}")
+    raise CannotCluster(f"{_plugged_settings(module)[0]} is plugged into a {type(module).__name__}, but {reason}")
 
 
-def _settings(module: nn.Module) -> tuple[AttentionConfig, AttentionRun | None]:
-    return settings_here(own_settings(module) or AttentionConfig.exact())
+def settings_of(module: nn.Module, own: AttentionConfig) -> tuple[AttentionConfig, AttentionRun | None]:
+    """The settings of a module's call, `own` or those around it, and where to report.
+
+    Gradient checkpointing calls a module again in the backward pass, which may run outside of the `with` that the
+    forward pass was in, or in another thread. Such a call reports nothing. Raises RecomputedElsewhere where its
+    settings differ: gradients would be those of another computation.
+    """
+    attention, run = settings_here(own)
+    if not torch.is_grad_enabled() and not module.training:
+        return attention, run
+    if torch._C._current_graph_task_id() == -1:
+        _LAST_TRAINED[module] = attention
+        return attention, run
+    forward = _LAST_TRAINED.get(module, attention)
+    if forward != attention:
+        raise RecomputedElsewhere(
+            f"gradient checkpointing recomputes with {attention} what was computed with {forward}: give the settings"
+            " to plug_into, which hold everywhere, instead of to attention_settings"
+        )
+    return attention, None
 
 
 def rescaled(q: Tensor, scaling: float | None) -> Tensor:
@@ -81,21 +89,5 @@ def rescaled(q: Tensor, scaling: float | None) -> Tensor:
     return q if math.isclose(factor, 1, rel_tol=1e-9) else (at_least_float32(q) * factor).to(q.dtype)
 
 
-def check_recomputation(module: nn.Module, attention: AttentionConfig) -> bool:
-    """Whether gradient checkpointing calls the module again in a backward pass.
-
-    That pass may run outside of the `with` that the forward pass was in, or in another thread. Raises
-    RecomputedElsewhere where settings differ: gradients would be those of another computation.
-    """
-    if not module.training:
-        return False
-    if torch._C._current_graph_task_id() == -1:
-        _LAST_TRAINED[module] = attention
-        return False
-    forward = _LAST_TRAINED.get(module, attention)
-    if forward != attention:
-        raise RecomputedElsewhere(
-            f"gradient checkpointing recomputes with {attention} what was computed with {forward}: give the settings"
-            " to plug_into, which hold everywhere, instead of to attention_settings"
-        )
-    return True
+def _plugged_settings(module: nn.Module) -> tuple[AttentionConfig, AttentionRun | None]:
+    return settings_of(module, own_settings(module) or AttentionConfig.exact())

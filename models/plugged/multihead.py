@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from models.plugged.clustered import attend_own, is_clustered, refuse
+from models.plugged.clustered import attend_plugged, is_clustered, refuse
 from models.plugged.padding import kept_by_row
 
 
@@ -38,7 +38,7 @@ class PluggedMultiheadAttention(nn.MultiheadAttention):
             refuse(self, f"it has dropout {self.dropout:g} in training: set its dropout to 0")
         tokens_first = query.dim() == 3 and not self.batch_first
         heads = [self._heads(x, tokens_first) for x in self._project(query, key, value)]
-        joined = attend_own(self, heads, self._kept(key_padding_mask)).transpose(1, 2).flatten(2)
+        joined = attend_plugged(self, heads, self._kept(key_padding_mask)).transpose(1, 2).flatten(2)
         out: Tensor = self.out_proj(joined)
         if query.dim() == 2:
             return out[0], None

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from models.attention.strategy import Attended, AttentionStrategy
+from models.plugged.graph import outside_graph
 
 MASKED_BELOW: Final = -6e4
 """Values of an additive mask that hide a key: from about the least float16 down, far below any logit."""
@@ -24,6 +25,7 @@ class AttendedBatch:
     tokens: list[int]
 
 
+@outside_graph
 def kept_keys(mask: Tensor) -> Tensor | None:
     """Which keys bool [B or 1, N] a mask [B or 1, H or 1, N or 1, N] keeps, or None where it is no padding mask.
 
@@ -39,6 +41,7 @@ def kept_keys(mask: Tensor) -> Tensor | None:
     return kept_by_row(row)
 
 
+@outside_graph
 def kept_by_row(row: Tensor) -> Tensor | None:
     """Which keys bool [B, N] a row of a mask [B, N] keeps, as in `kept_keys`; None where it adds other values."""
     if row.dtype == torch.bool:

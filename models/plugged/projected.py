@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.plugged.clustered import attend_own, refuse
+from models.plugged.clustered import attend_plugged, refuse
 from models.plugged.padding import kept_keys
 
 
@@ -35,4 +35,4 @@ def attend_projected(
         kept = kept_keys(~mask if mask.dtype == torch.bool else mask)
         if kept is None:
             refuse(module, "its mask does more than hide padding")
-    return module.out_proj(attend_own(module, heads, kept).transpose(1, 2).flatten(2)), None
+    return module.out_proj(attend_plugged(module, heads, kept).transpose(1, 2).flatten(2)), None

@@ -18,12 +18,12 @@ from typing import Any, Final
 from torch import Tensor, nn
 
 from models.config import AttentionConfig
-from models.plugged.clustered import attend_clustered, outside_graph, refuse
+from models.plugged.clustered import attend_clustered, refuse, settings_of
 from models.plugged.errors import CannotPlug
+from models.plugged.graph import outside_graph
 from models.plugged.marks import ROLE, mark_roles, own_settings
 from models.plugged.padding import kept_keys
 from models.plugged.roles import outermost_caller
-from models.plugged.settings import settings_here
 
 try:
     from transformers import MODEL_MAPPING, AttentionInterface, AttentionMaskInterface, PreTrainedModel
@@ -77,7 +77,9 @@ def _encoder_forward(
     """Attention of a module that is an encoder's, or may be. Raises CannotCluster where settings are plugged in."""
     exact = partial(sdpa_attention_forward, module, query, key, value, attention_mask, **arguments)
     plugged = own_settings(module)
-    attention, run = settings_here(plugged or own)
+    if plugged is not None and plugged.mode != own.mode:
+        plugged = None  # another implementation was set since
+    attention, run = settings_of(module, plugged or own)
     if attention.mode == "exact" or not is_encoder(module):
         return exact()
     kept = kept_keys(attention_mask) if attention_mask is not None else None
@@ -108,7 +110,7 @@ def why_exact(
     if dropout > 0:
         return f"it has dropout {dropout:g} in training, which clusters do not have: set it to 0"
     if not query.shape == key.shape == value.shape:
-        return f"its queries, keys and values differ in shape: {tuple(query.shape)}, {tuple(key.shape)}"
+        return "its queries, keys and values differ in shape"
     for name, argument in arguments.items():
         if argument is not None and (name in FOREIGN_ARGUMENTS or isinstance(argument, Tensor)):
             return f"it is called with {name}"
