@@ -41,7 +41,8 @@ class Settings(BaseSettings):
         "pages-small",
         min_length=1,
         description="`pages-small`, `pages-large`, the name of a published model (`detr-r50`, …), a `.safetensors`, "
-        "`.pth` or `.ckpt` file, or a folder saved by transformers.",
+        "`.pth` or `.ckpt` file, a folder saved by transformers, or a [repository of the Hugging Face "
+        "hub](#the-hugging-face-hub) (`org/name` or `org/name@revision`).",
     )
     device: str = Field(
         "auto",
@@ -194,7 +195,7 @@ class Settings(BaseSettings):
     cache_dir: Path | None = Field(
         None,
         json_schema_extra={"shown_default": "the user's cache folder"},
-        description="Folder for downloaded checkpoints, and for the times that `auto` chooses by.",
+        description="Folder for published models that were downloaded, and for the times that `auto` chooses by.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Minimum level of log messages."

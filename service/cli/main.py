@@ -1,4 +1,4 @@
-"""The command line: act-detr serve | detect FILE... | models | download NAME | evaluate | train | tune.
+"""The command line: act-detr serve | detect FILE... | models | download MODEL | evaluate | train | tune.
 
 Only the commands that run a model import it: torch takes seconds to load.
 """
@@ -24,7 +24,7 @@ from rich.table import Table
 
 from service.cli.console import err, error_text, exit_on_error, fail, load, progress_bar, reason
 from service.cli.evaluate import evaluate
-from service.cli.options import CacheOption, DeviceOption, ModelOption
+from service.cli.options import MODEL_HELP, CacheOption, DeviceOption, ModelOption
 from service.cli.train import train
 from service.cli.tune import tune
 from service.settings import Settings
@@ -58,7 +58,7 @@ def main() -> None:
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="TCP port; 0 uses a free one.")] = None,
-    model: Annotated[str | None, typer.Option("--model", "-m", help="Model name, file or folder.")] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help=MODEL_HELP)] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
     log_format: Annotated[str | None, typer.Option(help="json or text.")] = None,
 ) -> None:
@@ -158,8 +158,8 @@ def detect(
 
 @app.command()
 def models(cache_dir: CacheOption = None) -> None:
-    """List the models that can be used by name."""
-    from models.weights import EMBEDDED, PUBLISHED, cached_path, embedded_path
+    """List the models that have a name, and those of the Hugging Face hub that are in its cache."""
+    from models.weights import EMBEDDED, PUBLISHED, cached_path, embedded_path, kept_models
 
     table = Table("name", "size", "where")
     for name in EMBEDDED:
@@ -168,23 +168,26 @@ def models(cache_dir: CacheOption = None) -> None:
     for name, checkpoint in PUBLISHED.items():
         cached = cached_path(name, cache_dir)
         table.add_row(name, f"{checkpoint.megabytes} MB", str(cached) if cached else f"act-detr download {name}")
+    with exit_on_error(1):
+        for kept in kept_models():
+            table.add_row(str(kept.model), f"{kept.size / 1e6:.0f} MB", escape(str(kept.folder)))
     _out.print(table)
+    _out.print("any DETR of the Hugging Face hub: act-detr download ORG/NAME", style="dim")
 
 
 @app.command()
 def download(
-    name: Annotated[str, typer.Argument(help="A published model; see `act-detr models`.")],
+    model: Annotated[str, typer.Argument(help="A published model, or ORG/NAME[@REVISION] of the Hugging Face hub.")],
     cache_dir: CacheOption = None,
 ) -> None:
-    """Download a published checkpoint into the cache folder. Resumes, and checks the SHA-256 digest."""
-    from models.weights import WeightsError
-    from models.weights import download as fetch
+    """Download a published checkpoint into the cache folder, or a model of the hub into the hub's. Checks digests."""
+    from models.weights import WeightsError, fetch
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     try:
         with Progress(*columns, console=err) as progress:
-            task = progress.add_task(name, total=None)
-            path = fetch(name, cache_dir, lambda done, total: progress.update(task, completed=done, total=total))
+            task = progress.add_task(escape(model), total=None)
+            path = fetch(model, cache_dir, lambda done, total: progress.update(task, completed=done, total=total))
     except WeightsError as error:
         fail(str(error), 1)
     print(path)

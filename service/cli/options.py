@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-ModelOption = Annotated[str, typer.Option("--model", "-m", envvar="ACT_DETR_MODEL", help="Model name, file or folder.")]
+MODEL_HELP: Final = "Model name, file, folder, or ORG/NAME of the Hugging Face hub."
+ModelOption = Annotated[str, typer.Option("--model", "-m", envvar="ACT_DETR_MODEL", help=MODEL_HELP)]
 DeviceOption = Annotated[str, typer.Option(envvar="ACT_DETR_DEVICE", help="auto, cpu, cuda or cuda:N.")]
 PrecisionOption = Annotated[str, typer.Option(envvar="ACT_DETR_PRECISION", help="auto, fp32 or bf16.")]
 CacheOption = Annotated[

@@ -107,7 +107,7 @@ def test_download_prints_the_path_or_the_reason(monkeypatch: pytest.MonkeyPatch,
             return tmp_path / "detr.pth"
         raise weights.UnknownModel(f"no model is named {name}")
 
-    monkeypatch.setattr(weights, "download", fetch)
+    monkeypatch.setattr(weights, "fetch", fetch)
     good, bad = run("download", "detr-r50"), run("download", "yolo")
     assert (good.exit_code, good.stdout.strip()) == (0, str(tmp_path / "detr.pth"))
     assert bad.exit_code == 1
