@@ -55,8 +55,8 @@ class Hub:
 
     `prefix` is the path under which a mirror has everything. `statuses` are those of the next answers of the hub, 200
     for an ordinary one. `cuts[i]` ends the i-th answer with a large file after so many bytes. `lies` maps a file's
-    name to the bytes that are sent in its place. `announced` is a size to claim for large files. `downloading` is set
-    while a large file is sent, which then waits for `released`.
+    name to the bytes that are sent in its place. `announced` is a size to claim for large files. Large files are held
+    back until `released`.
     """
 
     repositories: dict[str, Repository] = field(default_factory=dict)
@@ -68,7 +68,6 @@ class Hub:
     asked: list[Asked] = field(default_factory=list)
     address: str = ""
     storage: str = ""
-    downloading: threading.Event = field(default_factory=threading.Event)
     released: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -212,7 +211,6 @@ class StorageHandler(Handler):
         headers = {"ETag": f'"{digest[:32]}"', "Accept-Ranges": "bytes"}
         if asked:
             headers["Content-Range"] = f"bytes {first}-{len(content) - 1}/{len(content)}"
-        self.hub.downloading.set()
         self.hub.released.wait(60)
         if self.hub.cuts:
             self.cut(headers, content[first:], self.hub.cuts.pop(0))

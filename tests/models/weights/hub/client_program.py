@@ -19,6 +19,7 @@ import torch
 
 from models.config import AttentionConfig
 from models.detector import load_detector
+from models.training.starting_point import starting_point
 from models.weights import fetch, kept_models, resolve
 from models.weights.errors import WeightsError
 from models.weights.hub import HubModel, fetch_snapshot
@@ -57,6 +58,9 @@ def do(job: dict[str, Any], calls: list[tuple[int, int | None]]) -> dict[str, An
         prepared = detector.preprocess(np.load(job["image"]))
         output = detector.outputs([prepared], AttentionConfig.exact())
         return {"logits": output.logits.tolist(), "boxes": output.boxes_cxcywh.tolist(), "name": detector.name}
+    if job["do"] == "starting point":
+        start = starting_point(model)
+        return {"name": start.config.name, "labels": start.config.labels}
     if job["do"] == "kept":
         return {"kept": [[str(one.model), str(one.folder), one.size] for one in kept_models()]}
     if job["do"] == "embedded":
@@ -87,6 +91,7 @@ def start(job: dict[str, Any]) -> tuple[int, int]:
         os.close(writing)
         return process, reading
     os.environ.update(job["environment"])
+    os.chdir(job.get("directory", "."))
     if "chunk" in job:
         import huggingface_hub.constants
 

@@ -19,10 +19,11 @@ class Client:
     """Runs jobs of `client_program.py`, each in a process that knows a hub and a cache by environment variables."""
 
     def __init__(self) -> None:
+        path = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(ROOT))))
         plain = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGINGFACE_"))}
         self._process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("client_program.py"))],
-            env=plain | {"PYTHONPATH": str(ROOT), "NO_PROXY": "127.0.0.1", "OMP_NUM_THREADS": "1"},
+            env=plain | {"PYTHONPATH": path, "NO_PROXY": "127.0.0.1", "OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -68,13 +69,13 @@ class User:
     def at_once(self, *jobs: dict[str, Any]) -> list[dict[str, Any]]:
         return self._client.run(*jobs)
 
-    def content(self) -> set[str]:
-        """The names of the files in all snapshots, and how many contents there are that no snapshot has."""
-        snapshots = [path.name for path in self.home.glob("hub/models--*/snapshots/*/*")]
-        return set(snapshots)
+    def files(self) -> set[str]:
+        """The names of the files in all snapshots."""
+        return {path.name for path in self.home.glob("hub/models--*/snapshots/*/*")}
 
-    def blobs(self) -> list[Path]:
-        return sorted(path for path in self.home.glob("hub/models--*/blobs/*") if not path.name.startswith("."))
+    def contents(self) -> list[Path]:
+        """The contents of files in the cache, whether or not a snapshot has them."""
+        return list(self.home.glob("hub/models--*/blobs/*"))
 
 
 @pytest.fixture

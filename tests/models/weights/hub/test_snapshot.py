@@ -8,6 +8,8 @@ import os
 import pickle
 import random
 import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,6 @@ WEIGHTS = random.Random(0).randbytes(1_000_000)
 OTHER = random.Random(1).randbytes(1_000_000)
 FILES = {"config.json": CONFIG, "preprocessor_config.json": IMAGES, "model.safetensors": WEIGHTS}
 UNWANTED = {"README.md": b"# A model", "tf_model.h5": OTHER, "pytorch_model.bin": OTHER, "training_args.bin": OTHER}
-NO_MODEL = ".gitattributes"
 
 
 def read(folder: str) -> dict[str, bytes]:
@@ -176,8 +177,8 @@ def test_bytes_of_another_file_are_refused_and_not_kept(hub: Any, user: Any) -> 
     assert done["error"] == "TamperedDownload"
     for digest in (hashlib.sha256(WEIGHTS).hexdigest(), hashlib.sha256(OTHER).hexdigest()):
         assert digest in done["message"]
-    assert "model.safetensors" not in user.content()
-    assert not any(path.stat().st_size > 10_000 for path in user.blobs())
+    assert "model.safetensors" not in user.files()
+    assert not any(path.stat().st_size > 10_000 for path in user.contents())
     hub.lies = {}
     assert read(user("snapshot", MODEL)["folder"]) == FILES
 
@@ -198,7 +199,7 @@ def test_a_file_of_another_length_is_refused_and_not_kept(hub: Any, user: Any, s
     done = user("snapshot", MODEL)
     assert done["error"] in ("DownloadFailed", "TamperedDownload")
     assert str(len(sent)) in done["message"]
-    assert "model.safetensors" not in user.content()
+    assert "model.safetensors" not in user.files()
 
 
 def test_a_file_that_was_damaged_in_the_cache_is_downloaded_again(hub: Any, user: Any) -> None:
@@ -325,9 +326,17 @@ def test_a_server_that_is_no_hub_is_named(hub: Any, user: Any) -> None:
     assert hub.address in done["message"]
 
 
-def test_two_processes_that_start_at_once_share_a_download(hub: Any, user: Any) -> None:
+def test_two_processes_that_start_at_once_share_a_download(
+    hub: Any, user: Any, wait_until: Callable[..., None]
+) -> None:
     hub.add(MODEL, FILES)
-    first, second = user.at_once(*[user.job("snapshot", MODEL)] * 2)
+    hub.released.clear()
+    with ThreadPoolExecutor(1) as pool:
+        both = pool.submit(user.at_once, *[user.job("snapshot", MODEL)] * 2)
+        # The weights are held back until both processes have asked where they are.
+        wait_until(lambda: len([one for one in hub.asked if one.method == "HEAD" and "safetensors" in one.path]) == 2)
+        hub.released.set()
+        first, second = both.result()
     assert first["folder"] == second["folder"]
     assert read(first["folder"]) == FILES
     assert hub.large_downloads() == [None]
