@@ -27,7 +27,7 @@ from models.precision import Precision, automatic_precision
 from models.preprocess import PreparedImage, normalise, prepare
 from models.tiles.merging import merged
 from models.tiles.tiling import Tiling, parse_tiles
-from models.weights import Progress, load_strict, resolve
+from models.weights import ForeignModel, Progress, load_strict, resolve
 
 
 class DeviceOutOfMemory(RuntimeError):
@@ -293,8 +293,19 @@ def load_detector(
     if precision not in ("auto", "fp32", "bf16"):
         raise ValueError(f"precision must be auto, fp32 or bf16, not {precision!r}")
     device = choose_device(device)
-    loaded = resolve(model, cache_dir=cache_dir, progress=progress)
+    network = _load_network(model, cache_dir, progress)
+    chosen = automatic_precision(torch.device(device)) if precision == "auto" else cast("Precision", precision)
+    return Detector(network, device, chosen)
+
+
+def _load_network(model: str, cache_dir: Path | None, progress: Progress | None) -> Detr | Network:
+    """Load a model into our own network, or have transformers make it where only that can run it."""
+    try:
+        loaded = resolve(model, cache_dir=cache_dir, progress=progress)
+    except ForeignModel as foreign:
+        from models.networks.transformers_folder import load_foreign  # transformers takes seconds to import
+
+        return load_foreign(foreign)
     detr = Detr(loaded.config)
     load_strict(detr, loaded.state_dict)
-    chosen = automatic_precision(torch.device(device)) if precision == "auto" else cast("Precision", precision)
-    return Detector(detr, device, chosen)
+    return detr

@@ -34,7 +34,7 @@ def token_grid(height: int, width: int, config: DetrConfig) -> tuple[int, int]:
     """Rows and columns of tokens that show a resized image: all, or those of the canvas that are not padding."""
     rows, columns = canvas_size(height, width, config)
     stride = config.backbone.stride
-    return _shown(height, rows, stride), _shown(width, columns, stride)
+    return shown_cells(height, rows, -(-rows // stride)), shown_cells(width, columns, -(-columns // stride))
 
 
 def canvas_shares(sizes: Sequence[tuple[int, int]], config: DetrConfig) -> Tensor | None:
@@ -50,9 +50,11 @@ def canvas_shares(sizes: Sequence[tuple[int, int]], config: DetrConfig) -> Tenso
 
 
 @lru_cache(maxsize=4096)
-def _shown(length: int, canvas: int, stride: int) -> int:
-    """Cells of an axis of `canvas` pixels that show its first `length`, by the mask's nearest pixel as in DETR."""
-    cells = -(-canvas // stride)
+def shown_cells(length: int, canvas: int, cells: int) -> int:
+    """How many of an axis's `cells` show the first `length` of `canvas` pixels, by the mask's nearest pixel as in DETR.
+
+    The others are padding.
+    """
     if length == canvas:
         return cells
     mask = (torch.arange(canvas) < length).float()

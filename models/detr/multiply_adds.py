@@ -21,18 +21,21 @@ class Gflops:
 
     `attention`: the encoder's attention without its projections, which is what a strategy changes. `encoder`: with
     projections and feed-forward. `total`: with input projection, decoder, heads and box refinement, everything but the
-    backbone.
+    backbone; None where another engine runs the model.
     """
 
     attention: float
     encoder: float
-    total: float
+    total: float | None
 
     @classmethod
     def mean(cls, parts: Sequence[Gflops]) -> Gflops:
         """Mean over images, of which there is at least one."""
-        names = ("attention", "encoder", "total")
-        return cls(*(sum(getattr(part, name) for part in parts) / len(parts) for name in names))
+        attention, encoder = (
+            sum(getattr(part, name) for part in parts) / len(parts) for name in ("attention", "encoder")
+        )
+        totals = [part.total for part in parts if part.total is not None]
+        return cls(attention, encoder, sum(totals) / len(totals) if totals else None)
 
 
 def gflops(

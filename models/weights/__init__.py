@@ -9,6 +9,7 @@ from models.weights.checkpoint_files import read_config, save_checkpoint
 from models.weights.config_json import config_from_json, config_to_json
 from models.weights.download import Progress, download
 from models.weights.errors import UnknownModel, WeightsError
+from models.weights.foreign_model import ForeignModel
 from models.weights.hub import KeptModel, kept_models
 from models.weights.published import PUBLISHED
 from models.weights.resolve import embedded_path, fetch, resolve
@@ -17,6 +18,7 @@ from models.weights.strict_load import load_strict
 __all__ = [
     "EMBEDDED",
     "PUBLISHED",
+    "ForeignModel",
     "KeptModel",
     "Progress",
     "UnknownModel",

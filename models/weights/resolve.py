@@ -16,12 +16,12 @@ from models.weights.cache import cached_path
 from models.weights.checkpoint_files import SUFFIXES, load_state_dict, read_config
 from models.weights.download import Progress, download
 from models.weights.errors import CorruptCheckpoint, UnknownModel
+from models.weights.foreign_model import ForeignModel, check_served
 from models.weights.hub import HubModel, fetch_snapshot
 from models.weights.inferred_config import config_from_state_dict
 from models.weights.key_map import published_names
 from models.weights.published import PUBLISHED
 from models.weights.trainer_output import WEIGHTS
-from models.weights.transformers_config import read_transformers_config
 from models.weights.transformers_folder import load_transformers_folder
 from models.weights.wrappers import without_wrappers
 
@@ -45,7 +45,7 @@ def resolve(model: str, cache_dir: Path | None = None, progress: Progress | None
     `./detr-r50` is a path, and so is `org/name` where that exists; else it is a repository, `org/name@revision` at a
     branch, tag or commit. A published name is downloaded into `cache_dir` unless it is in there, a repository into the
     hub's own cache; `progress` is called with the bytes so far and in all. Raises UnknownModel with what is accepted,
-    or another WeightsError.
+    ForeignModel where only transformers can run it, or another WeightsError.
     """
     if model in EMBEDDED:
         with embedded_path(model) as path:
@@ -76,13 +76,16 @@ def fetch(model: str, cache_dir: Path | None = None, progress: Progress | None =
     named = None if model in PUBLISHED else HubModel.parse(model)
     if named is None:
         return download(model, cache_dir, progress)
-    return fetch_snapshot(named, read_transformers_config, progress)
+    return fetch_snapshot(named, check_served, progress)
 
 
 def _load_repository(model: HubModel, progress: Progress | None) -> LoadedWeights:
     """Load a snapshot as the folder that it is, under the repository's name."""
-    folder = fetch_snapshot(model, read_transformers_config, progress)
-    config, state = load_transformers_folder(folder)
+    folder = fetch_snapshot(model, check_served, progress)
+    try:
+        config, state = load_transformers_folder(folder)
+    except ForeignModel as foreign:
+        raise foreign.named(model.repository) from foreign.__cause__
     source = f"{model.repository}@{folder.name}"
     return LoadedWeights(replace(config, name=model.repository), state, source, commit=folder.name)
 

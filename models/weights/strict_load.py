@@ -24,14 +24,19 @@ def load_strict(detr: nn.Module, state: Mapping[str, Tensor]) -> None:
         for key in expected
         if key in given and given[key].shape != expected[key].shape
     ]
+    check_fit((key for key in expected if key not in given), (key for key in given if key not in expected), misshapen)
+    detr.load_state_dict(given, strict=False)  # the counters are all that is missing
+
+
+def check_fit(missing: Iterable[str], unexpected: Iterable[str], misshapen: Iterable[str]) -> None:
+    """Raise MismatchedWeights, listing them, where weights are missing, unexpected or of another shape."""
     complaints = [
-        _shortened("missing", (key for key in expected if key not in given)),
-        _shortened("unexpected", (key for key in given if key not in expected)),
+        _shortened("missing", missing),
+        _shortened("unexpected", unexpected),
         _shortened("of another shape", misshapen),
     ]
     if any(complaints):
         raise MismatchedWeights("the weights do not fit the model: " + "; ".join(filter(None, complaints)))
-    detr.load_state_dict(given, strict=False)  # the counters are all that is missing
 
 
 def _without_counters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from models.weights.foreign_json import parsed, read_json
 from models.weights.transformers_backbone import BackboneFields, read_backbone
 from models.weights.transformers_preprocessor import read_preprocessor
 
-ARCHITECTURES: Final = ("DetrForObjectDetection", "TableTransformerForObjectDetection")
+ARCHITECTURES: Final = ("DetrForObjectDetection", "TableTransformerForObjectDetection", "DetrForSegmentation")
 DEFAULT_LABELS: Final = ("LABEL_0", "LABEL_1")
 MAX_CLASSES: Final = 100_000
 UNUSED: Final = "N/A"  # what COCO's unused ids are called there
@@ -60,7 +60,7 @@ def read_transformers_config(folder: Path) -> DetrConfig:
     try:
         return DetrConfig(
             name=folder.resolve().name,
-            labels=_labels(config.id2label, source),
+            labels=read_labels(config.id2label, source),
             backbone=read_backbone(config, source),
             hidden_dim=config.d_model,
             heads=config.encoder_attention_heads,
@@ -80,8 +80,11 @@ def read_transformers_config(folder: Path) -> DetrConfig:
         raise UnsupportedModel(f"{source}: {error}") from error
 
 
-def _labels(names: dict[str, Any], source: str) -> tuple[str | None, ...]:
-    """Names by class id, None for ids without one; transformers leaves out the two that it makes up itself."""
+def read_labels(names: dict[str, Any], source: str) -> tuple[str | None, ...]:
+    """Names by class id, None for ids without one; transformers leaves out the two that it makes up itself.
+
+    Raises CorruptCheckpoint for ids that are no numbers from 0, or names that are no text.
+    """
     names = names or dict(zip("01", DEFAULT_LABELS, strict=True))
     for key, name in names.items():
         if not (key.isascii() and key.isdecimal() and int(key) < MAX_CLASSES) or not isinstance(name, str):

@@ -1,4 +1,4 @@
-"""A folder that transformers saved for DetrForObjectDetection or TableTransformerForObjectDetection."""
+"""A folder that transformers saved, for a model that our own network runs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from models.config import DetrConfig
 from models.weights.checkpoint_files import load_state_dict
 from models.weights.errors import CorruptCheckpoint
 from models.weights.foreign_json import ForeignJson, parsed, read_json
+from models.weights.foreign_model import ForeignModel, own_config
 from models.weights.key_map import published_names
 from models.weights.trainer_output import WEIGHTS, model_folder
-from models.weights.transformers_config import read_transformers_config, with_labels_of_head
+from models.weights.transformers_config import with_labels_of_head
 from models.weights.wrappers import without_wrappers
 
 STAGE: Final = re.compile(r"backbone\.0\.body\.layer(\d+)\.")
@@ -34,17 +35,25 @@ def load_transformers_folder(path: Path) -> tuple[DetrConfig, dict[str, Tensor]]
     The folder holds config.json, usually preprocessor_config.json, and weights in one file or in shards with
     an index, as safetensors or PyTorch's. Of a Trainer's output folder it may be a checkpoint, or the whole: then the
     best or newest checkpoint is loaded (`models.weights.trainer_output`). The model has the name of the folder asked
-    for. Raises UnsupportedModel, CorruptCheckpoint, UnsafeCheckpoint or MismatchedWeights.
+    for. Of a model for segmentation, the weights of its masks are left out. Raises ForeignModel where only transformers
+    can run it, or UnsupportedModel, CorruptCheckpoint, UnsafeCheckpoint, MismatchedWeights.
     """
     folder = model_folder(path)
-    config = replace(read_transformers_config(folder), name=path.resolve().name)
-    state = published_names(without_wrappers(_read_weights(folder), folder))
+    try:
+        config = replace(own_config(folder), name=path.resolve().name)
+    except ForeignModel as foreign:
+        raise foreign.named(path.resolve().name) from foreign.__cause__
+    state = published_names(without_wrappers(read_weights(folder), folder))
     if (head := state.get("class_embed.weight")) is not None:
         config = with_labels_of_head(config, len(head) - 1, folder / "config.json")
     return config, _without_unused_stages(state, len(config.resnet.blocks))
 
 
-def _read_weights(folder: Path) -> dict[str, Tensor]:
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """Read the weights of a folder, whole or in shards, by the names that they have there.
+
+    Raises CorruptCheckpoint, UnsafeCheckpoint, or WeightsError where a file cannot be read.
+    """
     for name in WEIGHTS:
         if (folder / name).is_file():
             return load_state_dict(folder / name)

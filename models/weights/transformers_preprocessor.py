@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -95,14 +96,14 @@ class Preprocessor:
     std: Colour
 
 
-def read_preprocessor(folder: Path) -> Preprocessor:
+def read_preprocessor(folder: Path, defaults: Mapping[str, Any] | None = None) -> Preprocessor:
     """Read what the folder says of its images; where it says nothing, the published settings hold.
 
-    Raises UnsupportedModel for sizes that transformers does not know either; CorruptCheckpoint for a field of a wrong
-    type.
+    `defaults` are fields of an image processor whose defaults are not DETR's. Raises UnsupportedModel for sizes that
+    transformers does not know either; CorruptCheckpoint for a field of a wrong type.
     """
     saved, source = _saved_in(folder.resolve())
-    fields = parsed(ProcessorFields, saved, source)
+    fields = parsed(ProcessorFields, {**(defaults or {}), **saved} if isinstance(saved, dict) else saved, source)
     if fields.resample != BILINEAR:
         log.warning("%s: resample is not bilinear; images are resized bilinearly all the same", source)
     return Preprocessor(*_sizes(fields, source), *_normalisation(fields))
