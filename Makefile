@@ -29,8 +29,8 @@ test: install  ## all tests
 
 # Whole runs, downloads and drawn pages take long, and their arithmetic is in the other tests.
 NUMERIC := tests/models --ignore=tests/models/data --ignore=tests/models/weights/test_download.py \
-	--ignore=tests/models/weights/hub --ignore=tests/models/training/test_train.py --ignore=tests/models/training/test_programme.py \
-	--ignore=tests/models/training/test_run_report.py -m 'not slow'
+	--ignore=tests/models/weights/hub --ignore=tests/models/training/test_train.py \
+	--ignore=tests/models/training/test_programme.py --ignore=tests/models/training/test_run_report.py -m 'not slow'
 
 test-isa: install  ## the numeric tests with the instruction sets of other CPUs; `make test` has this one's
 	ATEN_CPU_CAPABILITY=avx2 $(BIN)/python -m pytest -q $(NUMERIC)

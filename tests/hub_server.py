@@ -8,7 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import socket
+import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -54,15 +57,16 @@ class Hub:
     """What there is, what was asked, and what goes wrong.
 
     `prefix` is the path under which a mirror has everything. `statuses` are those of the next answers of the hub, 200
-    for an ordinary one. `cuts[i]` ends the i-th answer with a large file after so many bytes. `lies` maps a file's
-    name to the bytes that are sent in its place. `announced` is a size to claim for large files. Large files are held
-    back until `released`.
+    for an ordinary one. `cuts[i]` ends the i-th answer with a large file after so many bytes; `resets`: by a reset of
+    the connection. `lies` maps a file's name to the bytes that are sent in its place. `announced` is a size to claim
+    for large files. Large files are held back until `released`.
     """
 
     repositories: dict[str, Repository] = field(default_factory=dict)
     prefix: str = ""
     statuses: list[int] = field(default_factory=list)
     cuts: list[int] = field(default_factory=list)
+    resets: bool = False
     lies: dict[str, bytes] = field(default_factory=dict)
     announced: int | None = None
     asked: list[Asked] = field(default_factory=list)
@@ -222,6 +226,11 @@ class StorageHandler(Handler):
         self.send(206 if "Content-Range" in headers else 200, headers | {"Content-Length": str(len(content))}, b"")
         self.wfile.write(content[:after])
         self.close_connection = True
+        if self.hub.resets:
+            self.wfile.flush()
+            time.sleep(0.2)  # what was sent should arrive before the reset
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
 
 
 @contextmanager

@@ -170,6 +170,25 @@ def test_a_download_that_is_cut_off_goes_on_from_there(hub: Any, user: Any) -> N
     assert done["progress"][-1] == [len(WEIGHTS), len(WEIGHTS)]
 
 
+def test_a_connection_that_is_reset_is_tried_again(hub: Any, user: Any) -> None:
+    hub.add(MODEL, FILES)
+    hub.cuts, hub.resets = [300_000], True
+    done = user("snapshot", MODEL, chunk=100_000, delays=[0])
+    assert read(done["folder"])["model.safetensors"] == WEIGHTS
+    assert len(hub.large_downloads()) == 2
+    assert done["progress"][-1] == [len(WEIGHTS), len(WEIGHTS)]
+
+
+def test_a_download_that_is_always_cut_off_says_so(hub: Any, user: Any) -> None:
+    hub.add(MODEL, FILES)
+    hub.cuts = [0] * 20
+    done = user("snapshot", MODEL)
+    assert done["error"] == "TruncatedDownload"
+    assert f"the download of {MODEL} from {hub.endpoint} was cut off" in done["message"]
+    hub.cuts = []
+    assert read(user("snapshot", MODEL)["folder"]) == FILES
+
+
 def test_bytes_of_another_file_are_refused_and_not_kept(hub: Any, user: Any) -> None:
     hub.add(MODEL, FILES)
     hub.lies = {"model.safetensors": OTHER}
