@@ -39,7 +39,7 @@ class Detector:
 
     `preprocess` may be called from any thread, `predict` on a GPU from one at a time. `network` is what runs, in
     `dtype` on `device`; it is never trained. `auto` is what `auto_attention` chooses by, None until something has
-    measured it.
+    measured it. `commit` is that of a model of the Hugging Face hub.
     """
 
     def __init__(self, network: Detr | Network, device: str = "cpu", precision: Precision = "fp32") -> None:
@@ -53,6 +53,7 @@ class Detector:
         self.precision: Precision = precision
         self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self.auto: AutoAttention | None = None
+        self.commit: str | None = None
         self.network.make_ready(torch.device(device), self.dtype)
 
     @property
@@ -282,30 +283,37 @@ def load_detector(
     cache_dir: Path | None = None,
     progress: Progress | None = None,
 ) -> Detector:
-    """Load a detector by name, by path to a checkpoint file, or by folder that `transformers` saved.
+    """Load a detector by name, by path to a checkpoint file or to a folder that `transformers` saved, or by `org/name`.
+
+    `org/name` or `org/name@revision` is a repository of the Hugging Face hub, where no path of that name exists.
 
     `device`: auto (the first GPU if there is one), cpu, cuda or cuda:N. `precision`: fp32 (results are reproducible),
-    bf16, or auto (see `automatic_precision`). Published weights are downloaded once into `cache_dir`; `progress` is
-    called with the bytes so far and in all.
+    bf16, or auto (see `automatic_precision`). Published weights are downloaded once into `cache_dir`, repositories into
+    the hub's own cache; `progress` is called with the bytes so far and in all.
 
     Raises ValueError for an unknown device or precision, WeightsError for weights that cannot be loaded.
     """
     if precision not in ("auto", "fp32", "bf16"):
         raise ValueError(f"precision must be auto, fp32 or bf16, not {precision!r}")
     device = choose_device(device)
-    network = _load_network(model, cache_dir, progress)
+    network, commit = _load_network(model, cache_dir, progress)
     chosen = automatic_precision(torch.device(device)) if precision == "auto" else cast("Precision", precision)
-    return Detector(network, device, chosen)
+    detector = Detector(network, device, chosen)
+    detector.commit = commit
+    return detector
 
 
-def _load_network(model: str, cache_dir: Path | None, progress: Progress | None) -> Detr | Network:
-    """Load a model into our own network, or have transformers make it where only that can run it."""
+def _load_network(model: str, cache_dir: Path | None, progress: Progress | None) -> tuple[Detr | Network, str | None]:
+    """Load a model into our own network, or have transformers make it where only that can run it.
+
+    Second is the commit of a model of the Hugging Face hub.
+    """
     try:
         loaded = resolve(model, cache_dir=cache_dir, progress=progress)
     except ForeignModel as foreign:
         from models.networks.transformers_folder import load_foreign  # transformers takes seconds to import
 
-        return load_foreign(foreign)
+        return load_foreign(foreign), foreign.commit
     detr = Detr(loaded.config)
     load_strict(detr, loaded.state_dict)
-    return detr
+    return detr, loaded.commit

@@ -26,9 +26,12 @@ SERVED: Final = {
 
 
 class ForeignModel(UnsupportedModel):
-    """A model that our own network cannot run and transformers can: `folder` holds it, `name` is what it is called."""
+    """A model that our own network cannot run and transformers can: `folder` holds it, `name` is what it is called.
 
-    def __init__(self, folder: Path, name: str, reason: str) -> None:
+    `commit` is that of a model of the Hugging Face hub.
+    """
+
+    def __init__(self, folder: Path, name: str, reason: str, commit: str | None = None) -> None:
         super().__init__(
             f"{reason}. Such a model can be used for detection, by transformers; but only act-detr's own network, "
             "DETR or Table Transformer with a ResNet, can be trained, vouched for and exported"
@@ -36,10 +39,11 @@ class ForeignModel(UnsupportedModel):
         self.folder = folder
         self.name = name
         self.reason = reason
+        self.commit = commit
 
-    def named(self, name: str) -> ForeignModel:
+    def named(self, name: str, commit: str | None = None) -> ForeignModel:
         """The same under another name."""
-        return ForeignModel(self.folder, name, self.reason)
+        return ForeignModel(self.folder, name, self.reason, commit)
 
 
 class TypeFields(ForeignJson):

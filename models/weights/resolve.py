@@ -85,7 +85,7 @@ def _load_repository(model: HubModel, progress: Progress | None) -> LoadedWeight
     try:
         config, state = load_transformers_folder(folder)
     except ForeignModel as foreign:
-        raise foreign.named(model.repository) from foreign.__cause__
+        raise foreign.named(model.repository, folder.name) from foreign.__cause__
     source = f"{model.repository}@{folder.name}"
     return LoadedWeights(replace(config, name=model.repository), state, source, commit=folder.name)
 

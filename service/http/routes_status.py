@@ -79,6 +79,7 @@ async def model(request: Request) -> ModelCard:
     settings, detector, defaults = service.settings, service.detector, service.defaults
     return ModelCard(
         name=detector.name,
+        commit=detector.commit,
         version=service_version(),
         labels=list(detector.labels),
         device=detector.device,

@@ -265,6 +265,7 @@ class ModelCard(BaseModel):
     """
 
     name: str
+    commit: str | None = Field(description="The commit of a model from the Hugging Face hub; null for other models.")
     version: str
     labels: list[str]
     device: str

@@ -80,6 +80,7 @@ def test_the_service_serves_a_model_of_the_hub(at_hub: Any, tmp_path: Path) -> N
         assert server.stop() == 0
         lines = server.log_lines()
     assert answer["model"] == card["name"] == MODEL
+    assert card["commit"] == commit
     assert card["labels"] == ["text", "table"]
     assert {line["level"] for line in lines} <= {"info", "warning"}  # every line is the service's own
     assert f"{MODEL} is at commit {commit}" in [line["message"] for line in lines]

@@ -50,6 +50,7 @@ class FakeDetector:
     broken: Exception | None = None
     dead: bool = False
     auto: AutoAttention | None = None
+    commit: str | None = None
 
     def __post_init__(self) -> None:
         self.gate.set()
