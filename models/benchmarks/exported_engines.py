@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from models.benchmarks.workload import Engine, Unavailable, Workload
+from models.export.engines import import_openvino, onnxruntime_session, openvino_request
 from models.preprocess import PreparedImage, normalise
 
 INSTALL: Final = "pip install '.[bench]'"
@@ -45,18 +46,16 @@ def onnxruntime_engine(work: Workload) -> list[Engine]:
     if work.precision != "fp32":
         raise Unavailable("ONNX Runtime has no convolutions in bfloat16 for a CPU")
     try:
-        import onnxruntime
+        import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401 - torch.onnx needs it
     except ImportError as error:
         raise Unavailable(f"{error.name} is not installed: {INSTALL}") from error
 
     def compiled(shape: Shape) -> Compiled:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
         with tempfile.TemporaryDirectory(prefix="act-detr-onnx-") as folder:
             file = Path(folder, "detr.onnx")
             torch.onnx.export(network, (torch.zeros(shape),), file, dynamo=True, verbose=False)
-            session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+            session = onnxruntime_session(file)
         (pixels_input,) = session.get_inputs()
 
         def run(pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,18 +71,13 @@ def openvino_engine(work: Workload) -> list[Engine]:
     """OpenVINO on the network that it converts from PyTorch, tuned for latency. Raises Unavailable."""
     network = _network_for_cpu(work)
     try:
-        import openvino
+        openvino = import_openvino()
     except ImportError as error:
         raise Unavailable(f"{error.name} is not installed: {INSTALL}") from error
 
     def compiled(shape: Shape) -> Compiled:
         converted = openvino.convert_model(network, input=[list(shape)], example_input=torch.zeros(shape))
-        hints = {
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[work.precision],
-        }
-        request = openvino.compile_model(converted, "CPU", hints).create_infer_request()
+        request = openvino_request(converted, {"fp32": "f32", "bf16": "bf16"}[work.precision])
 
         def run(pixels: Tensor) -> tuple[Tensor, Tensor]:
             results = request.infer([pixels.numpy()])

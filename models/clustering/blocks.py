@@ -38,7 +38,8 @@ def cluster_blocks(ids: Tensor, clusters: int, size: int) -> Blocks:
     """
     groups, tokens = ids.shape
     blocks = block_count(tokens, clusters, size)
-    ordered, order = torch.sort(ids, dim=-1, stable=True)
+    # Exporters know no stable sort; which of a cluster's members comes first changes no result but by rounding.
+    ordered, order = torch.sort(ids) if torch.compiler.is_exporting() else torch.sort(ids, stable=True)
     sizes = torch.zeros(groups, clusters, dtype=ids.dtype, device=ids.device).scatter_add_(
         -1, ids, torch.ones_like(ids)
     )
@@ -48,7 +49,7 @@ def cluster_blocks(ids: Tensor, clusters: int, size: int) -> Blocks:
     place = torch.arange(tokens, device=ids.device) + added.gather(-1, ordered)
     points = ids.new_zeros(groups, blocks * size).scatter_(-1, place, order)
     of_block = ids.new_zeros(groups, blocks).scatter_(-1, place // size, ordered)
-    places = torch.empty_like(place).scatter_(-1, order, place)
+    places = torch.zeros_like(place).scatter_(-1, order, place)
     group = torch.arange(groups, device=ids.device)[:, None]
     return Blocks(
         (of_block + group * clusters).flatten(),

@@ -177,9 +177,10 @@ class Detr(nn.Module):
 def chosen_boxes(refinable: Tensor) -> tuple[Tensor, Tensor]:
     """Rows and columns of the boxes to refine, int64 [n] each, of refinable [b, Q].
 
-    A GPU would stop to say how many there are. It takes every box instead, which costs it less than the wait.
+    A GPU would stop to say how many there are. It takes every box instead, which costs it less than the wait. So does
+    a graph that is being exported: its shapes are fixed.
     """
-    if refinable.is_cuda:
+    if refinable.is_cuda or torch.compiler.is_exporting():
         return every_box(refinable)
     rows, queries = refinable.nonzero(as_tuple=True)
     return rows, queries

@@ -55,4 +55,17 @@ def roi_means(maps: Tensor, first: Tensor, rows: Taps, columns: Taps) -> Tensor:
     index = ((row_index + first[:, None, None, None]) + column_index).view(n * down * across, every)
     weight = (row_weight * column_weight).view(n * down * across, every)
     flat = maps.permute(0, 2, 3, 1).flatten(0, 2)
-    return embedding_bag(index, flat, mode="sum", per_sample_weights=weight).view(n, down, across, flat.shape[1])
+    if torch.compiler.is_exporting():
+        means = weighted_rows(flat, index, weight)
+    else:
+        means = embedding_bag(index, flat, mode="sum", per_sample_weights=weight)
+    return means.view(n, down, across, flat.shape[1])
+
+
+def weighted_rows(rows: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+    """`embedding_bag`'s plain twin for graphs: ONNX has no such operator, and exporters make a loop of it.
+
+    Sums [m, channels] of rows [l, channels] at index int64 [m, taps], weighted by [m, taps].
+    """
+    gathered = rows.index_select(0, index.flatten()).view(*index.shape, rows.shape[1])
+    return (weight[:, None] @ gathered)[:, 0]

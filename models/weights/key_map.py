@@ -1,9 +1,9 @@
-"""Parameter names that transformers writes, old and new, to the published names."""
+"""Parameter names that transformers writes, old and new, to the published names, and back."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import torch
@@ -55,18 +55,42 @@ def published_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     renamed: dict[str, Tensor] = {}
     projections: dict[str, dict[str, Tensor]] = {}
     for key, value in state.items():
-        layer = LAYER.fullmatch(key)
-        projection = layer and PROJECTION.fullmatch(layer[3])
-        if layer and projection and projection[1] in ATTENTION:
-            stack = f"transformer.{layer[1]}.layers.{layer[2]}.{ATTENTION[projection[1]]}"
-            projections.setdefault(f"{stack}.in_proj_{layer[4]}", {})[projection[2]] = value
+        name, part = _name_and_part(key)
+        if part is None:
+            renamed[name] = value
         else:
-            renamed[_published_name(key)] = value
+            projections.setdefault(name, {})[part] = value
     for key, parts in projections.items():
         if parts.keys() != set("qkv"):
             raise MismatchedWeights(f"{key} needs q_proj, k_proj and v_proj; it has only {sorted(parts)}")
         renamed[key] = torch.cat([parts[part] for part in "qkv"])
     return renamed
+
+
+def transformers_state(published: Mapping[str, Tensor], keys: Iterable[str]) -> dict[str, Tensor]:
+    """The inverse: weights for the `keys` of a model of transformers, from weights with the published names.
+
+    Raises MismatchedWeights for a key whose weight is not there, and for weights that no key asks for.
+    """
+    wanted = {key: _name_and_part(key) for key in keys}
+    missing = sorted(name for name, _ in wanted.values() if name not in published)
+    unused = sorted(published.keys() - {name for name, _ in wanted.values()})
+    if missing or unused:
+        raise MismatchedWeights(f"transformers' model lacks {unused[:3]}, and needs {missing[:3]}, which are not there")
+    return {
+        key: published[name] if part is None else published[name].chunk(3)["qkv".index(part)]
+        for key, (name, part) in wanted.items()
+    }
+
+
+def _name_and_part(key: str) -> tuple[str, str | None]:
+    """The published name, and which part of it (q, k or v) this is where three share one."""
+    layer = LAYER.fullmatch(key)
+    projection = layer and PROJECTION.fullmatch(layer[3])
+    if layer and projection and projection[1] in ATTENTION:
+        stack = f"transformer.{layer[1]}.layers.{layer[2]}.{ATTENTION[projection[1]]}"
+        return f"{stack}.in_proj_{layer[4]}", projection[2]
+    return _published_name(key), None
 
 
 def _published_name(key: str) -> str:

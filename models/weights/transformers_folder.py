@@ -16,6 +16,7 @@ from models.weights.errors import CorruptCheckpoint
 from models.weights.foreign_json import ForeignJson, parsed, read_json
 from models.weights.foreign_model import ForeignModel, own_config
 from models.weights.key_map import published_names
+from models.weights.own_settings import FIELD, with_own_settings
 from models.weights.trainer_output import WEIGHTS, model_folder
 from models.weights.transformers_config import with_labels_of_head
 from models.weights.wrappers import without_wrappers
@@ -46,7 +47,9 @@ def load_transformers_folder(path: Path) -> tuple[DetrConfig, dict[str, Tensor]]
     state = published_names(without_wrappers(read_weights(folder), folder))
     if (head := state.get("class_embed.weight")) is not None:
         config = with_labels_of_head(config, len(head) - 1, folder / "config.json")
-    return config, _without_unused_stages(state, len(config.resnet.blocks))
+    state = _without_unused_stages(state, len(config.resnet.blocks))
+    source = folder / "config.json"
+    return with_own_settings(config, read_json(source).get(FIELD), state, str(source)), state
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:

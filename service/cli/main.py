@@ -1,4 +1,4 @@
-"""The command line: act-detr serve | detect FILE... | models | download MODEL | evaluate | train | tune.
+"""The command line: act-detr serve | detect FILE... | models | download MODEL | evaluate | train | tune | export.
 
 Only the commands that run a model import it: torch takes seconds to load.
 """
@@ -24,6 +24,7 @@ from rich.table import Table
 
 from service.cli.console import err, error_text, exit_on_error, fail, load, progress_bar, reason
 from service.cli.evaluate import evaluate
+from service.cli.export import export
 from service.cli.options import MODEL_HELP, CacheOption, DeviceOption, ModelOption
 from service.cli.train import train
 from service.cli.tune import tune
@@ -240,7 +241,7 @@ def _cost(attention: dict[str, Any], tiles: int) -> str:
     )
 
 
-for _command in (evaluate, train, tune):
+for _command in (evaluate, train, tune, export):
     app.command()(_command)
 
 

@@ -1,0 +1,1 @@
+"""Models in the formats of other programs: folders of transformers, and graphs of ONNX and OpenVINO."""
