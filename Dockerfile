@@ -59,6 +59,7 @@ ENV PATH=/opt/act-detr/bin:/opt/venv/bin:$PATH \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     TRITON_CACHE_DIR=/var/cache/act-detr/triton \
     ACT_DETR_CACHE_DIR=/var/cache/act-detr \
+    HF_HOME=/var/cache/act-detr/huggingface \
     ACT_DETR_HOST=0.0.0.0 \
     ACT_DETR_PORT=8000
 VOLUME /var/cache/act-detr

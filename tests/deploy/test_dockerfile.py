@@ -124,6 +124,7 @@ def test_image_runs_without_root_and_receives_signals(runtime: str) -> None:
 def test_what_is_written_goes_to_the_volume(runtime: str, environment: dict[str, str]) -> None:
     (volume,) = re.findall(r"^VOLUME (.*)$", runtime, re.MULTILINE)
     assert environment["ACT_DETR_CACHE_DIR"] == volume
+    assert environment["HF_HOME"].startswith(f"{volume}/")  # where models of the Hugging Face hub stay
     assert environment["TRITON_CACHE_DIR"].startswith(f"{volume}/")
     assert f"install --directory --owner=10001 --group=10001 {volume}" in runtime
 
