@@ -59,7 +59,8 @@ class Hub:
     `prefix` is the path under which a mirror has everything. `statuses` are those of the next answers of the hub, 200
     for an ordinary one. `cuts[i]` ends the i-th answer with a large file after so many bytes; `resets`: by a reset of
     the connection. `lies` maps a file's name to the bytes that are sent in its place. `announced` is a size to claim
-    for large files. Large files are held back until `released`.
+    for large files, `claimed` a commit for all files, `card` an answer about any repository. Large files are held back
+    until `released`.
     """
 
     repositories: dict[str, Repository] = field(default_factory=dict)
@@ -69,6 +70,8 @@ class Hub:
     resets: bool = False
     lies: dict[str, bytes] = field(default_factory=dict)
     announced: int | None = None
+    claimed: str | None = None
+    card: bytes | None = None
     asked: list[Asked] = field(default_factory=list)
     address: str = ""
     storage: str = ""
@@ -182,10 +185,10 @@ class HubHandler(Handler):
     def describe(self, name: str, repository: Repository, commit: str) -> None:
         files = [describe(*file, self.hub.announced) for file in repository.commits[commit].items()]
         card = {"id": name, "modelId": name, "sha": commit, "private": repository.private, "siblings": files}
-        self.send(200, {"Content-Type": "application/json"}, json.dumps(card).encode())
+        self.send(200, {"Content-Type": "application/json"}, self.hub.card or json.dumps(card).encode())
 
     def resolve(self, files: dict[str, bytes], commit: str, name: str) -> None:
-        of_commit = {"X-Repo-Commit": commit}
+        of_commit = {"X-Repo-Commit": self.hub.claimed or commit}
         if name not in files:
             self.send(404, of_commit | {"X-Error-Code": "EntryNotFound", "X-Error-Message": "Entry not found"})
             return

@@ -33,7 +33,8 @@ def asked(model: HubModel, question: Callable[[], Result], retry_delays: Sequenc
     for delay in (*retry_delays, None):
         try:
             return question()
-        except (OSError, ValueError, RuntimeError, _http().HTTPError) as error:
+        except (OSError, ValueError, TypeError, LookupError, RuntimeError, _http().HTTPError) as error:
+            # Whatever huggingface_hub makes of an answer that no hub would give is among them.
             if isinstance(error, WeightsError):
                 raise
             if delay is None or not _may_pass(error):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from models.weights.errors import CorruptCheckpoint
 from models.weights.foreign_json import read_json
 from models.weights.hub.files import CONFIG, IMAGE_PROCESSORS, is_complete
 from models.weights.hub.name import DEFAULT_REVISION, HubModel
 
-DETECTORS = ("ForObjectDetection", "ForSegmentation")
+DETECTORS: Final = ("ForObjectDetection", "ForSegmentation")
 """How transformers' classes of detectors end."""
 
 

@@ -57,7 +57,8 @@ def do(job: dict[str, Any], calls: list[tuple[int, int | None]]) -> dict[str, An
         detector = load_detector(model, device="cpu")
         prepared = detector.preprocess(np.load(job["image"]))
         output = detector.outputs([prepared], AttentionConfig.exact())
-        return {"logits": output.logits.tolist(), "boxes": output.boxes_cxcywh.tolist(), "name": detector.name}
+        told = {"name": detector.name, "commit": detector.commit, "engine": detector.family.engine}
+        return told | {"logits": output.logits.tolist(), "boxes": output.boxes_cxcywh.tolist()}
     if job["do"] == "starting point":
         start = starting_point(model)
         return {"name": start.config.name, "labels": start.config.labels}

@@ -89,6 +89,36 @@ def test_a_model_of_the_hub_computes_what_transformers_does(
     torch.testing.assert_close(torch.tensor(done["boxes"]), boxes, rtol=0, atol=1e-4)
 
 
+def test_transformers_runs_a_model_of_the_hub_that_our_own_network_cannot(
+    hub: Any, user: Any, image: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    backbone = transformers.ResNetConfig(
+        layer_type="basic", embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], out_features=["stage2"]
+    )
+    config = transformers.ConditionalDetrConfig(
+        use_timm_backbone=False,
+        backbone_config=backbone,
+        d_model=32,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        encoder_ffn_dim=48,
+        decoder_ffn_dim=48,
+        num_queries=9,
+        id2label={0: "text", 1: "table"},
+        label2id={"text": 0, "table": 1},
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        detr = transformers.ConditionalDetrForObjectDetection(config).eval()
+    commit = hub.add(MODEL, saved(detr, tmp_path / "saved"))
+    np.save(tmp_path / "image.npy", image)
+    done = user("detect", MODEL, image=str(tmp_path / "image.npy"))
+    assert (done["name"], done["commit"], done["engine"]) == (MODEL, commit, "transformers")
+    assert user("resolve", MODEL)["error"] == "ForeignModel"
+
+
 def test_weights_say_their_repository_and_commit(hub: Any, user: Any, theirs: nn.Module, tmp_path: Path) -> None:
     commit = hub.add(MODEL, saved(theirs, tmp_path / "saved"), ref="v1.0")
     done = user("resolve", f"{MODEL}@v1.0")

@@ -345,6 +345,25 @@ def test_a_server_that_is_no_hub_is_named(hub: Any, user: Any) -> None:
     assert hub.address in done["message"]
 
 
+@pytest.mark.parametrize("card", [b"<html>", b"[]", b'"hub"', b"{}", b'{"id": "a/b"}', b'{"id": "a/b", "siblings": 1}'])
+def test_an_answer_that_no_hub_would_give_is_an_error_that_names_the_server(hub: Any, user: Any, card: bytes) -> None:
+    hub.add(MODEL, FILES)
+    hub.card = card
+    done = user("snapshot", MODEL)
+    assert done["error"] == "DownloadFailed"
+    assert hub.endpoint in done["message"]
+    assert MODEL in done["message"]
+
+
+def test_a_file_of_another_commit_is_refused(hub: Any, user: Any) -> None:
+    commit = hub.add(MODEL, FILES)
+    hub.claimed = "0" * 40
+    done = user("snapshot", MODEL)
+    assert done["error"] == "TamperedDownload"
+    assert f"it is of commit {hub.claimed} instead of {commit}" in done["message"]
+    assert "config.json" not in user.files()
+
+
 def test_two_processes_that_start_at_once_share_a_download(
     hub: Any, user: Any, wait_until: Callable[..., None]
 ) -> None:
