@@ -47,18 +47,18 @@ def attend_clustered(
 @outside_graph
 def is_clustered(module: nn.Module) -> bool:
     """Whether a plugged module clusters now, its own settings or those around the call not being exact."""
-    return _plugged_settings(module)[0].mode != "exact"
+    return plugged_settings(module)[0].mode != "exact"
 
 
 @outside_graph
 def attend_plugged(module: nn.Module, qkv: Sequence[Tensor], kept: Tensor | None) -> Tensor:
     """`attend_clustered` by the settings of a plugged module, or those around the call."""
-    return attend_clustered(module, qkv, *_plugged_settings(module), kept)
+    return attend_clustered(module, qkv, *plugged_settings(module), kept)
 
 
 def refuse(module: nn.Module, reason: str) -> NoReturn:
     """Raise CannotCluster for a plugged module, `reason` being the end of the sentence."""
-    raise CannotCluster(f"{_plugged_settings(module)[0]} is plugged into a {type(module).__name__}, but {reason}")
+    raise CannotCluster(f"{plugged_settings(module)[0]} is plugged into a {type(module).__name__}, but {reason}")
 
 
 def settings_of(module: nn.Module, own: AttentionConfig) -> tuple[AttentionConfig, AttentionRun | None]:
@@ -83,11 +83,12 @@ def settings_of(module: nn.Module, own: AttentionConfig) -> tuple[AttentionConfi
     return attention, None
 
 
+def plugged_settings(module: nn.Module) -> tuple[AttentionConfig, AttentionRun | None]:
+    """`settings_of` a module that `plug_into` gave settings."""
+    return settings_of(module, own_settings(module) or AttentionConfig.exact())
+
+
 def rescaled(q: Tensor, scaling: float | None) -> Tensor:
     """Queries [..., D] whose logits, which strategies divide by sqrt(D), come out multiplied by `scaling`."""
     factor = 1.0 if scaling is None else scaling * q.shape[-1] ** 0.5
     return q if math.isclose(factor, 1, rel_tol=1e-9) else (at_least_float32(q) * factor).to(q.dtype)
-
-
-def _plugged_settings(module: nn.Module) -> tuple[AttentionConfig, AttentionRun | None]:
-    return settings_of(module, own_settings(module) or AttentionConfig.exact())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Any, Final
 
 from torch import nn
@@ -20,7 +21,7 @@ UNFUSED: Final[tuple[tuple[type[nn.Module], str, Any], ...]] = (
 )
 """Attributes without which torch's encoders, in evaluation, compute without calling their attention modules."""
 BIASES: Final = ("rel_pos_h", "relative_position_bias_table", "relative_position_bias", "relative_attention_bias")
-"""Parts of attention modules that add a bias for each pair of a query and a key."""
+"""Parts, of an attention module or of one around it, that add a bias for each pair of a query and a key."""
 
 
 def plug_into(model: nn.Module, attention: AttentionConfig | str) -> list[str]:
@@ -44,7 +45,7 @@ def plug_into(model: nn.Module, attention: AttentionConfig | str) -> list[str]:
             _keep_from_fusing([modules[parent] for parent in outwards(name)])
         else:
             module.__dict__.setdefault(BEFORE, {"implementation": before[name]})
-            _config(module)._attn_implementation_internal = attention.mode
+            _config(module)._attn_implementation_internal = "plugged"
     return list(encoder)
 
 
@@ -68,6 +69,10 @@ def _encoder_attention(model: nn.Module) -> dict[str, nn.Module]:
         lambda module: is_swappable(module, plain_torch=not foreign) or _asks_interface(module),
         lambda module: module is model or _is_transformers(module),
     )
+    modules = dict(model.named_modules())
+    encoder = {
+        name: one for name, one in encoder.items() if not _is_biased(modules[parent] for parent in outwards(name))
+    }
     if not encoder:
         raise CannotPlug(f"nothing in {type(model).__name__} can be clustered: {_why_nothing(model)}")
     for name, module in encoder.items():
@@ -87,7 +92,7 @@ def _keep_from_fusing(parents: list[nn.Module]) -> None:
 
 def _why_nothing(model: nn.Module) -> str:
     """What kind of attention a model has that has none to cluster, as a sentence without its full stop."""
-    if any(hasattr(module, name) for module in model.modules() for name in BIASES):
+    if _is_biased(model.modules()):
         return (
             "its attention adds a bias for each pair of a query and a key, so that queries of one cluster would not"
             " attend alike"
@@ -95,6 +100,11 @@ def _why_nothing(model: nn.Module) -> str:
     if any("deformable" in type(module).__name__.lower() for module in model.modules()):
         return "its encoder attends to a few sampled points for each query, which leaves nothing to save"
     return "its encoder has no self-attention through transformers' AttentionInterface or torch.nn.MultiheadAttention"
+
+
+def _is_biased(modules: Iterable[nn.Module]) -> bool:
+    """Whether one of the modules has a bias of `BIASES`."""
+    return any(getattr(module, name, None) is not None for module in modules for name in BIASES)
 
 
 def _is_transformers(module: nn.Module) -> bool:

@@ -25,7 +25,8 @@ def attention_roles(
     """The role of every module of `root` that `attends`, by its name in `root`.
 
     Where no name tells, attention within a whole model (`is_model`) is an encoder's: a model that has one stack of
-    layers does not name it. Attention outside of whole models whose names do not tell is left out.
+    layers does not name it. Attention outside of whole models whose names do not tell is left out. A backbone's counts
+    only where there is no other encoder.
     """
     modules = dict(root.named_modules())
     roles: dict[str, Role] = {}
@@ -37,7 +38,9 @@ def attention_roles(
             roles[name] = role
         elif any(is_model(modules[parent]) for parent in outwards(name)):
             roles[name] = "encoder"
-    return roles
+    encoder = [name for name, role in roles.items() if role == "encoder"]
+    in_backbone = [name for name in encoder if "backbone" in name.split(".")]
+    return roles | dict.fromkeys(in_backbone, "other") if len(in_backbone) < len(encoder) else roles
 
 
 def outwards(name: str) -> Iterator[str]:

@@ -18,7 +18,7 @@ from typing import Any, Final
 from torch import Tensor, nn
 
 from models.config import AttentionConfig
-from models.plugged.clustered import attend_clustered, refuse, settings_of
+from models.plugged.clustered import attend_clustered, plugged_settings, refuse, settings_of
 from models.plugged.errors import CannotPlug
 from models.plugged.graph import outside_graph
 from models.plugged.marks import ROLE, mark_roles, own_settings
@@ -34,6 +34,8 @@ except ImportError as error:
 
 IMPLEMENTATIONS: Final = ("act", "kmeans", "tangent")
 """Names for `attn_implementation`; each is the mode with its own defaults until settings say otherwise."""
+PLUGGED: Final = "plugged"
+"""The implementation that `plug_into` sets: modules cluster if they have settings of their own, others are exact."""
 INTERFACE: Final = "ALL_ATTENTION_FUNCTIONS"
 """Name by which transformers' attention modules look up the implementation."""
 FOREIGN_ARGUMENTS: Final = ("position_bias", "softcap", "cache", "sliding_window", "s_aux")
@@ -43,7 +45,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 def attention_forward(
-    own: AttentionConfig,
+    own: AttentionConfig | None,
     module: nn.Module,
     query: Tensor,
     key: Tensor,
@@ -53,10 +55,10 @@ def attention_forward(
 ) -> tuple[Tensor, Tensor | None]:
     """What transformers calls for the attention of `module`: query, key, value [B, H, N, D] to [B, N, H, D].
 
-    `own` are the implementation's settings. Attention that is known not to be an encoder's can be compiled with what
-    surrounds it.
+    `own` are the implementation's settings, None for `PLUGGED`. Attention that is known not to be an encoder's can be
+    compiled with what surrounds it.
     """
-    if getattr(module, ROLE, None) == "other":
+    if getattr(module, ROLE, None) == "other" or (own is None and own_settings(module) is None):
         exact: tuple[Tensor, Tensor | None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, **arguments
         )
@@ -66,7 +68,7 @@ def attention_forward(
 
 @outside_graph
 def _encoder_forward(
-    own: AttentionConfig,
+    own: AttentionConfig | None,
     module: nn.Module,
     query: Tensor,
     key: Tensor,
@@ -74,12 +76,9 @@ def _encoder_forward(
     attention_mask: Tensor | None,
     **arguments: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """Attention of a module that is an encoder's, or may be. Raises CannotCluster where settings are plugged in."""
+    """Attention of a module that is an encoder's, or may be. Raises CannotCluster where it is plugged."""
     exact = partial(sdpa_attention_forward, module, query, key, value, attention_mask, **arguments)
-    plugged = own_settings(module)
-    if plugged is not None and plugged.mode != own.mode:
-        plugged = None  # another implementation was set since
-    attention, run = settings_of(module, plugged or own)
+    attention, run = settings_of(module, own) if own is not None else plugged_settings(module)
     if attention.mode == "exact" or not is_encoder(module):
         return exact()
     kept = kept_keys(attention_mask) if attention_mask is not None else None
@@ -87,7 +86,7 @@ def _encoder_forward(
     if attention_mask is not None and kept is None:
         reason = "its mask does more than hide padding"
     if reason is not None:
-        if plugged is not None:
+        if own is None:
             refuse(module, reason)
         _say_once(type(module).__name__, reason)
         return exact()
@@ -188,6 +187,8 @@ def register() -> None:
     """Make the implementations known to transformers."""
     for name in IMPLEMENTATIONS:
         AttentionInterface.register(name, partial(attention_forward, getattr(AttentionConfig, name)()))
+    AttentionInterface.register(PLUGGED, partial(attention_forward, None))
+    for name in (*IMPLEMENTATIONS, PLUGGED):
         AttentionMaskInterface.register(name, padding_mask)
 
 
