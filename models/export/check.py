@@ -56,12 +56,17 @@ class Differences:
 
 def reference(detector: Detector, attention: AttentionConfig, height: int, width: int) -> Reference:
     """Run our detector on the page in this size, as it serves requests."""
-    image = np.array(render_page(PAGE, height, width).image)
+    image = drawn_page(height, width)
     pixels = torch.from_numpy(image).permute(2, 0, 1).contiguous()
     output = detector.outputs([PreparedImage(pixels, height, width)], attention)
     probabilities = output.logits[0].float().softmax(-1)[:, :-1]
     boxes = cxcywh_to_xyxy(output.boxes_cxcywh[0].float()).clamp(0, 1)
     return Reference(image, probabilities.numpy(), boxes.numpy(), detector.config.labels)
+
+
+def drawn_page(height: int, width: int) -> NDArray[np.uint8]:
+    """Draw the page that exports are checked on: uint8 RGB [height, width, 3]."""
+    return np.array(render_page(PAGE, height, width).image)
 
 
 def bound(attention: AttentionConfig) -> float:

@@ -22,6 +22,8 @@ def full_config(tiny_config: DetrConfig) -> DetrConfig:
     """Every setting of our own differs from its default."""
     return replace(
         tiny_config,
+        encoder_layers=1,
+        decoder_layers=1,
         act_L=17,
         act_r=1.5,
         tangent_C=5,
@@ -39,7 +41,9 @@ def save_model(tmp_path_factory: pytest.TempPathFactory, published_weights: Weig
         detr = Detr(config)
         path = tmp_path_factory.mktemp("model") / f"{config.name}.safetensors"
         shapes = {key: tuple(value.shape) for key, value in detr.state_dict().items()}
-        save_checkpoint(path, published_weights(shapes), config)
+        weights = published_weights(shapes)
+        weights["class_embed.bias"][-1] -= 3  # queries find objects
+        save_checkpoint(path, weights, config)
         return path
 
     return save
@@ -52,15 +56,16 @@ def model_file(save_model: Callable[[DetrConfig], Path], full_config: DetrConfig
 
 @pytest.fixture(scope="session")
 def graph_folder(tmp_path_factory: pytest.TempPathFactory, model_file: Path) -> Callable[..., Path]:
-    """Return a function (format, attention) that exports the small model once and returns the folder."""
+    """Return a function (format, attention or None) that exports the small model once and returns the folder."""
     from models.export.export import Request, export_model
 
     made: dict[Any, Path] = {}
 
-    def folder(form: Any, attention: str) -> Path:
+    def folder(form: Any, attention: str | None) -> Path:
         if (form, attention) not in made:
             made[form, attention] = tmp_path_factory.mktemp("exported") / form
-            request = Request(str(model_file), form, made[form, attention], attention=attention)
+            plain = form == "transformers"
+            request = Request(str(model_file), form, made[form, attention], attention, without_box_refinement=plain)
             export_model(request, tell=lambda _: None)
         return made[form, attention]
 
