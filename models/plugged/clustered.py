@@ -34,11 +34,12 @@ def attend_clustered(
     """Attend with projected q, k, v [B, H, N, D] as `attention` says, and report to `run`: values [B, H, N, D].
 
     `kept` bool [B or 1, N] is False for padding, see `attend_kept`; None: there is none. `scaling` multiplies the
-    logits, 1/sqrt(D) if None.
+    logits, 1/sqrt(D) if None. Autocast ends here: clusters are found in float32, whatever type q, k and v have.
     """
     q, k, v = qkv
     padding_read = getattr(module, PADDING_READ, False)
-    attended = attend_kept(make_attention(attention), rescaled(q, scaling), k, v, kept, padding_read)
+    with torch.autocast(q.device.type, enabled=False):
+        attended = attend_kept(make_attention(attention), rescaled(q, scaling), k, v, kept, padding_read)
     if run is not None:
         run.record(attended.cluster_counts, attended.tokens)
     return attended.values

@@ -279,6 +279,20 @@ def test_half_precision(make_family: Callable[..., Any], dtype: torch.dtype, set
         assert difference < 40 * torch.finfo(dtype).eps
 
 
+@pytest.mark.parametrize("settings", ["tangent:C=3", "kmeans:C=3", "act:L=8,r=1"])
+def test_autocast_does_not_reach_the_clusters(make_family: Callable[..., Any], settings: str) -> None:
+    layer = make_family("DETR", torch.float32).model.model.encoder.layers[0].self_attn
+    plug_into(layer, settings)
+    tokens = torch.randn(2, 30, 32)
+    with torch.no_grad(), attention_settings() as run:
+        with torch.autocast("cpu", torch.bfloat16):
+            attended = layer(tokens)[0]
+        half = layer.to(torch.bfloat16)(tokens.to(torch.bfloat16))[0]
+    assert attended.dtype == torch.bfloat16
+    assert torch.equal(attended, half)
+    assert torch.equal(*run.cluster_counts)
+
+
 @pytest.mark.parametrize(("backend", "plugged"), [("eager", False), ("aot_eager", True)])
 def test_compiled_models_compute_the_same(make_family: Callable[..., Any], backend: str, plugged: bool) -> None:
     family = make_family("ViT", num_hidden_layers=2)
