@@ -20,8 +20,8 @@ UNFUSED: Final[tuple[tuple[type[nn.Module], str, Any], ...]] = (
     (nn.TransformerEncoder, "use_nested_tensor", False),
 )
 """Attributes without which torch's encoders, in evaluation, compute without calling their attention modules."""
-BIASES: Final = ("rel_pos_h", "relative_position_bias_table", "relative_position_bias", "relative_attention_bias")
-"""Parts, of an attention module or of one around it, that add a bias for each pair of a query and a key."""
+BIASES: Final = ("position_bias", "attention_bias", "rel_pos")
+"""In names of parts, of an attention module or of one around it, that add a bias for each pair of query and key."""
 
 
 def plug_into(model: nn.Module, attention: AttentionConfig | str) -> list[str]:
@@ -103,8 +103,12 @@ def _why_nothing(model: nn.Module) -> str:
 
 
 def _is_biased(modules: Iterable[nn.Module]) -> bool:
-    """Whether one of the modules has a bias of `BIASES`."""
-    return any(getattr(module, name, None) is not None for module in modules for name in BIASES)
+    """Whether one of the modules has a part of its own that is called as one of `BIASES`."""
+    for module in modules:
+        children, parameters = module.named_children(), module.named_parameters(recurse=False)
+        if any(bias in name for name, _ in (*children, *parameters) for bias in BIASES):
+            return True
+    return False
 
 
 def _is_transformers(module: nn.Module) -> bool:

@@ -41,6 +41,11 @@ def swin() -> nn.Module:
     )
 
 
+def beit(**biases: bool) -> nn.Module:
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    return transformers.BeitModel(transformers.BeitConfig(**sizes, image_size=32, patch_size=8, **biases))
+
+
 def deformable_detr() -> nn.Module:
     backbone = transformers.ResNetConfig(
         layer_type="basic",
@@ -61,6 +66,8 @@ def deformable_detr() -> nn.Module:
     [
         (sam, "SamModel can be clustered: its attention adds a bias for each pair of a query and a key"),
         (swin, "SwinModel can be clustered: its attention adds a bias"),
+        (lambda: beit(use_relative_position_bias=True), "BeitModel can be clustered: its attention adds a bias"),
+        (lambda: beit(use_shared_relative_position_bias=True), "BeitModel can be clustered: its attention adds a bias"),
         (deformable_detr, "DeformableDetr.* can be clustered: its encoder attends to a few sampled points"),
     ],
 )
@@ -71,6 +78,10 @@ def test_models_whose_encoder_clusters_would_not_help_are_refused(build: Callabl
         plug_into(model, "tangent")
     unplug(model)
     assert [dict.fromkeys(module.__dict__) for module in model.modules()] == notes
+
+
+def test_beit_without_a_bias_is_a_plain_vision_transformer() -> None:
+    assert len(plug_into(beit(), "tangent")) == 1
 
 
 def test_a_part_of_a_model_can_be_plugged_by_itself(make_family: Callable[..., Any]) -> None:
