@@ -204,6 +204,8 @@ class Detector:
 
     def auto_attention(self, tokens: int) -> ChosenAttention:
         """Return the cheapest attention for an image of `tokens` tokens, and why; the first call may measure."""
+        if not self.family.clusters:
+            return ChosenAttention(AttentionConfig.exact(), f"auto: {self.family.note or 'no other attention applies'}")
         return (self.auto or self.measure_attention()).choose(tokens)
 
     def warm_up(self) -> int:

@@ -40,7 +40,7 @@ def read_detections(
     `boxes_cxcywh` [Q, 4] are in 0..1. Those whose class is an id that the data set does not use are left out. Equal
     scores keep the order of the queries.
     """
-    scores, queries, classes = _best(logits.float(), scoring.top)
+    scores, queries, classes = _best(logits, scoring.top)
     boxes = cxcywh_to_xyxy(boxes_cxcywh.float()[queries])
     height, width = image.original_height, image.original_width
     boxes = scale_to_pixels(boxes, height, width).clamp(min=0)
@@ -54,13 +54,19 @@ def read_detections(
     )
 
 
+def class_probabilities(logits: Tensor, scoring: Scoring = SOFTMAX) -> Tensor:
+    """Float32 [..., Q, classes] of logits as `read_detections` takes them."""
+    return logits.float().softmax(-1)[..., :-1] if scoring.top is None else logits.float().sigmoid()
+
+
 def _best(logits: Tensor, top: int | None) -> tuple[Tensor, Tensor, Tensor]:
     """Scores, queries and classes [n] of the detections, best first."""
+    probabilities = class_probabilities(logits, Scoring(top))
     if top is None:
-        scores, classes = logits.softmax(-1)[:, :-1].max(-1)
+        scores, classes = probabilities.max(-1)
         scores, queries = torch.sort(scores, descending=True, stable=True)
         return scores, queries, classes[queries]
-    scores = logits.sigmoid().flatten()
+    scores = probabilities.flatten()
     least = scores.topk(min(top, len(scores))).values[-1]
     pairs = (scores >= least).nonzero()[:, 0]  # few: sorting them all takes longer than finding them
     order = torch.sort(scores[pairs], descending=True, stable=True).indices[:top]

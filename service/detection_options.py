@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,6 +25,8 @@ MODES_OF_OPTION: Final[dict[str, tuple[AttentionChoice, ...]]] = {
     "C": ("tangent",),
     "metric": ("act", "tangent"),
 }
+CLUSTERING: Final[tuple[Literal["act", "tangent"], ...]] = ("act", "tangent")
+"""Attention modes that do not apply to every model."""
 
 
 class DetectQuery(BaseModel):
@@ -90,7 +92,8 @@ class DetectQuery(BaseModel):
 class DetectionDefaults:
     """The options of requests that do not set them, and what the model and the settings allow.
 
-    `sizes` are the least and the largest `size`; `labels` are the class names that the model knows.
+    `sizes` are the least and the largest `size`; `labels` are the class names that the model knows. `refusals` say why
+    attention modes do not apply to the model, by mode; where that of the settings does not, the default is `exact`.
     """
 
     attention: AttentionChoice
@@ -106,6 +109,7 @@ class DetectionDefaults:
     nms: float | None
     deadline_ms: float
     labels: tuple[str, ...]
+    refusals: Mapping[AttentionChoice, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, settings: Settings, detector: Detector) -> Self:
@@ -113,8 +117,11 @@ class DetectionDefaults:
         config = detector.config
         given = {"L": settings.l, "r": settings.r}
         act = config.default_act.with_options(**{name: value for name, value in given.items() if value is not None})
+        refusals: dict[AttentionChoice, str] = {
+            mode: why for mode in CLUSTERING if (why := detector.family.refusal(mode)) is not None
+        }
         return cls(
-            attention=settings.attention,
+            attention="exact" if settings.attention in refusals else settings.attention,
             L=act.L,
             r=act.r,
             metric=act.metric,
@@ -127,6 +134,7 @@ class DetectionDefaults:
             nms=config.nms if settings.nms is None else settings.nms,
             deadline_ms=settings.deadline_ms,
             labels=tuple(detector.labels),
+            refusals=refusals,
         )
 
 
@@ -158,7 +166,8 @@ class DetectionOptions:
 def resolve_options(query: DetectQuery, defaults: DetectionDefaults, arrival: float) -> DetectionOptions:
     """Return the query's options, with defaults filled in; the deadline counts from `arrival`.
 
-    Raises BadParameter for combinations that have no meaning and for unknown classes.
+    Raises BadParameter for combinations that have no meaning, attention that the model does not have, and unknown
+    classes.
     """
     deadline_ms = defaults.deadline_ms if query.deadline_ms is None else query.deadline_ms
     return DetectionOptions(
@@ -177,6 +186,8 @@ def resolve_options(query: DetectQuery, defaults: DetectionDefaults, arrival: fl
 
 def _attention(query: DetectQuery, defaults: DetectionDefaults) -> AttentionConfig | None:
     mode = query.attention or defaults.attention
+    if mode in defaults.refusals:
+        raise BadParameter(f"attention: {defaults.refusals[mode]}; use exact or auto", parameter="attention")
     given = {name: getattr(query, name) for name in MODES_OF_OPTION if getattr(query, name) is not None}
     misplaced = [name for name in given if mode not in MODES_OF_OPTION[name]]
     if misplaced:

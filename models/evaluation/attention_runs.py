@@ -13,6 +13,7 @@ from models.detector import Detector
 from models.detr.detr import DetrOutput
 from models.evaluation.fidelity import ImageFidelity, matched_ious, query_drift, relative_error
 from models.measurement.timing import clock
+from models.postprocess import SOFTMAX, Scoring
 from models.preprocess import PreparedImage
 
 
@@ -58,10 +59,12 @@ def run_attentions(
     return runs
 
 
-def compare(exact: AttentionRun, other: AttentionRun, height: int, width: int) -> ImageFidelity:
+def compare(
+    exact: AttentionRun, other: AttentionRun, height: int, width: int, scoring: Scoring = SOFTMAX
+) -> ImageFidelity:
     """Compare a run with that of exact attention; height and width of the original image in pixels."""
     drift, edges = query_drift(
-        exact.output.logits[0], exact.output.boxes_cxcywh[0], other.output.boxes_cxcywh[0], height, width
+        exact.output.logits[0], exact.output.boxes_cxcywh[0], other.output.boxes_cxcywh[0], height, width, scoring
     )
     error = relative_error(other.output.encoded.tokens.values, exact.output.encoded.tokens.values)
     ious = matched_ious(exact.detections, other.detections)

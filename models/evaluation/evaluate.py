@@ -9,13 +9,12 @@ from typing import Final
 
 import numpy as np
 
-from models.attention.factory import make_attention
-from models.config import AttentionConfig, DetrConfig
+from models.config import AttentionConfig
 from models.data.coco import GroundTruth
 from models.data.samples import Sample
 from models.detections import Detections
 from models.detector import Detector
-from models.detr.multiply_adds import Gflops, exact_gflops, gflops
+from models.detr.multiply_adds import Gflops
 from models.evaluation.attention_runs import AttentionRun, compare, run_attentions
 from models.evaluation.coco_metrics import CocoMetrics, coco_metrics
 from models.evaluation.fidelity import Fidelity, ImageFidelity, fidelity
@@ -23,6 +22,7 @@ from models.evaluation.mistakes import Mistakes, mistakes
 from models.evaluation.operating_point import THRESHOLD, OperatingPoint, labelled_classes, operating_point
 from models.evaluation.oracle_boxes import with_true_boxes
 from models.evaluation.resampling import resampled_ap
+from models.networks.network import Network, exact_gflops
 
 EXACT: Final = AttentionConfig.exact()
 
@@ -111,31 +111,31 @@ def evaluate(
         runs = run_attentions(detector, image, settings[first:] + settings[:first])
         height, width = sample.image.shape[:2]
         for setting, run in runs.items():
-            nearness = None if setting == EXACT else compare(runs[EXACT], run, height, width)
-            results[setting].append(_image_result(detector.config, setting, run, nearness, nms))
+            nearness = None if setting == EXACT else compare(runs[EXACT], run, height, width, detector.family.scoring)
+            results[setting].append(_image_result(detector.network, setting, run, nearness, nms))
         truths.append(sample.truth.of_classes(detector.labels))
     if not truths:
         raise ValueError("there is nothing to evaluate on")
     labelled = labelled_classes(truths)
     unlabelled = tuple(name for name in detector.labels if name not in labelled)
-    evaluations = (_evaluation(detector.config, one, results[one], truths, resamples) for one in attentions)
+    evaluations = (_evaluation(detector.network, one, results[one], truths, resamples) for one in attentions)
     return tuple(replace(evaluation, unlabelled=unlabelled) for evaluation in evaluations)
 
 
 def _image_result(
-    config: DetrConfig, setting: AttentionConfig, run: AttentionRun, nearness: ImageFidelity | None, nms: float | None
+    network: Network, setting: AttentionConfig, run: AttentionRun, nearness: ImageFidelity | None, nms: float | None
 ) -> _ImageResult:
     (tokens,) = run.output.encoded.tokens.lengths
     (refined,) = run.output.refined
     clusters = run.clusters
-    by_layer = [sum(heads) for heads in clusters] or [0] * config.encoder_layers
-    cost = gflops(config, make_attention(setting), tokens, by_layer, refined)
+    by_layer = [sum(heads) for heads in clusters] or [0] * network.config.encoder_layers
+    cost = network.gflops(setting, tokens, by_layer, refined)
     detections = run.detections.select(nms=nms)
     return _ImageResult(detections, tokens, refined, clusters, cost, nearness, run.backbone_ms, run.transformer_ms)
 
 
 def _evaluation(
-    config: DetrConfig,
+    network: Network,
     setting: AttentionConfig,
     results: Sequence[_ImageResult],
     truths: Sequence[GroundTruth],
@@ -156,7 +156,7 @@ def _evaluation(
         clusters=tuple(clusters.mean(0).tolist()),
         cluster_ratio=tuple((clusters / tokens[:, None]).mean(0).tolist()),
         gflops=Gflops.mean([result.gflops for result in results]),
-        exact_gflops=Gflops.mean([exact_gflops(config, result.tokens, result.refined) for result in results]),
+        exact_gflops=Gflops.mean([exact_gflops(network, result.tokens, result.refined) for result in results]),
         fidelity=fidelity(compared) if compared else None,
         speed=_speed(results),
         resampled_ap=resampled_ap(predictions, truths, resamples) if resamples else (),

@@ -14,6 +14,7 @@ from torchvision.ops import box_iou
 
 from models.boxes import cxcywh_to_xyxy, scale_to_pixels
 from models.detections import Detections
+from models.postprocess import SOFTMAX, Scoring, class_probabilities
 
 CONFIDENT: Final = 0.5
 """Min score of what is compared."""
@@ -55,14 +56,20 @@ class Fidelity:
 
 
 def query_drift(
-    exact_logits: Tensor, exact_cxcywh: Tensor, other_cxcywh: Tensor, height: int, width: int
+    exact_logits: Tensor,
+    exact_cxcywh: Tensor,
+    other_cxcywh: Tensor,
+    height: int,
+    width: int,
+    scoring: Scoring = SOFTMAX,
 ) -> tuple[Tensor, Tensor]:
     """Distances between the boxes of each query of one image that exact attention is confident of.
 
-    `exact_logits` [Q, classes + 1], the last being no-object; both boxes [Q, 4] in 0..1; height and width in pixels.
+    `exact_logits` [Q, classes + 1], the last being no-object, unless `scoring` is by the sigmoid; both boxes [Q, 4]
+    in 0..1; height and width in pixels.
     Returns [n] summed L1 of (cx, cy, w, h) in 0..1, and [n] mean distance of the four edges in pixels.
     """
-    confident = exact_logits.float().softmax(-1)[:, :-1].amax(-1) >= CONFIDENT
+    confident = class_probabilities(exact_logits, scoring).amax(-1) >= CONFIDENT
     exact, other = exact_cxcywh[confident].float(), other_cxcywh[confident].float()
     edges = scale_to_pixels(cxcywh_to_xyxy(exact) - cxcywh_to_xyxy(other), height, width)
     return (exact - other).abs().sum(-1), edges.abs().mean(-1)

@@ -130,13 +130,13 @@ def _cost(evaluations: Sequence[Evaluation]) -> Table:
     exact = evaluations[0].exact_gflops
     gflops = (f"{part} GFLOPs" for part in ("attention", "encoder", "total"))
     table = Table("attention", *gflops, "median ms", "mean ms", "backbone ms")
-    exact_parts = ", ".join(f"{part:.3g}" for part in (exact.attention, exact.encoder, exact.total))
+    exact_parts = ", ".join(_short(part) for part in (exact.attention, exact.encoder, exact.total))
     table.title = f"cost per image; exact attention: {exact_parts} GFLOPs"
     for row in evaluations:
         cost, speed = row.gflops, row.speed
         table.add_row(
             str(row.attention),
-            *(f"{part:.3g}" for part in (cost.attention, cost.encoder, cost.total)),
+            *(_short(part) for part in (cost.attention, cost.encoder, cost.total)),
             *(f"{part:.1f}" for part in (speed.median, speed.mean, speed.backbone)),
         )
     return table
@@ -166,6 +166,10 @@ def _fidelity(evaluations: Sequence[Evaluation]) -> Table:
             _number(fidelity.encoder_error, 3),
         )
     return table
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from html import escape
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
-from typing import Final
+from typing import Final, get_args
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
+from service.detection_options import AttentionChoice
 from service.errors import Draining, NotFound, NotReady, ServiceError, Unauthorized, WorkerDead
 from service.http.access import require_key
 from service.http.dependencies import service_of
@@ -86,7 +87,10 @@ async def model(request: Request) -> ModelCard:
         precision=detector.precision,
         parameters=detector.parameters,
         box_refinement=detector.config.box_refinement is not None,
-        attention_modes=["exact", "act", "tangent", "auto"],
+        family=detector.family.name,
+        engine=detector.family.engine,
+        attention_modes=[mode for mode in get_args(AttentionChoice) if mode not in defaults.refusals],
+        attention_note=detector.family.note,
         default_attention=AttentionDefaults(
             mode=defaults.attention, L=defaults.L, r=defaults.r, metric=defaults.metric, C=defaults.C
         ),

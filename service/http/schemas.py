@@ -261,7 +261,9 @@ class Limits(BaseModel):
 class ModelCard(BaseModel):
     """The model that is served, its classes, defaults and limits.
 
-    `box_refinement`: whether the model refines the boxes of its DETR with features of a higher resolution.
+    `family`: the kind of model, as the model type of transformers; `engine`: what runs it, act-detr's own network or
+    transformers. `box_refinement`: whether the model refines the boxes of its DETR with features of a higher
+    resolution.
     """
 
     name: str
@@ -272,7 +274,13 @@ class ModelCard(BaseModel):
     precision: str
     parameters: int
     box_refinement: bool
+    family: str
+    engine: Literal["act-detr", "transformers"]
     attention_modes: list[AttentionChoice]
+    attention_note: str | None = Field(
+        description="Why the other attention modes do not apply, or what clustering does in this model; null where "
+        "there is nothing to say."
+    )
     default_attention: AttentionDefaults
     auto_attention: AutoAttentionCard | None = Field(description="Null until the model is warmed up.")
     default_threshold: float

@@ -160,11 +160,13 @@ class Metrics:
                 "device": detector.device,
                 "precision": detector.precision,
                 "version": version,
+                "family": detector.family.name,
+                "engine": detector.family.engine,
             }
         )
         for label in detector.labels:
             self.detections.labels(label)
-        for attention in CLUSTERING:
+        for attention in CLUSTERING if detector.family.clusters else ():
             for layer in range(detector.config.encoder_layers):
                 self.clusters.labels(attention, str(layer))
                 self.cluster_ratio.labels(attention, str(layer))

@@ -20,6 +20,7 @@ from models.attention.auto import AttentionTimes
 from models.config import AttentionConfig, DetrConfig
 from models.detections import AttentionReport, Detections, LayerClusters, Prediction
 from models.named_models import pages_small
+from models.networks.network import Family
 from models.preprocess import PreparedImage
 
 WAIT = 10.0
@@ -51,6 +52,7 @@ class FakeDetector:
     dead: bool = False
     auto: AutoAttention | None = None
     commit: str | None = None
+    family: Family = field(default_factory=lambda: Family("detr", "act-detr"))
 
     def __post_init__(self) -> None:
         self.gate.set()

@@ -50,6 +50,10 @@ async function loadModel() {
   labels = card.labels;
   $("model").textContent = `${card.name} · ${(card.parameters / 1e6).toFixed(1)} M parameters · ${card.device} · ${card.precision}`;
   document.querySelector(`[name=attention][value=${card.default_attention.mode}]`).checked = true;
+  for (const choice of document.querySelectorAll("[name=attention]"))
+    choice.disabled = !card.attention_modes.includes(choice.value);
+  $("attention-note").textContent = card.attention_note ?? "";
+  $("attention-note").hidden = !card.attention_note;
   $("rounds").value = card.default_attention.L;
   $("width").value = card.default_attention.r;
   metric = card.default_attention.metric;

@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 
 from models import AttentionConfig, Detector, load_detector
 from models.detections import Detections
+from models.export.export import Request, export_model
 from models.networks.network import AttentionNotApplicable
+from models.training.starting_point import starting_point
+from models.weights import ForeignModel, load_strict
 
 transformers = pytest.importorskip("transformers")
 
@@ -88,7 +91,7 @@ def test_exact_detections_are_those_of_transformers_own_pipeline(
         assert_same(found, by_transformers(saved(name), image), image.shape)
 
 
-@pytest.mark.parametrize("name", [*DENSE, *COARSEST])
+@pytest.mark.parametrize("name", [*OURS, *DENSE, *COARSEST])
 @pytest.mark.parametrize("attention", LIMITS, ids=str)
 def test_clustered_attention_is_exact_at_its_limit(
     name: str, attention: AttentionConfig, detector: Callable[[str], Detector], images: Images
@@ -101,7 +104,7 @@ def test_clustered_attention_is_exact_at_its_limit(
     assert all(layer.max <= tokens for layer in limit.attention.clusters)
 
 
-@pytest.mark.parametrize("name", [*DENSE, *COARSEST])
+@pytest.mark.parametrize("name", [*OURS, *DENSE, *COARSEST])
 def test_clusters_change_the_answer_and_their_cost_is_said(
     name: str, detector: Callable[[str], Detector], images: Images
 ) -> None:
@@ -167,3 +170,27 @@ def test_the_model_is_described(name: str, detector: Callable[[str], Detector], 
     assert (prediction.detections.scores >= 0.4).all()
     with pytest.raises(ValueError, match="run by transformers"):
         _ = loaded.detr
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_own_network_is_taken_where_it_can_be(name: str, detector: Callable[[str], Detector]) -> None:
+    family = detector(name).family
+    assert (family.name, family.engine) == (name.removesuffix("-segmentation"), "act-detr")
+    assert family.note is None
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_own_network_can_be_trained_and_exported(name: str, saved: Saved, tmp_path: Path) -> None:
+    start = starting_point(str(saved(name)))
+    assert start.weights is not None
+    load_strict(start.detr(), start.weights)
+    export_model(Request(str(saved(name)), "transformers", tmp_path / "exported"))
+    assert (tmp_path / "exported" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_others_are_neither_trained_nor_exported(name: str, saved: Saved, tmp_path: Path) -> None:
+    with pytest.raises(ForeignModel, match="can be trained"):
+        starting_point(str(saved(name)))
+    with pytest.raises(ForeignModel, match="exported"):
+        export_model(Request(str(saved(name)), "transformers", tmp_path / "exported"))
