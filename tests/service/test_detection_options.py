@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from models.config import AttentionConfig, DetrConfig
+from models.networks.network import Family
 from service.detection_options import DetectionDefaults, DetectionOptions, DetectQuery, resolve_options
 from service.errors import BadParameter
 from service.settings import Settings
@@ -15,9 +16,17 @@ CONFIG = DetrConfig("x", ("a", "b"), act_L=16, act_r=1.0, tangent_C=24, nms=0.7,
 KNOWN = ("knife", "fork", "knife, fork", "salt,pepper,oil", "caf\u00e9", "pepper")
 
 
+SAMPLED = Family("deformable_detr", "transformers", ("exact",), "it looks at sampled points")
+
+
 class Model:
     config = CONFIG
     labels = ("a", "b")
+    family = Family("detr", "act-detr")
+
+
+class SampledModel(Model):
+    family = SAMPLED
 
 
 def resolved(query: DetectQuery, arrival: float = 0.0, **settings: Any) -> DetectionOptions:
@@ -181,3 +190,22 @@ def test_unknown_labels_are_refused_with_the_known_ones(requested: str) -> None:
 def test_empty_labels_are_refused(requested: str) -> None:
     with pytest.raises(BadParameter, match="a name is empty"):
         labels(requested)
+
+
+def test_attention_that_the_model_does_not_have_is_refused_with_the_reason() -> None:
+    model: Any = SampledModel()
+    for mode in ("act", "tangent"):
+        with pytest.raises(BadParameter, match=rf"{mode} attention does not apply.*sampled points; use exact or auto"):
+            resolve_options(DetectQuery(attention=mode), DetectionDefaults.of(Settings(), model), 0.0)
+    plain = resolve_options(DetectQuery(), DetectionDefaults.of(Settings(), model), 0.0)
+    assert plain.attention is None
+    exact = resolve_options(DetectQuery(attention="exact"), DetectionDefaults.of(Settings(), model), 0.0)
+    assert exact.attention == AttentionConfig.exact()
+
+
+@pytest.mark.parametrize("mode", ["act", "tangent"])
+def test_a_default_that_does_not_apply_becomes_exact(mode: Any) -> None:
+    model: Any = SampledModel()
+    options = resolve_options(DetectQuery(), DetectionDefaults.of(Settings(attention=mode), model), 0.0)
+    assert options.attention == AttentionConfig.exact()
+    assert options.reason == "the default of this service"
