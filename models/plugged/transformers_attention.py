@@ -30,7 +30,7 @@ try:
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
     from transformers.masking_utils import bidirectional_mask_function, sdpa_mask
 except ImportError as error:
-    raise ImportError("clustered attention in transformers' models needs: pip install 'transformers>=5'") from error
+    raise ImportError("clustered attention in transformers' models needs: pip install 'transformers>=5.1'") from error
 
 IMPLEMENTATIONS: Final = ("act", "kmeans", "tangent")
 """Names for `attn_implementation`; each is the mode with its own defaults until settings say otherwise."""

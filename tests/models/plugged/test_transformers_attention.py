@@ -353,4 +353,4 @@ def test_without_transformers_the_import_says_what_to_install() -> None:
     code = "import sys; sys.modules['transformers'] = None; import models.plugged.transformers_attention"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ended.returncode == 1
-    assert "pip install 'transformers>=5'" in ended.stderr
+    assert "pip install 'transformers>=5.1'" in ended.stderr
