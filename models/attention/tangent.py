@@ -123,6 +123,8 @@ def _weighted_products(weights: Tensor, k: Tensor, v: Tensor) -> Tensor:
     groups, dim = images * heads, k.shape[-1]
     weights, v, k = weights.flatten(0, 1)[:, :, None], v.flatten(0, 1).mT.contiguous()[:, None], k.flatten(0, 1)
     block = min(tokens, max(MIN_KEYS, (GPU_PRODUCTS if k.is_cuda else CPU_PRODUCTS) // (groups * count * dim)))
+    if torch.compiler.is_exporting():
+        block = tokens  # a graph would hold each block's operators
     buffer = None if torch.is_grad_enabled() else k.new_empty(groups * count * dim * block)
     products = k.new_zeros(groups, count * dim, dim)
     for start in range(0, tokens, block):
