@@ -81,8 +81,11 @@ def _encoder_forward(
     attention, run = settings_of(module, own) if own is not None else plugged_settings(module)
     if attention.mode == "exact" or not is_encoder(module):
         return exact()
+    if not query.shape == key.shape == value.shape:
+        _say_once(type(module).__name__, "its queries, keys and values differ in shape")
+        return exact()
     kept = kept_keys(attention_mask) if attention_mask is not None else None
-    reason = why_exact(module, query, key, value, **arguments)
+    reason = why_exact(module, **arguments)
     if attention_mask is not None and kept is None:
         reason = "its mask does more than hide padding"
     if reason is not None:
@@ -94,22 +97,12 @@ def _encoder_forward(
     return values.transpose(1, 2).contiguous(), None
 
 
-def why_exact(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    dropout: float = 0.0,
-    is_causal: bool | None = None,
-    **arguments: Any,
-) -> str | None:
+def why_exact(module: nn.Module, dropout: float = 0.0, is_causal: bool | None = None, **arguments: Any) -> str | None:
     """Why the attention of a module must be exact, as the end of a sentence; None where it can be clustered."""
     if getattr(module, "is_causal", True) if is_causal is None else is_causal:
-        return "it is causal"
+        return "it is causal: plug into the part of the model that is not"
     if dropout > 0:
         return f"it has dropout {dropout:g} in training, which clusters do not have: set it to 0"
-    if not query.shape == key.shape == value.shape:
-        return "its queries, keys and values differ in shape"
     for name, argument in arguments.items():
         if argument is not None and (name in FOREIGN_ARGUMENTS or isinstance(argument, Tensor)):
             return f"it is called with {name}"

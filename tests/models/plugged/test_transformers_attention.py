@@ -208,6 +208,22 @@ def test_other_attention_is_sdpas_or_refused_where_plugged(reason: str, argument
         call_attention(encoder_module(plugged=True), mask, **arguments)
 
 
+@pytest.mark.parametrize("plugged", [True, False])
+def test_fewer_queries_or_heads_than_keys_are_sdpas(plugged: bool) -> None:
+    forward = transformers.AttentionInterface()["plugged" if plugged else "kmeans"]
+    module, sdpa = encoder_module(plugged), transformers.AttentionInterface()["sdpa"]
+    q, k, v = torch.randn(3, 1, 4, 30, 8)
+    module.num_key_value_groups = 1
+    with everything_said() as said, attention_settings(C=3) as run:
+        pooled = forward(module, q[:, :, ::2], k, v, None)[0]
+        assert torch.equal(pooled, sdpa(module, q[:, :, ::2], k, v, None)[0])
+        module.num_key_value_groups = 2
+        grouped = forward(module, q, k[:, ::2], v[:, ::2], None)[0]
+        assert torch.equal(grouped, sdpa(module, q, k[:, ::2], v[:, ::2], None)[0])
+    assert run.cluster_counts == []
+    assert len(said) <= 1  # once for a class of modules
+
+
 @pytest.mark.parametrize("settings", ["act:L=32,r=1e-06", "kmeans:C=30", "tangent:C=30"])
 @pytest.mark.parametrize("scaling", [None, 1.0, 0.05, 8**-0.5])
 def test_the_scale_of_logits_is_the_modules(settings: str, scaling: float | None) -> None:
