@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from statistics import mean
 from typing import Any, Final
 
@@ -30,6 +31,7 @@ from models.measurement.environment import run_environment
 from models.measurement.results import write_results
 from models.measurement.timing import Timing, interleaved
 from models.plugged import AttentionRun, CannotPlug, attention_settings, plug_into
+from models.whole_file import whole_file
 
 ATTENTIONS: Final = ("act:L=16,r=2,metric=key", "kmeans:C=32", "tangent:C=32")
 
@@ -172,6 +174,28 @@ def table(measured: Sequence[Mapping[str, Any]]) -> Table:
     return drawn
 
 
+def markdown(measured: Sequence[Mapping[str, Any]]) -> str:
+    """A row per model, of the JSON's `models`: exact attention's time, and time and error of every other setting."""
+    settings = [one["attention"] for one in measured[0]["measurements"]]
+    lines = [("model", "tokens", "layers", *(f"`{name}`" for name in settings)), ("---",) * (3 + len(settings))]
+    for one in measured:
+        exact, *others = one["measurements"]
+        cells = (f"{setting['time_ratio']:.2f}; {setting['error']:.3f}" for setting in others)
+        counts = (str(one["tokens"]), str(one["layers"]))
+        lines.append((one["family"], *counts, f"{exact['milliseconds']['median']:.0f} ms", *cells))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def drawn(page: str, measured: Sequence[Mapping[str, Any]]) -> str:
+    """A page with the table of these results. Raises ValueError for a page that has no place for it."""
+    begin, end = "<!-- table: plugged -->\n", "<!-- end -->"
+    before, found, rest = page.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not found or not ended:
+        raise ValueError("the page has no place for the table plugged")
+    return f"{before}{begin}\n{markdown(measured)}\n\n{end}{after}"
+
+
 def report(measured: Sequence[Measured], repeats: int, before: Mapping[str, str | int]) -> dict[str, Any]:
     """All measurements and their environment, ready for JSON; `before` is the environment at the start."""
     return {
@@ -192,6 +216,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--attention", nargs="+", default=ATTENTIONS, help="settings to compare with exact attention")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="small models and few repeats, to try the command")
+    parser.add_argument("--page", type=Path, help="Markdown page whose table is drawn anew, docs/plug-in.md")
     return parser.parse_args()
 
 
@@ -205,6 +230,10 @@ def main() -> None:
     measured = [measure(name, FAMILIES[name](arguments.quick), attentions, repeats) for name in arguments.models]
     results = report(measured, repeats, before)
     write_results(arguments.output, results)
+    if arguments.page is not None:
+        page = drawn(arguments.page.read_text(encoding="utf-8"), results["models"])
+        with whole_file(arguments.page) as part:
+            part.write_text(page, encoding="utf-8")
     console = Console(width=140)
     console.print(table(results["models"]))
     for name, reason in results["refused"].items():
