@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.config import AttentionConfig
+from models.masks.masks import Masks
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,12 +17,13 @@ class Detections:
     """Objects of one image, best first.
 
     `boxes_xyxy` float32 [n, 4]: xmin, ymin, xmax, ymax in pixels of the original image, inside it;
-    `scores` float32 [n] in 0..1, falling; `labels` n class names.
+    `scores` float32 [n] in 0..1, falling; `labels` n class names; `masks` n masks, None unless they were asked for.
     """
 
     boxes_xyxy: NDArray[np.float32]
     scores: NDArray[np.float32]
     labels: tuple[str, ...]
+    masks: Masks | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -51,7 +53,9 @@ class Detections:
         return kept._at(np.arange(len(kept))[:max_detections])
 
     def _at(self, rows: NDArray[np.int64]) -> Detections:
-        return Detections(self.boxes_xyxy[rows], self.scores[rows], tuple(self.labels[row] for row in rows))
+        labels = tuple(self.labels[row] for row in rows)
+        masks = None if self.masks is None else self.masks.at(rows)
+        return Detections(self.boxes_xyxy[rows], self.scores[rows], labels, masks)
 
     def _distinct(self, max_iou: float) -> NDArray[np.int64]:
         """Rows that are left by non-maximum suppression within each class, rising."""

@@ -16,13 +16,16 @@ from torch import Tensor
 from models.attention.auto import AutoAttention, ChosenAttention
 from models.config import AttentionConfig, DetrConfig
 from models.detections import AttentionReport, Detections, LayerClusters, Prediction
+from models.detr.canvas import canvas_size
 from models.detr.detr import Detr, DetrOutput, Features
-from models.device import choose_device, on_host
+from models.detr.mask_head import Segmentable
+from models.device import choose_device, on_device, on_host
 from models.images import ImageBatch, PackedTokens
+from models.masks.masks import Masks
 from models.measurement.kept_times import auto_attention
-from models.networks.network import Family, Network, exact_gflops
+from models.networks.network import Family, Network, NoMaskHead, exact_gflops
 from models.networks.own import OwnNetwork
-from models.postprocess import read_detections
+from models.postprocess import detected_queries, read_detections
 from models.precision import Precision, automatic_precision
 from models.preprocess import PreparedImage, normalise, prepare
 from models.tiles.merging import merged
@@ -78,16 +81,20 @@ class Detector:
         threshold: float = 0.0,
         size: int | None = None,
         tiles: str | None = None,
+        masks: bool = False,
     ) -> Prediction:
         """Detect in one uint8 RGB image [H, W, 3]; by exact attention by default.
 
         `threshold` in 0..1: see `predict`. `size`: see `preprocess`. `tiles` are `ROWSxCOLUMNS` or `auto`
         (`models.tiles`): each is detected in like an image, one after another, and its overlapping boxes are dropped by
-        the model's `nms` before all are merged. Raises ValueError for any other tiles.
+        the model's `nms` before all are merged. `masks`: see `predict`. Raises ValueError for any other tiles, and for
+        masks of tiles.
         """
         chosen = attention or AttentionConfig.exact()
         if tiles is None:
-            return self.predict([self.preprocess(image, size)], chosen, [threshold])[0]
+            return self.predict([self.preprocess(image, size)], chosen, [threshold], masks)[0]
+        if masks:
+            raise ValueError("tiles and masks cannot be combined: parts of a mask from several tiles are not joined")
         config = self.config.resized_to(size or self.config.shortest_side)
         tiling = Tiling.of(image.shape[0], image.shape[1], parse_tiles(tiles), config)
         prepared = (self.preprocess(tile, size) for tile in tiling.cut(image))
@@ -108,20 +115,30 @@ class Detector:
 
     @torch.inference_mode()
     def predict(
-        self, images: Sequence[PreparedImage], attention: AttentionConfig, thresholds: Sequence[float] | None = None
+        self,
+        images: Sequence[PreparedImage],
+        attention: AttentionConfig,
+        thresholds: Sequence[float] | None = None,
+        masks: bool | Sequence[bool] = False,
     ) -> list[Prediction]:
         """Detect in images of any sizes, in order. What one image gets does not depend on the others.
 
         `thresholds` has an entry per image, in 0..1: detections of a lower score are left out, and not refined.
         Without thresholds, there is a detection for every query.
 
+        `masks` says of all images, or of each, whether detections get masks: those of at least the threshold, each
+        mask in pixels of the original image.
+
         On a CPU the images run one after another: a batch would be no faster there, and its matrix products
         would round differently with every batch size. So an image's result is the same bit for bit.
 
-        Raises DeviceOutOfMemory, and AttentionNotApplicable where the network cannot attend so.
+        Raises DeviceOutOfMemory, AttentionNotApplicable where the network cannot attend so, and NoMaskHead.
         """
         min_scores = [0.0] * len(images) if thresholds is None else thresholds
-        inputs = list(zip(images, min_scores, strict=True))
+        masked = [masks] * len(images) if isinstance(masks, bool) else masks
+        if any(masked) and self.mask_refusal is not None:
+            raise NoMaskHead(self.mask_refusal)
+        inputs = list(zip(images, min_scores, masked, strict=True))
         batches = [inputs] if inputs and self.device.startswith("cuda") else [[one] for one in inputs]
         try:
             return [prediction for batch in batches for prediction in self._predict_together(batch, attention)]
@@ -131,11 +148,18 @@ class Detector:
 
     @torch.inference_mode()
     def outputs(
-        self, images: Sequence[PreparedImage], attention: AttentionConfig, thresholds: Sequence[float] | None = None
+        self,
+        images: Sequence[PreparedImage],
+        attention: AttentionConfig,
+        thresholds: Sequence[float] | None = None,
+        masks: bool = False,
     ) -> DetrOutput:
-        """What the device computes for one batch, on the device; arguments as in `predict`. Waits for no result."""
+        """What the device computes for one batch, on the device; arguments as in `predict`. Waits for no result.
+
+        With `masks`, it holds what masks are made of, and no masks yet.
+        """
         self.family.check(attention)
-        return self.network.attend(self.network.features(self._batch(images)), attention, thresholds)
+        return self.network.attend(self.network.features(self._batch(images), masks), attention, thresholds)
 
     @torch.inference_mode()
     def shared_features(self, image: PreparedImage) -> Any:
@@ -155,6 +179,16 @@ class Detector:
     def read(self, logits: Tensor, boxes_cxcywh: Tensor, image: PreparedImage) -> Detections:
         """Detections of one image from what the network gave for it, on the CPU: see `read_detections`."""
         return read_detections(logits, boxes_cxcywh, image, self.config.labels, self.family.scoring)
+
+    @property
+    def mask_refusal(self) -> str | None:
+        """Say why the model gives no masks; None where it gives them, being a DETR for segmentation with its head."""
+        if self.network.mask_head is not None:
+            return None
+        return (
+            f"{self.name} gives no masks: a DETR for segmentation does, whose weights hold a mask head, such as "
+            "facebook/detr-resnet-50-panoptic"
+        )
 
     def with_sizes(self, shortest_side: int, longest_side: int | None = None) -> Detector:
         """Return a detector with the same network that resizes images to other sides, in pixels, and to no others.
@@ -240,19 +274,35 @@ class Detector:
         return ImageBatch(tuple(stacks), pixels.order)
 
     def _predict_together(
-        self, inputs: Sequence[tuple[PreparedImage, float]], attention: AttentionConfig
+        self, inputs: Sequence[tuple[PreparedImage, float, bool]], attention: AttentionConfig
     ) -> list[Prediction]:
-        images, thresholds = zip(*inputs, strict=True)
-        output = self.outputs(images, attention, thresholds)
+        images, thresholds, masked = zip(*inputs, strict=True)
+        output = self.outputs(images, attention, thresholds, any(masked))
         results = (output.logits, output.boxes_cxcywh, output.encoded.cluster_counts)
         logits, boxes, *counts = on_host(*(result for result in results if result is not None))
-        by_image = zip(logits, boxes, images, strict=True)
-        every_query = [self.read(logits, boxes, image) for logits, boxes, image in by_image]
+        by_image = zip(logits, boxes, images, thresholds, strict=True)
+        found = [self.read(logits, boxes, image).select(threshold) for logits, boxes, image, threshold in by_image]
+        for i in range(len(found)):
+            if masked[i]:
+                found[i] = self._with_masks(found[i], logits[i], output.segmentable[i], images[i])
         reports = self._reports(output.encoded.tokens.lengths, counts[0] if counts else None, attention)
-        return [
-            Prediction(detections.select(threshold), report)
-            for detections, threshold, report in zip(every_query, thresholds, reports, strict=True)
-        ]
+        return [Prediction(detections, report) for detections, report in zip(found, reports, strict=True)]
+
+    def _with_masks(
+        self, best: Detections, logits: Tensor, segmentable: Segmentable, image: PreparedImage
+    ) -> Detections:
+        """The best detections of an image with masks, which the device makes for their queries only."""
+        head = self.network.mask_head
+        if head is None:
+            raise RuntimeError(f"{self.name} has no mask head")  # `predict` has checked it
+        queries = detected_queries(logits, self.config.labels, self.family.scoring)[: len(best)]
+        (probabilities,) = on_host(head(segmentable, on_device(queries, torch.device(self.device))).sigmoid())
+        height, width = image.pixels.shape[1:]
+        canvas = canvas_size(height, width, self.config)
+        rows, columns = probabilities.shape[1:]
+        shown = (rows * height / canvas[0], columns * width / canvas[1])
+        masks = Masks(probabilities.numpy(), shown, image.original_height, image.original_width)
+        return replace(best, masks=masks)
 
     def _reports(
         self, lengths: Sequence[int], counts: Tensor | None, attention: AttentionConfig
@@ -305,7 +355,7 @@ def load_detector(
     return detector
 
 
-def _load_network(model: str, cache_dir: Path | None, progress: Progress | None) -> tuple[Detr | Network, str | None]:
+def _load_network(model: str, cache_dir: Path | None, progress: Progress | None) -> tuple[Network, str | None]:
     """Load a model into our own network, or have transformers make it where only that can run it.
 
     Second is the commit of a model of the Hugging Face hub.
@@ -318,4 +368,4 @@ def _load_network(model: str, cache_dir: Path | None, progress: Progress | None)
         return load_foreign(foreign), foreign.commit
     detr = Detr(loaded.config)
     load_strict(detr, loaded.state_dict)
-    return detr, loaded.commit
+    return OwnNetwork(detr, loaded.mask_head), loaded.commit

@@ -40,23 +40,30 @@ def read_detections(
     `boxes_cxcywh` [Q, 4] are in 0..1. Those whose class is an id that the data set does not use are left out. Equal
     scores keep the order of the queries.
     """
-    scores, queries, classes = _best(logits, scoring.top)
+    scores, queries, names = _named(logits, labels, scoring)
     boxes = cxcywh_to_xyxy(boxes_cxcywh.float()[queries])
     height, width = image.original_height, image.original_width
     boxes = scale_to_pixels(boxes, height, width).clamp(min=0)
     boxes = torch.minimum(boxes, boxes.new_tensor((width, height, width, height)))
-    names = [labels[index] for index in classes.tolist()]
-    used = torch.tensor([name is not None for name in names])
-    return Detections(
-        boxes[used].cpu().numpy(),
-        scores[used].cpu().numpy(),
-        tuple(name for name in names if name is not None),
-    )
+    return Detections(boxes.cpu().numpy(), scores.cpu().numpy(), names)
+
+
+def detected_queries(logits: Tensor, labels: tuple[str | None, ...], scoring: Scoring = SOFTMAX) -> Tensor:
+    """Int64 [n]: the query that each of the n detections comes from, that `read_detections` gives for these logits."""
+    return _named(logits, labels, scoring)[1]
 
 
 def class_probabilities(logits: Tensor, scoring: Scoring = SOFTMAX) -> Tensor:
     """Float32 [..., Q, classes] of logits as `read_detections` takes them."""
     return logits.float().softmax(-1)[..., :-1] if scoring.top is None else logits.float().sigmoid()
+
+
+def _named(logits: Tensor, labels: tuple[str | None, ...], scoring: Scoring) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+    """Scores [n], queries [n] and class names of the detections whose class has a name, best first."""
+    scores, queries, classes = _best(logits, scoring.top)
+    names = [labels[index] for index in classes.tolist()]
+    used = torch.tensor([name is not None for name in names])
+    return scores[used], queries[used], tuple(name for name in names if name is not None)
 
 
 def _best(logits: Tensor, top: int | None) -> tuple[Tensor, Tensor, Tensor]:

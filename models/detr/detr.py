@@ -19,6 +19,7 @@ from models.detr.decoder import Decoder
 from models.detr.encoder import Encoded, Encoder
 from models.detr.frozen_batch_norm import FrozenBatchNorm2d, NormLayer
 from models.detr.heads import BoxHead
+from models.detr.mask_head import Segmentable
 from models.detr.position_encoding import sine_positions
 from models.device import on_device
 from models.images import ImageBatch, PackedTokens
@@ -33,13 +34,14 @@ class DetrOutput:
 
     `logits` [B, Q, classes + 1], the last being no-object; `boxes_cxcywh` [B, Q, 4] in 0..1, relative to each
     image; `encoded` the encoder's tokens and cluster counts; `refinable` bool [B, Q], True where a box was refined,
-    None without box refinement.
+    None without box refinement; `segmentable` what masks are made of, by image, empty unless that was asked for.
     """
 
     logits: Tensor
     boxes_cxcywh: Tensor
     encoded: Encoded
     refinable: Tensor | None = None
+    segmentable: tuple[Segmentable, ...] = ()
 
     @property
     def refined(self) -> tuple[int, ...]:
@@ -48,17 +50,28 @@ class DetrOutput:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageMaps:
+    """Of one image, the `projected` map and the `levels` of a `Segmentable`, and the (rows, columns) of its tokens."""
+
+    projected: Tensor
+    levels: tuple[Tensor, ...]
+    grid: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Features:
     """Output of the backbone for B images, whatever attention comes after it.
 
     `tokens` for the encoder, in input order; for the box refinement, if any, a pyramid of every stack of the batch,
     and in `order` each image's index, counted through the stacks. `shares` [B, 1, 4] is what `Detr.boxes` takes.
+    `maps` are, by image, what `Detr.segmentable` takes, empty unless that was asked for.
     """
 
     tokens: PackedTokens
     pyramids: tuple[Pyramid, ...]
     order: tuple[int, ...]
     shares: Tensor | None = None
+    maps: tuple[ImageMaps, ...] = ()
 
     def by_pyramid(self) -> Iterator[tuple[Pyramid, list[int]]]:
         """Yield each pyramid with the input indices of its images, in its own order."""
@@ -113,13 +126,24 @@ class Detr(nn.Module):
         """
         decoded = self.transformer.decoder(self.query_embed.weight, encoded.tokens)[-1]
         logits, boxes = self.class_embed(decoded), self.boxes(decoded, features.shares)
+        segmentable = self.segmentable(features, encoded, decoded)
         if self.box_refinement is None:
-            return DetrOutput(logits, boxes, encoded)
+            return DetrOutput(logits, boxes, encoded, segmentable=segmentable)
         object_probability = 1 - logits.float().softmax(-1)[..., -1]
         min_probability = on_device(thresholds or [0.0] * len(logits), logits.device) - ROUNDING
         refinable = object_probability >= min_probability.clamp(min=self.box_refinement.least_score)[:, None]
         refined = self._refined(self.box_refinement, boxes.float(), decoded, features, refinable)
-        return DetrOutput(logits, refined, encoded, refinable)
+        return DetrOutput(logits, refined, encoded, refinable, segmentable)
+
+    def segmentable(self, features: Features, encoded: Encoded, decoded: Tensor) -> tuple[Segmentable, ...]:
+        """What masks are made of, by image, from decoded [B, Q, d]; empty where the features have no maps."""
+        if not features.maps:
+            return ()
+        memories = torch.split(encoded.tokens.values, list(encoded.tokens.lengths))
+        return tuple(
+            Segmentable(queries, memory.T.reshape(-1, *maps.grid), maps.projected, maps.levels)
+            for queries, memory, maps in zip(decoded, memories, features.maps, strict=True)
+        )
 
     def _refined(
         self, refinement: BoxRefinement, boxes: Tensor, decoded: Tensor, features: Features, refinable: Tensor
@@ -153,9 +177,9 @@ class Detr(nn.Module):
         """The backbone's feature maps, projected to the hidden width, row by row, image after image."""
         return self.features(batch, pyramids=False).tokens
 
-    def features(self, batch: ImageBatch, pyramids: bool = True) -> Features:
-        """Run the backbone: one pass serves any number of encoder passes."""
-        by_stack, pyramids_by_stack = [], []
+    def features(self, batch: ImageBatch, pyramids: bool = True, masks: bool = False) -> Features:
+        """Run the backbone: one pass serves any number of encoder passes. `masks`: keep what masks are made of."""
+        by_stack, pyramids_by_stack, maps_by_stack = [], [], []
         for images in batch.stacks:
             maps = self.backbone(on_canvas(images, self.config))
             height, width = images.shape[-2:]
@@ -165,13 +189,24 @@ class Detr(nn.Module):
             by_stack += [(values, positions) for values in features.flatten(2).transpose(1, 2)]
             if self.box_refinement is not None and pyramids:
                 pyramids_by_stack.append(self.box_refinement.pyramid(maps, height, width))
+            if masks:
+                maps_by_stack += self._image_maps(maps, (rows, columns))
         images_in_order = [by_stack[i] for i in batch.order]
         tokens = PackedTokens(
             torch.cat([values for values, _ in images_in_order]),
             torch.cat([positions for _, positions in images_in_order]),
             tuple(len(values) for values, _ in images_in_order),
         )
-        return Features(tokens, tuple(pyramids_by_stack), batch.order, self.shares(batch))
+        in_order = tuple(maps_by_stack[i] for i in batch.order) if masks else ()
+        return Features(tokens, tuple(pyramids_by_stack), batch.order, self.shares(batch), in_order)
+
+    def _image_maps(self, maps: Sequence[Tensor], grid: tuple[int, int]) -> list[ImageMaps]:
+        """Maps of the whole canvas, of each image of a stack; `maps` are the backbone's."""
+        projected = self.input_proj(maps[-1])  # again, also of padding: boxes must not round differently for it
+        finest, finer, fine, *_ = maps[-len(self.config.resnet.blocks) :]
+        return [
+            ImageMaps(one, tuple(levels), grid) for one, *levels in zip(projected, fine, finer, finest, strict=True)
+        ]
 
 
 def chosen_boxes(refinable: Tensor) -> tuple[Tensor, Tensor]:

@@ -52,11 +52,13 @@ class _Edges:
         order = np.argsort(codes)
         first, last = (np.searchsorted(codes[order], sought, side) for side in ("left", "right"))
         one, other = order[first], order[last - 1]
-        return np.where(self.direction[one] == (self.direction + 1) % 4, one, other)
+        following: NDArray[np.int64] = np.where(self.direction[one] == (self.direction + 1) % 4, one, other)
+        return following
 
     def middles(self, edges: NDArray[np.int64]) -> Ring:
         """Points halfway along edges."""
-        return self.pixels[edges] + BEGINS[self.direction[edges]] + STEPS[self.direction[edges]] / 2
+        points: Ring = self.pixels[edges] + BEGINS[self.direction[edges]] + STEPS[self.direction[edges]] / 2
+        return points
 
 
 def outlines(bitmap: NDArray[np.bool_]) -> list[list[Ring]]:
@@ -118,4 +120,5 @@ def _parts(edges: _Edges, rings: list[NDArray[np.int64]]) -> list[int]:
 def _corners(ring: Ring) -> Ring:
     """A ring without its points that lie on a line between their neighbours."""
     before, after = ring - np.roll(ring, 1, 0), np.roll(ring, -1, 0) - ring
-    return ring[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]]
+    corners: Ring = ring[before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]]
+    return corners

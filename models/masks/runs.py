@@ -60,4 +60,4 @@ def compressed(lengths: NDArray[np.int64]) -> str:
         written.append(open_)
         open_ = open_ & goes_on
     codes = np.stack(characters, 1)[np.stack(written, 1)]
-    return codes.astype(np.uint8).tobytes().decode("ascii")
+    return bytes(codes.tolist()).decode("ascii")

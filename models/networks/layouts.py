@@ -50,12 +50,12 @@ class LastMap:
 
     def tokens(self, maps: Sequence[Size], image: Size, canvas: Size) -> int:
         """Cells that are no padding."""
-        rows, columns = self._shown(maps[-1], image, canvas)
+        rows, columns = self.shown(maps[-1], image, canvas)
         return rows * columns
 
     def kept(self, values: Tensor, maps: Sequence[Size], image: Size, canvas: Size) -> Tensor:
         """Those that are no padding."""
-        rows, columns = self._shown(maps[-1], image, canvas)
+        rows, columns = self.shown(maps[-1], image, canvas)
         grid = values.view(len(values), *maps[-1], values.shape[-1])
         return grid[:, :rows, :columns].flatten(1, 2)
 
@@ -65,7 +65,8 @@ class LastMap:
         return tokens * (projections * dim**2 + 2 * dim * feedforward_dim)
 
     @staticmethod
-    def _shown(cells: Size, image: Size, canvas: Size) -> Size:
+    def shown(cells: Size, image: Size, canvas: Size) -> Size:
+        """Rows and columns of a map of so many cells that are no padding."""
         rows, columns = (
             shown_cells(length, whole, count) for length, whole, count in zip(image, canvas, cells, strict=True)
         )

@@ -11,6 +11,7 @@ from torch import nn
 
 from models.config import AttentionConfig, AttentionMode, DetrConfig
 from models.detr.detr import DetrOutput
+from models.detr.mask_head import MaskHead
 from models.detr.multiply_adds import Gflops
 from models.images import ImageBatch
 from models.postprocess import SOFTMAX, Scoring
@@ -23,6 +24,10 @@ ONLY_EXACT: Final[tuple[AttentionMode, ...]] = ("exact",)
 
 class AttentionNotApplicable(ValueError):
     """The network's encoder has no attention that this mode could replace. The message says why."""
+
+
+class NoMaskHead(ValueError):
+    """The network gives boxes only. The message says which networks give masks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +83,20 @@ class Network(Protocol):
         """All of its weights and buffers, by name."""
         ...
 
+    @property
+    def mask_head(self) -> MaskHead | None:
+        """What makes masks of the `segmentable` that `attend` gives; None where the network gives boxes only."""
+        ...
+
     def make_ready(self, device: torch.device, dtype: torch.dtype) -> None:
         """Move it to where it will run, float32 or bfloat16, for inference only."""
         ...
 
-    def features(self, batch: ImageBatch) -> Any:
-        """What of a batch does not depend on the attention, for `attend` to take any number of times."""
+    def features(self, batch: ImageBatch, masks: bool = False) -> Any:
+        """What of a batch does not depend on the attention, for `attend` to take any number of times.
+
+        `masks`: `attend` is to give what masks are made of, too.
+        """
         ...
 
     def attend(

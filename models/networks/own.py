@@ -12,16 +12,18 @@ from models.config import AttentionConfig, DetrConfig
 from models.detr.backbone import fold_batch_norms
 from models.detr.canvas import token_grid
 from models.detr.detr import Detr, DetrOutput, Features
+from models.detr.mask_head import MaskHead
 from models.detr.multiply_adds import Gflops, gflops
 from models.images import ImageBatch
 from models.networks.network import Family
 
 
 class OwnNetwork:
-    """A `Detr`; its batch norms are folded when it is made ready."""
+    """A `Detr`, with a mask head or without; its batch norms are folded when it is made ready."""
 
-    def __init__(self, detr: Detr) -> None:
+    def __init__(self, detr: Detr, mask_head: MaskHead | None = None) -> None:
         self.detr = detr
+        self.mask_head = mask_head
         self.family = Family("table-transformer" if detr.config.pre_norm else "detr", "act-detr")
 
     @property
@@ -39,10 +41,12 @@ class OwnNetwork:
         fold_batch_norms(self.detr)
         self.detr.eval().requires_grad_(False).to(device, dtype)
         self.detr.backbone.to(memory_format=torch.channels_last)
+        if self.mask_head is not None:
+            self.mask_head.eval().requires_grad_(False).to(device, dtype)
 
-    def features(self, batch: ImageBatch) -> Features:
+    def features(self, batch: ImageBatch, masks: bool = False) -> Features:
         """Run the backbone."""
-        return self.detr.features(batch)
+        return self.detr.features(batch, masks=masks)
 
     def attend(
         self, features: Features, attention: AttentionConfig, thresholds: Sequence[float] | None = None

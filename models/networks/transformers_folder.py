@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from models.config import DetrConfig, NamedBackbone
+from models.detr.mask_head import MaskHead
 from models.networks.foreign_families import FOREIGN_FAMILIES, ForeignFamily
 from models.networks.network import EVERY_MODE, ONLY_EXACT, Family
 from models.networks.transformers_network import TransformersNetwork, map_sizes
@@ -19,6 +20,7 @@ from models.weights import ForeignModel
 from models.weights.errors import CorruptCheckpoint, UnsupportedModel, WeightsError
 from models.weights.foreign_json import read_json
 from models.weights.foreign_model import SERVED
+from models.weights.mask_weights import read_mask_head
 from models.weights.strict_load import check_fit
 from models.weights.transformers_config import read_labels, with_labels_of_head
 from models.weights.transformers_folder import read_weights
@@ -28,6 +30,8 @@ from models.weights.wrappers import without_wrappers
 INSTALL: Final = "pip install 'transformers>=5' 'timm>=1.0'"
 SQUARE: Final = 512
 """Pixels of a side of the image whose maps tell a backbone's stride."""
+SEGMENTED: Final = "detr"
+"""The model type whose models for segmentation are served."""
 LEARNED_CELLS: Final = 50
 """Rows and columns for which transformers' learned position encodings have a place."""
 
@@ -51,13 +55,24 @@ def load_foreign(foreign: ForeignModel) -> TransformersNetwork:
         config = _config(kind, fields, source)
         layout = own.layout(config)
         images = read_preprocessor(folder, own.images)
-        model = _model(kind, config, without_wrappers(read_weights(folder), folder))
+        weights = read_weights(folder)
+        model = _model(kind, config, without_wrappers(weights, folder))
         backbone = getattr(model.model.backbone, "conv_encoder", model.model.backbone)
         detr_config = _detr_config(foreign.name, own, config, labels, images, backbone)
+        mask_head = _mask_head(weights, config, backbone) if kind == SEGMENTED else None
     detr_config = with_labels_of_head(detr_config, config.num_labels, source)
     _check_sizes(detr_config, own, getattr(config, "position_embedding_type", "sine") == "learned", source)
     family = Family(kind, "transformers", *_modes(model, own), own.scoring(config), other_sizes=own.multiple == 1)
-    return TransformersNetwork(model, backbone, detr_config, family, layout)
+    return TransformersNetwork(model, backbone, detr_config, family, layout, mask_head)
+
+
+def _mask_head(weights: dict[str, Tensor], config: Any, backbone: Any) -> MaskHead | None:
+    """The mask head of a DETR for segmentation, as transformers makes it; None of a DETR for detection."""
+    from transformers.activations import ACT2FN
+
+    channels = backbone.intermediate_channel_sizes[2::-1]
+    activation = ACT2FN[config.activation_function]
+    return read_mask_head(weights, config.d_model, config.encoder_attention_heads, channels, activation)
 
 
 @contextmanager

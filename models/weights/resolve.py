@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from models.config import DetrConfig
+from models.detr.mask_head import MaskHead
 from models.named_models import EMBEDDED, named_config
 from models.weights.cache import cached_path
 from models.weights.checkpoint_files import SUFFIXES, load_state_dict, read_config
@@ -20,9 +21,10 @@ from models.weights.foreign_model import ForeignModel, check_served
 from models.weights.hub import HubModel, fetch_snapshot
 from models.weights.inferred_config import config_from_state_dict
 from models.weights.key_map import published_names
+from models.weights.mask_weights import mask_head_of
 from models.weights.published import PUBLISHED
 from models.weights.trainer_output import WEIGHTS
-from models.weights.transformers_folder import load_transformers_folder
+from models.weights.transformers_folder import load_segmenting_folder
 from models.weights.wrappers import without_wrappers
 
 
@@ -30,13 +32,15 @@ from models.weights.wrappers import without_wrappers
 class LoadedWeights:
     """`state_dict` has the published names, float32 on the CPU; `source` says where it came from.
 
-    `commit` is that of a model of the Hugging Face hub.
+    `commit` is that of a model of the Hugging Face hub. `mask_head` is that of a model for segmentation, which is no
+    part of the `state_dict`.
     """
 
     config: DetrConfig
     state_dict: dict[str, Tensor]
     source: str
     commit: str | None = None
+    mask_head: MaskHead | None = None
 
 
 def resolve(model: str, cache_dir: Path | None = None, progress: Progress | None = None) -> LoadedWeights:
@@ -55,7 +59,7 @@ def resolve(model: str, cache_dir: Path | None = None, progress: Progress | None
         return LoadedWeights(named_config(model), load_state_dict(path), str(path))
     path = Path(model).expanduser()
     if model and path.is_dir():
-        return LoadedWeights(*load_transformers_folder(path), str(path))
+        return _load_folder(path, str(path))
     if path.is_file() and path.suffix in SUFFIXES:
         return load_file(path)
     if not path.exists() and (named := HubModel.parse(model)) is not None:
@@ -83,11 +87,10 @@ def _load_repository(model: HubModel, progress: Progress | None) -> LoadedWeight
     """Load a snapshot as the folder that it is, under the repository's name."""
     folder = fetch_snapshot(model, check_served, progress)
     try:
-        config, state = load_transformers_folder(folder)
+        loaded = _load_folder(folder, f"{model.repository}@{folder.name}")
     except ForeignModel as foreign:
         raise foreign.named(model.repository, folder.name) from foreign.__cause__
-    source = f"{model.repository}@{folder.name}"
-    return LoadedWeights(replace(config, name=model.repository), state, source, commit=folder.name)
+    return replace(loaded, config=replace(loaded.config, name=model.repository), commit=folder.name)
 
 
 def load_file(path: Path) -> LoadedWeights:
@@ -97,9 +100,16 @@ def load_file(path: Path) -> LoadedWeights:
     """
     config = read_config(path)
     if config is None and path.name in WEIGHTS and (path.parent / "config.json").is_file():
-        return LoadedWeights(*load_transformers_folder(path.parent), str(path))
-    state = published_names(without_wrappers(load_state_dict(path), path))
-    return LoadedWeights(config or config_from_state_dict(state, path.stem), state, str(path))
+        return _load_folder(path.parent, str(path))
+    weights = load_state_dict(path)
+    state = published_names(without_wrappers(weights, path))
+    config = config or config_from_state_dict(state, path.stem)
+    return LoadedWeights(config, state, str(path), mask_head=mask_head_of(weights, config))
+
+
+def _load_folder(folder: Path, source: str) -> LoadedWeights:
+    config, state, mask_head = load_segmenting_folder(folder)
+    return LoadedWeights(config, state, source, mask_head=mask_head)
 
 
 @contextmanager

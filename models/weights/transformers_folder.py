@@ -11,11 +11,13 @@ from pydantic import Field
 from torch import Tensor
 
 from models.config import DetrConfig
+from models.detr.mask_head import MaskHead
 from models.weights.checkpoint_files import load_state_dict
 from models.weights.errors import CorruptCheckpoint
 from models.weights.foreign_json import ForeignJson, parsed, read_json
 from models.weights.foreign_model import ForeignModel, own_config
 from models.weights.key_map import published_names
+from models.weights.mask_weights import mask_head_of
 from models.weights.own_settings import FIELD, with_own_settings
 from models.weights.trainer_output import WEIGHTS, model_folder
 from models.weights.transformers_config import with_labels_of_head
@@ -31,25 +33,33 @@ class ShardIndex(ForeignJson):
 
 
 def load_transformers_folder(path: Path) -> tuple[DetrConfig, dict[str, Tensor]]:
-    """Load configuration and weights, these under the published names.
+    """Load configuration and weights as `load_segmenting_folder` does, without a mask head."""
+    config, state, _ = load_segmenting_folder(path)
+    return config, state
+
+
+def load_segmenting_folder(path: Path) -> tuple[DetrConfig, dict[str, Tensor], MaskHead | None]:
+    """Load configuration, weights under the published names and, of a model for segmentation, its mask head.
 
     The folder holds config.json, usually preprocessor_config.json, and weights in one file or in shards with
     an index, as safetensors or PyTorch's. Of a Trainer's output folder it may be a checkpoint, or the whole: then the
     best or newest checkpoint is loaded (`models.weights.trainer_output`). The model has the name of the folder asked
-    for. Of a model for segmentation, the weights of its masks are left out. Raises ForeignModel where only transformers
-    can run it, or UnsupportedModel, CorruptCheckpoint, UnsafeCheckpoint, MismatchedWeights.
+    for. Raises ForeignModel where only transformers can run it, or UnsupportedModel, CorruptCheckpoint,
+    UnsafeCheckpoint, MismatchedWeights.
     """
     folder = model_folder(path)
     try:
         config = replace(own_config(folder), name=path.resolve().name)
     except ForeignModel as foreign:
         raise foreign.named(path.resolve().name) from foreign.__cause__
-    state = published_names(without_wrappers(read_weights(folder), folder))
+    weights = read_weights(folder)
+    state = published_names(without_wrappers(weights, folder))
     if (head := state.get("class_embed.weight")) is not None:
         config = with_labels_of_head(config, len(head) - 1, folder / "config.json")
     state = _without_unused_stages(state, len(config.resnet.blocks))
     source = folder / "config.json"
-    return with_own_settings(config, read_json(source).get(FIELD), state, str(source)), state
+    config = with_own_settings(config, read_json(source).get(FIELD), state, str(source))
+    return config, state, mask_head_of(weights, config)
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from models.masks.forms import segmentations
 from models.masks.masks import Cut
 from models.masks.polygons import polygons
+from models.masks.runs import encoded_runs
 
 
 def of(bitmap) -> Cut:
@@ -91,3 +93,10 @@ def test_parts_and_holes_within_each_other_are_told_apart(seed):
     assert np.array_equal(np.sum(parts, 0, int), mask)
     ndimage = pytest.importorskip("scipy.ndimage")
     assert len(parts) == ndimage.label(mask)[1]
+
+
+def test_masks_are_given_in_either_form(some_masks):
+    masks = some_masks(0)
+    assert segmentations(masks, "rle") == [encoded_runs(masks.cut(0))]
+    assert segmentations(masks, "polygons") == [polygons(masks.cut(0))]
+    assert segmentations(masks.at(np.array([], np.int64)), "rle") == []
