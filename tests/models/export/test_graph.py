@@ -39,8 +39,8 @@ def pages() -> list[np.ndarray]:
     from PIL import Image
 
     files = sorted(REAL_PAGES.rglob("*.jpg"))[:3]
-    real = [np.asarray(Image.open(file).convert("RGB").resize((WIDTH, HEIGHT))) for file in files]
-    return [np.asarray(render_page(seed, HEIGHT, WIDTH).image) for seed in range(3)] + real
+    real = [np.array(Image.open(file).convert("RGB").resize((WIDTH, HEIGHT))) for file in files]
+    return [np.array(render_page(seed, HEIGHT, WIDTH).image) for seed in range(3)] + real
 
 
 def run(form: str, folder: Path, image: np.ndarray) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def test_a_graph_that_computes_something_else_is_not_written(
 
 def test_classes_without_a_name_are_not_kept(detector: Detector) -> None:
     settings = GraphSettings(HEIGHT, WIDTH, AttentionConfig.exact(), None)
-    graph, image = DetectionGraph(detector.detr, settings), torch.from_numpy(pages()[0].copy())[None]
+    graph, image = DetectionGraph(detector.detr, settings), torch.from_numpy(pages()[0])[None]
     with torch.no_grad():
         _, _, classes, keep = graph(image)
         assert keep.all()
