@@ -42,7 +42,10 @@ def pages_small() -> DetrConfig:
         act_L=16,
         act_r=1.0,
         tangent_C=16,
-        vouched=(VouchedAttention("tangent:C=16", ap_lost=0.0012, cluster_ratio=0.0251),),
+        vouched=(
+            VouchedAttention("tangent:C=8", ap_lost=-0.0024, cluster_ratio=0.0125),
+            VouchedAttention("tangent:C=16", ap_lost=-0.0016, cluster_ratio=0.0251),
+        ),
         nms=0.7,
         box_refinement=BoxRefinementConfig(),
         shortest_side=352,

@@ -12,12 +12,12 @@ from deploy.comparison import EVALUATIONS
 from models.evaluation.vouching import MAX_AP_LOST
 from models.named_models import named_config
 
-LEARNT_ON = {"pages-small": "journals", "pages-large": "pages"}
-"""The kind of pages that a model was trained with, and vouches for attention on."""
+LEARNT_ON = "pages"
+"""The kind of pages that the models were trained with, and vouch for attention on."""
 
 
 def evaluations(model: str) -> list[dict[str, Any]]:
-    file = EVALUATIONS / model / f"{LEARNT_ON[model]}.json"
+    file = EVALUATIONS / model / f"{LEARNT_ON}.json"
     rows: list[dict[str, Any]] = json.loads(file.read_text())["evaluations"]
     return rows
 

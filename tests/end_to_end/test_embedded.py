@@ -49,16 +49,17 @@ def test_auto_answers_as_what_it_chose_and_says_why(server: Any) -> None:
     assert again["attention"] == attention
     card = server.client.get("/model").json()
     assert (card["default_attention"]["mode"], attention["mode"] in ("exact", "tangent")) == ("auto", True)
-    said = r"auto: tangent:C=16 was measured to take \d+\.\d\d of exact attention's time at 638 tokens"
+    said = r"auto: tangent:C=(8|16) was measured to take \d+\.\d\d of exact attention's time at 638 tokens"
     assert re.fullmatch(said, attention["reason"])
     asked = server.client.post(f"/detect?attention={attention['mode']}", content=page).json()
     assert asked["detections"] == first["detections"]
     assert asked["attention"] == attention | {"reason": "asked for"}
-    (vouched,) = card["auto_attention"]["vouched"]
+    vouched = [one["setting"] for one in card["auto_attention"]["vouched"]]
     for row in card["auto_attention"]["times"]:
-        assert set(row["milliseconds"]) == {"exact", vouched["setting"]}
-        pays = row["milliseconds"][vouched["setting"]] <= (1 - MARGIN) * row["milliseconds"]["exact"]
-        assert row["chosen"] == (vouched["setting"] if pays else "exact")
+        times = row["milliseconds"]
+        assert set(times) == {"exact", *vouched}
+        cheapest = min(vouched, key=times.__getitem__)
+        assert row["chosen"] == (cheapest if times[cheapest] <= (1 - MARGIN) * times["exact"] else "exact")
 
 
 def test_the_next_start_chooses_by_the_times_that_were_kept(run_server: Callable[..., Any], tmp_path: Path) -> None:
