@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.config import AttentionConfig, DetrConfig, Metric
+from models.masks.forms import MaskForm
 from models.tiles.tiling import Tiles, parse_tiles
 from service.errors import BadParameter
 from service.settings import Settings
@@ -79,6 +80,11 @@ class DetectQuery(BaseModel):
         description="Classes to keep, comma-separated or repeated. A class name that contains a comma is written "
         "as it is. Default: all.",
     )
+    masks: MaskForm | None = Field(
+        None,
+        description="Give the mask of each detection too, in COCO's form: `rle` (compressed runs) or `polygons`. Only "
+        "models for segmentation have masks: see `/model`. Not with `tiles`. Default: boxes only.",
+    )
     deadline_ms: float | None = Field(
         None,
         gt=0,
@@ -94,6 +100,7 @@ class DetectionDefaults:
 
     `sizes` are the least and the largest `size`; `labels` are the class names that the model knows. `refusals` say why
     attention modes do not apply to the model, by mode; where that of the settings does not, the default is `exact`.
+    `mask_refusal` says why the model gives no masks; None where it gives them.
     """
 
     attention: AttentionChoice
@@ -110,6 +117,7 @@ class DetectionDefaults:
     deadline_ms: float
     labels: tuple[str, ...]
     refusals: Mapping[AttentionChoice, str] = field(default_factory=dict)
+    mask_refusal: str | None = None
 
     @classmethod
     def of(cls, settings: Settings, detector: Detector) -> Self:
@@ -135,6 +143,7 @@ class DetectionDefaults:
             deadline_ms=settings.deadline_ms,
             labels=tuple(detector.labels),
             refusals=refusals,
+            mask_refusal=detector.mask_refusal,
         )
 
 
@@ -144,7 +153,7 @@ class DetectionOptions:
 
     `attention` None is `auto`; of any other, `reason` says where it comes from. `size` is the shortest side in pixels.
     `tiles` None cuts nothing, `auto` into `max_tiles` at most. `labels` None keeps all classes, `nms` None all
-    overlapping boxes. `deadline` is on the service's clock.
+    overlapping boxes. `masks` None gives boxes only. `deadline` is on the service's clock.
     """
 
     attention: AttentionConfig | None
@@ -156,6 +165,7 @@ class DetectionOptions:
     max_detections: int
     nms: float | None
     labels: frozenset[str] | None
+    masks: MaskForm | None
     deadline: float
 
     def select(self, detections: Detections) -> Detections:
@@ -166,8 +176,8 @@ class DetectionOptions:
 def resolve_options(query: DetectQuery, defaults: DetectionDefaults, arrival: float) -> DetectionOptions:
     """Return the query's options, with defaults filled in; the deadline counts from `arrival`.
 
-    Raises BadParameter for combinations that have no meaning, attention that the model does not have, and unknown
-    classes.
+    Raises BadParameter for combinations that have no meaning, attention and masks that the model does not have, and
+    unknown classes.
     """
     deadline_ms = defaults.deadline_ms if query.deadline_ms is None else query.deadline_ms
     return DetectionOptions(
@@ -180,6 +190,7 @@ def resolve_options(query: DetectQuery, defaults: DetectionDefaults, arrival: fl
         max_detections=query.max_detections or defaults.max_detections,
         nms=defaults.nms if query.nms is None else query.nms,
         labels=_labels(query.labels, defaults.labels),
+        masks=_masks(query, defaults),
         deadline=arrival + deadline_ms / 1e3,
     )
 
@@ -236,6 +247,19 @@ def _tiles(requested: str | None, max_tiles: int) -> Tiles | None:
             f"tiles: {requested} are {tiles[0] * tiles[1]} tiles; {max_tiles} are allowed", parameter="tiles"
         )
     return tiles
+
+
+def _masks(query: DetectQuery, defaults: DetectionDefaults) -> MaskForm | None:
+    if query.masks is None:
+        return None
+    if defaults.mask_refusal is not None:
+        raise BadParameter(f"masks: {defaults.mask_refusal}", parameter="masks")
+    if query.tiles is not None:
+        raise BadParameter(
+            "masks: cannot be combined with tiles, as parts of a mask from several tiles are not joined",
+            parameter="masks",
+        )
+    return query.masks
 
 
 def _labels(requested: list[str], known: tuple[str, ...]) -> frozenset[str] | None:

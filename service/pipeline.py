@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from models.config import AttentionConfig
 from models.detections import Detections, Prediction
 from models.detector import Detector, DeviceOutOfMemory
+from models.masks.forms import Segmentation, segmentations
 from models.preprocess import PreparedImage
 from models.tiles.merging import merged
 from models.tiles.tiling import Tiling
@@ -38,13 +39,14 @@ T = TypeVar("T")
 class Task:
     """What the device needs for one image or tile: its pixels, how to attend, and the minimum score of its detections.
 
-    `reason` says why it attends so.
+    `reason` says why it attends so. `masks`: whether detections get masks.
     """
 
     image: PreparedImage
     attention: AttentionConfig
     threshold: float
     reason: str
+    masks: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +88,9 @@ def _prepare_tile(detector: Detector, tile: NDArray[np.uint8], options: Detectio
     except ValueError as error:
         raise UndecodableImage(f"The image's shape cannot be used: {error}") from error
     if options.attention is not None:
-        return Task(prepared, options.attention, options.threshold, options.reason)
+        return Task(prepared, options.attention, options.threshold, options.reason, options.masks is not None)
     chosen = detector.auto_attention(detector.tokens(prepared))
-    return Task(prepared, chosen.attention, options.threshold, chosen.reason)
+    return Task(prepared, chosen.attention, options.threshold, chosen.reason, options.masks is not None)
 
 
 def predict(detector: Detector, tasks: Sequence[Task], attention: AttentionConfig) -> Sequence[Prediction]:
@@ -97,7 +99,8 @@ def predict(detector: Detector, tasks: Sequence[Task], attention: AttentionConfi
     Raises DeviceOutOfMemory, WorkerDead if the device has failed, and otherwise what the detector raised.
     """
     try:
-        return detector.predict([task.image for task in tasks], attention, [task.threshold for task in tasks])
+        thresholds, masks = [task.threshold for task in tasks], [task.masks for task in tasks]
+        return detector.predict([task.image for task in tasks], attention, thresholds, masks)
     except DeviceOutOfMemory:
         raise
     except Exception:
@@ -115,6 +118,13 @@ def detect(
     prepared = prepare(detector, image, options)
     predictions = [predict(detector, [task], task.attention)[0] for task in prepared.tasks]
     return prepared, *prepared.merged(predictions, options)
+
+
+def encoded_masks(detections: Detections, options: DetectionOptions) -> list[Segmentation] | None:
+    """The mask of each detection in the form that the request asked for; None if in none."""
+    if options.masks is None or detections.masks is None:
+        return None
+    return segmentations(detections.masks, options.masks)
 
 
 class Pipeline:
@@ -160,6 +170,7 @@ class Pipeline:
         with stopwatch.stage("postprocess"):
             merge = partial(prepared.merged, [one.result for one in completed], options)
             prediction, detections = merge() if len(completed) == 1 else await self._in_pool(merge)
+            encoded = await self._in_pool(partial(encoded_masks, detections, options)) if options.masks else None
         return DetectedImage(
             prediction,
             detections,
@@ -169,6 +180,7 @@ class Pipeline:
             stopwatch,
             prepared.tasks[0].reason,
             auto=options.attention is None,
+            masks=encoded,
         )
 
     async def _predict(self, tasks: Sequence[Task], deadline: float) -> list[Completed[Prediction]]:
@@ -192,7 +204,8 @@ class Pipeline:
         """Return a PNG of the image with its detections. The image is decoded again: its pixels were not kept."""
 
         def draw(pixels: NDArray[np.uint8]) -> bytes:
-            return draw_detections(pixels, detected.detections, tuple(self._detector.labels))
+            detections = detected.detections
+            return draw_detections(pixels, detections, tuple(self._detector.labels), detections.masks or ())
 
         def decode_and_draw() -> bytes:
             with detected.stopwatch.stage("draw"):

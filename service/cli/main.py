@@ -109,6 +109,10 @@ def detect(
         ),
     ] = None,
     labels: Annotated[str | None, typer.Option(help="Classes to keep, comma-separated.")] = None,
+    masks: Annotated[
+        Literal["rle", "polygons"] | None,
+        typer.Option(help="Give masks too, in COCO's form with --json, drawn with --save; of models that have them."),
+    ] = None,
     save: Annotated[Path | None, typer.Option(help="Folder for copies of the images with boxes drawn.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON per file.")] = False,
     device: DeviceOption = "auto",
@@ -134,6 +138,7 @@ def detect(
             max_detections=max_detections,
             nms=nms,
             labels=[labels] if labels else [],
+            masks=masks,
         )
         options = resolve_options(query, DetectionDefaults.of(_DEFAULTS, detector), 0.0)
         if options.attention is None:
@@ -152,7 +157,7 @@ def detect(
                 err.print(f"[red]{escape(str(file))}:[/red] {escape(error_text(error))}", soft_wrap=True)
             else:
                 attention_ran = Attention.of(prediction.attention, prepared.tasks[0].reason)
-                _show(file, prepared, attention_ran, detections, as_json)
+                _show(file, prepared, attention_ran, detections, options if as_json else None)
             progress.advance(bar)
     raise typer.Exit(1 if failed else 0)
 
@@ -205,15 +210,21 @@ def _detect_file(
     prepared, prediction, detections = detect(detector, image, options)
     if save is not None:
         save.mkdir(parents=True, exist_ok=True)
-        (save / f"{file.name}.png").write_bytes(draw_detections(image, detections, tuple(detector.labels)))
+        drawn = draw_detections(image, detections, tuple(detector.labels), detections.masks or ())
+        (save / f"{file.name}.png").write_bytes(drawn)
     return prepared, prediction, detections
 
 
-def _show(file: Path, prepared: PreparedTiles, attention: Attention, detections: Detections, as_json: bool) -> None:
+def _show(
+    file: Path, prepared: PreparedTiles, attention: Attention, detections: Detections, json_of: DetectionOptions | None
+) -> None:
+    """Print a table, or a line of JSON as the options say."""
     from service.http.schemas import ResizedTo, TileGrid, detection_rows
+    from service.pipeline import encoded_masks
 
-    rows, tiling, resized = detection_rows(detections), prepared.tiling, prepared.resized
-    if as_json:
+    masks = encoded_masks(detections, json_of) if json_of else None
+    rows, tiling, resized = detection_rows(detections, masks), prepared.tiling, prepared.resized
+    if json_of:
         answer = {
             "file": str(file),
             "detections": [row.model_dump() for row in rows],

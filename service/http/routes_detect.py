@@ -93,7 +93,8 @@ router = APIRouter(dependencies=[Depends(require_key)], tags=["detection"])
     response_model=DetectionResult,
     responses={
         200: {
-            "description": "The detections; with `Accept: image/png`, the image with its boxes drawn.",
+            "description": "The detections; with `Accept: image/png`, the image with its boxes drawn, and its masks if "
+            "they were asked for.",
             "content": {"application/json": {"example": RESULT_EXAMPLE}, "image/png": _BINARY},
         },
         **_ERRORS,
@@ -150,7 +151,7 @@ async def detect_batch(request: Request, options: OptionsOfQuery) -> Response:
 def _result(image: DetectedImage, record: RequestRecord, model: str) -> DetectionResult:
     seconds = image.stopwatch.seconds | {"total": record.elapsed}
     return DetectionResult(
-        detections=detection_rows(image.detections),
+        detections=detection_rows(image.detections, image.masks),
         image=ImageSize(width=image.width, height=image.height),
         resized=ResizedTo(width=image.resized[1], height=image.resized[0]),
         tiles=TileGrid(rows=image.tiling.rows, columns=image.tiling.columns),

@@ -10,6 +10,7 @@ from typing import Final, get_args
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
+from models.masks.forms import MaskForm
 from service.detection_options import AttentionChoice
 from service.errors import Draining, NotFound, NotReady, ServiceError, Unauthorized, WorkerDead
 from service.http.access import require_key
@@ -89,6 +90,7 @@ async def model(request: Request) -> ModelCard:
         box_refinement=detector.config.box_refinement is not None,
         family=detector.family.name,
         engine=detector.family.engine,
+        masks=[] if defaults.mask_refusal else list(get_args(MaskForm)),
         attention_modes=[mode for mode in get_args(AttentionChoice) if mode not in defaults.refusals],
         attention_note=detector.family.note,
         default_attention=AttentionDefaults(

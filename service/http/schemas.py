@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from models import AutoAttention
 from models.config import DetrConfig, Metric
 from models.detections import AttentionReport, Detections
+from models.masks.forms import MaskForm, Segmentation
 from service.detection_options import AttentionChoice
 
 _DETECTION: Final = {
@@ -62,6 +64,22 @@ class Detection(BaseModel):
     label: str
     score: float = Field(ge=0, le=1)
     box: Box
+
+
+class RunsOfMask(BaseModel):
+    """A mask as COCO's compressed run-length encoding, which pycocotools reads; `size` is [height, width]."""
+
+    size: tuple[int, int]
+    counts: str
+
+
+class SegmentedDetection(Detection):
+    """One object and its mask, in pixels of the upright original image, in the form that `masks` asked for.
+
+    Polygons are lists [x, y, x, y, ...], one for each connected part.
+    """
+
+    segmentation: RunsOfMask | list[list[float]]
 
 
 class ImageSize(BaseModel):
@@ -150,7 +168,7 @@ class DetectionResult(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"examples": [RESULT_EXAMPLE]})
 
-    detections: list[Detection]
+    detections: list[SegmentedDetection | Detection]
     image: ImageSize
     resized: ResizedTo
     tiles: TileGrid
@@ -276,6 +294,7 @@ class ModelCard(BaseModel):
     box_refinement: bool
     family: str
     engine: Literal["act-detr", "transformers"]
+    masks: list[MaskForm] = Field(description="Values that `masks` takes; none where the model gives boxes only.")
     attention_modes: list[AttentionChoice]
     attention_note: str | None = Field(
         description="Why the other attention modes do not apply, or what clustering does in this model; null where "
@@ -298,13 +317,20 @@ class Health(BaseModel):
     status: str
 
 
-def detection_rows(detections: Detections) -> list[Detection]:
-    """Return JSON rows, with boxes rounded to a hundredth of a pixel and scores to four decimals."""
-    return [
-        Detection(
-            label=label,
-            score=round(score, 4),
-            box=Box(xmin=round(x0, 2), ymin=round(y0, 2), xmax=round(x1, 2), ymax=round(y1, 2)),
-        )
-        for label, score, (x0, y0, x1, y1) in detections
-    ]
+def detection_rows(
+    detections: Detections, masks: Sequence[Segmentation] | None = None
+) -> list[SegmentedDetection | Detection]:
+    """Return JSON rows, with boxes rounded to a hundredth of a pixel and scores to four decimals.
+
+    `masks`, where they were asked for, are those of the detections.
+    """
+    rows: list[SegmentedDetection | Detection] = []
+    for index, (label, score, (x0, y0, x1, y1)) in enumerate(detections):
+        box = Box(xmin=round(x0, 2), ymin=round(y0, 2), xmax=round(x1, 2), ymax=round(y1, 2))
+        row = Detection(label=label, score=round(score, 4), box=box)
+        if masks is None:
+            rows.append(row)
+        else:
+            mask: Any = masks[index]
+            rows.append(SegmentedDetection(label=label, score=row.score, box=box, segmentation=mask))
+    return rows

@@ -41,18 +41,19 @@ def draw_detections(
     image: NDArray[np.uint8],
     detections: Iterable[tuple[str, float, Box]],
     labels: tuple[str, ...] = (),
+    masks: Iterable[NDArray[np.bool_]] = (),
 ) -> bytes:
     """Return a PNG of the RGB image [H, W, 3] with a box and a tag (class, score) for each detection.
 
     A detection is (label, score, (xmin, ymin, xmax, ymax) in pixels). The first one is drawn on top, and tags of later
-    ones avoid those of earlier ones.
+    ones avoid those of earlier ones. `masks`, bool [H, W] each, are none, or one for each detection.
     """
-    canvas = Image.fromarray(image)
+    rows = list(detections)
+    canvas = Image.fromarray(_tinted(image, [class_color(label, labels) for label, _, _ in rows], masks))
     pen = ImageDraw.Draw(canvas)
     side = min(canvas.size)
     line = max(1, min(8, round(side / 250)))
     font = ImageFont.load_default(size=max(10, min(32, round(side / 48))))
-    rows = list(detections)
     for label, _, (xmin, ymin, xmax, ymax) in reversed(rows):
         pen.rectangle((xmin, ymin, max(xmin, xmax), max(ymin, ymax)), outline=class_color(label, labels), width=line)
     tags: list[_Tag] = []
@@ -65,6 +66,18 @@ def draw_detections(
     png = BytesIO()
     canvas.save(png, "PNG", compress_level=3)
     return png.getvalue()
+
+
+def _tinted(image: NDArray[np.uint8], colors: Iterable[Rgb], masks: Iterable[NDArray[np.bool_]]) -> NDArray[np.uint8]:
+    """Return the image half covered by masks; where several are, by the first."""
+    tinted, free = image, np.ones(image.shape[:2], bool)
+    for color, mask in zip(colors, masks, strict=False):  # no masks are as good as all of them
+        if tinted is image:
+            tinted = image.copy()
+        shown = mask & free
+        tinted[shown] = (image[shown] + np.array(color, np.uint16)) // 2
+        free &= ~mask
+    return tinted
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
 from models.detections import Detections, Prediction
+from models.masks.forms import Segmentation
 from models.tiles.tiling import Tiling
 
 NO_ATTENTION: Final = "none"
@@ -40,7 +41,8 @@ class DetectedImage:
     """One image's result: the detector's `prediction`, and of it the `detections` that the request asked for.
 
     `tiling` is how the upright original image was cut, `resized` the (height, width) in pixels that each tile was
-    resized to. `reason` says why it ran with its attention, `auto` whether the service chose that.
+    resized to. `reason` says why it ran with its attention, `auto` whether the service chose that. `masks` are those of
+    the detections, in the form that the request asked for.
     """
 
     prediction: Prediction
@@ -51,6 +53,7 @@ class DetectedImage:
     stopwatch: Stopwatch
     reason: str = ""
     auto: bool = False
+    masks: Sequence[Segmentation] | None = None
 
     @property
     def width(self) -> int:

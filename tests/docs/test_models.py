@@ -36,10 +36,11 @@ BACKED: dict[tuple[str, str], str] = {
 """The test behind each cell, by column and content."""
 MODELS = {
     "DETR, Table Transformer; ResNet, sine positions": ("detr", "table-transformer"),
-    "DETR for segmentation (its boxes); ResNet, sine positions": ("detr-segmentation",),
+    "DETR for segmentation ([masks](#masks) too); ResNet, sine positions": ("detr-segmentation",),
+    "DETR for segmentation ([masks](#masks) too); other backbones, learned positions": ("detr-segmentation-learned",),
     "DETR, Table Transformer; other backbones, learned positions": (
-        *("detr-learned", "detr-segmentation-learned", "detr-swin", "detr-convnext", "detr-timm-resnet-d"),
-        *("detr-timm-group-norm", "detr-timm-mobilenet", "detr-timm-convnext", "table-transformer-timm-resnet-d"),
+        *("detr-learned", "detr-swin", "detr-convnext", "detr-timm-resnet-d", "detr-timm-group-norm"),
+        *("detr-timm-mobilenet", "detr-timm-convnext", "table-transformer-timm-resnet-d"),
     ),
     "Conditional DETR": ("conditional-detr",),
     "DAB-DETR": ("dab-detr",),

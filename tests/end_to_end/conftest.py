@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 import torch
 
-from models.config import DetrConfig
+from models.config import BackboneConfig, DetrConfig
 from models.detector import Detector
 from models.detr.detr import Detr
+from models.detr.mask_head import MaskHead
 from models.named_models import pages_small
+from models.networks.own import OwnNetwork
 from models.weights.checkpoint_files import save_checkpoint
 
 
@@ -29,6 +31,15 @@ def detr(tiny_config: DetrConfig) -> Detr:
 @pytest.fixture(scope="session")
 def detector(detr: Detr) -> Detector:
     return Detector(copy.deepcopy(detr))
+
+
+@pytest.fixture(scope="session")
+def segmenting(tiny_config: DetrConfig) -> Detector:
+    """A tiny DETR for segmentation with random weights, always the same."""
+    config = replace(tiny_config, backbone=BackboneConfig("basic", (1, 1, 1, 1), width=8), hidden_dim=64, heads=8)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Detector(OwnNetwork(Detr(config), MaskHead(64, 8, (32, 16, 8))))
 
 
 @pytest.fixture(scope="session")

@@ -25,14 +25,18 @@ class FaultyDetector(Detector):
         self.sizes: list[int] = []
 
     def predict(
-        self, images: Sequence[PreparedImage], attention: AttentionConfig, thresholds: Sequence[float] | None = None
+        self,
+        images: Sequence[PreparedImage],
+        attention: AttentionConfig,
+        thresholds: Sequence[float] | None = None,
+        masks: bool | Sequence[bool] = False,
     ) -> list[Prediction]:
         self.sizes.append(len(images))
         if self.dead:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
         if len(images) > self.room:
             raise DeviceOutOfMemory("tried to allocate more than there is")
-        return super().predict(images, attention, thresholds)
+        return super().predict(images, attention, thresholds, masks)
 
     def check(self) -> None:
         if self.dead:

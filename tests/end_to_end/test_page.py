@@ -35,17 +35,21 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def opened(browser: Any, start: Callable[..., Any]) -> Iterator[Any]:
     """A page at the server's root, which fails the test when a script fails or asks another host."""
-    with start(threshold=0.0) as server:
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        faults: list[str] = []
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        root = f"http://127.0.0.1:{server.port}"
-        page.on(
-            "request", lambda request: request.url.startswith((root, "blob:", "data:")) or faults.append(request.url)
-        )
-        page.goto(root)
+    with start(threshold=0.0) as server, opened_at(browser, server) as page:
         yield page
-        page.close()
+
+
+@contextmanager
+def opened_at(browser: Any, server: Any) -> Iterator[Any]:
+    """Open the page of a server; it fails the test when a script fails or asks another host."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    root = f"http://127.0.0.1:{server.port}"
+    page.on("request", lambda request: request.url.startswith((root, "blob:", "data:")) or faults.append(request.url))
+    page.goto(root)
+    yield page
+    page.close()
     assert faults == []
 
 
@@ -61,6 +65,17 @@ def test_an_image_gets_boxes_times_and_clusters(opened: Any) -> None:
     assert opened.locator("#boxes rect").count() > 0
     assert opened.locator("#clusters > *").count() > 0
     assert "of exact" in opened.inner_text("#encoder")
+
+
+def test_masks_are_drawn_where_the_model_has_them(
+    browser: Any, run_server: Callable[..., Any], segmenting: Any
+) -> None:
+    with run_server(segmenting, threshold=0.0) as server, opened_at(browser, server) as page:
+        page.set_input_files("#file", sample())
+        page.wait_for_selector("#result:not([hidden])")
+        outlines = page.locator("#boxes path").evaluate_all("paths => paths.map((path) => path.getTotalLength())")
+        assert len(outlines) == page.locator("#list li").count()
+        assert max(outlines) > 0
 
 
 def test_a_lower_nms_threshold_leaves_fewer_boxes(opened: Any) -> None:

@@ -19,6 +19,7 @@ from models import AutoAttention, ChosenAttention
 from models.attention.auto import AttentionTimes
 from models.config import AttentionConfig, DetrConfig
 from models.detections import AttentionReport, Detections, LayerClusters, Prediction
+from models.masks.masks import Masks
 from models.named_models import pages_small
 from models.networks.network import Family
 from models.preprocess import PreparedImage
@@ -35,6 +36,7 @@ class FakeDetector:
 
     `gate` holds up predictions while it is cleared, `warm` the warm-up; `batches` lists those that ran,
     `thresholds` those of their images; `entered` counts predictions that began. `auto` chooses by `TIMES`.
+    Where `mask_refusal` is None, masks are the first quarter, the second, and nothing.
     """
 
     name: str = "fake"
@@ -53,6 +55,7 @@ class FakeDetector:
     auto: AutoAttention | None = None
     commit: str | None = None
     family: Family = field(default_factory=lambda: Family("detr", "act-detr"))
+    mask_refusal: str | None = "fake gives no masks"
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -66,7 +69,11 @@ class FakeDetector:
         return PreparedImage(torch.from_numpy(small.copy()).permute(2, 0, 1), height, width)
 
     def predict(
-        self, images: Sequence[PreparedImage], attention: AttentionConfig, thresholds: Sequence[float]
+        self,
+        images: Sequence[PreparedImage],
+        attention: AttentionConfig,
+        thresholds: Sequence[float],
+        masks: Sequence[bool],
     ) -> list[Prediction]:
         self.entered += 1
         assert self.gate.wait(WAIT)
@@ -74,14 +81,16 @@ class FakeDetector:
             raise self.broken
         self.batches.append((len(images), attention))
         self.thresholds += thresholds
-        return [self._predict(image, attention) for image in images]
+        return [self._predict(image, attention, mask) for image, mask in zip(images, masks, strict=True)]
 
-    def _predict(self, image: PreparedImage, attention: AttentionConfig) -> Prediction:
+    def _predict(self, image: PreparedImage, attention: AttentionConfig, mask: bool) -> Prediction:
         mean = float(image.pixels.float().mean()) / 255
         width, height = image.original_width, image.original_height
         corners = [[0, 0, width * mean, height], [width / 4, height / 4, width / 2, height / 2], [0, 0, 1, 1]]
         scores = np.array([0.9123456, 0.5 + mean / 4, 0.1], np.float32)
-        detections = Detections(np.array(corners, np.float32), scores, ("figure", "text", "title"))
+        quarters = np.array([[[1, 0], [0, 0]], [[0, 1], [0, 0]], [[0, 0], [0, 0]]], np.float32)
+        masks = Masks(quarters, (2.0, 2.0), height, width) if mask else None
+        detections = Detections(np.array(corners, np.float32), scores, ("figure", "text", "title"), masks)
         rows = range(self.config.encoder_layers) if attention.mode != "exact" else ()
         clusters = tuple(LayerClusters(layer, attention.L / 2, 1, attention.L) for layer in rows)
         return Prediction(detections, AttentionReport(attention, self.tokens(image), clusters, 1.5, 3.0))

@@ -23,6 +23,7 @@ class Model:
     config = CONFIG
     labels = ("a", "b")
     family = Family("detr", "act-detr")
+    mask_refusal: str | None = None
 
 
 class SampledModel(Model):
@@ -209,3 +210,21 @@ def test_a_default_that_does_not_apply_becomes_exact(mode: Any) -> None:
     options = resolve_options(DetectQuery(), DetectionDefaults.of(Settings(attention=mode), model), 0.0)
     assert options.attention == AttentionConfig.exact()
     assert options.reason == "the default of this service"
+
+
+def test_masks_are_given_in_the_form_asked_for() -> None:
+    assert resolved(DetectQuery()).masks is None
+    assert resolved(DetectQuery(masks="rle")).masks == "rle"
+    with pytest.raises(ValidationError):
+        DetectQuery.model_validate({"masks": "bitmap"})
+
+
+def test_masks_are_refused_by_a_model_without_any_and_with_tiles() -> None:
+    with pytest.raises(BadParameter, match="cannot be combined with tiles"):
+        resolved(DetectQuery(masks="rle", tiles="auto"))
+    model: Any = Model()
+    defaults = replace(DetectionDefaults.of(Settings(), model), mask_refusal="x gives no masks: others do")
+    with pytest.raises(BadParameter, match="masks: x gives no masks: others do") as error:
+        resolve_options(DetectQuery(masks="polygons"), defaults, 0.0)
+    assert error.value.members["parameter"] == "masks"
+    assert resolve_options(DetectQuery(), defaults, 0.0).masks is None

@@ -36,6 +36,7 @@ def options(**changes: Any) -> DetectionOptions:
         max_detections=100,
         nms=None,
         labels=None,
+        masks=None,
         deadline=now() + 60,
     )
     return replace(plain, **changes)

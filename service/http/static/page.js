@@ -7,6 +7,7 @@ const STAGES = { decode: "#0096a0", preprocess: "#5b8c00", queue: "#f59e0b", inf
 
 let labels = [];
 let metric = "query";
+let masks = false;
 let picture = null;
 let running = null;
 
@@ -54,6 +55,7 @@ async function loadModel() {
     choice.disabled = !card.attention_modes.includes(choice.value);
   $("attention-note").textContent = card.attention_note ?? "";
   $("attention-note").hidden = !card.attention_note;
+  masks = card.masks.includes("polygons");
   $("rounds").value = card.default_attention.L;
   $("width").value = card.default_attention.r;
   metric = card.default_attention.metric;
@@ -93,6 +95,7 @@ async function detect() {
   if (attention() === "tangent") query.set("C", $("cluster-count").value);
   if (!$("size-row").hidden) query.set("size", $("size").value);
   if ($("tiles").value.trim()) query.set("tiles", $("tiles").value.trim());
+  else if (masks) query.set("masks", "polygons");
   $("view").classList.add("busy");
   try {
     const response = await fetch("detect?" + query, {
@@ -116,9 +119,11 @@ function draw({ detections, image }) {
   svg.setAttribute("viewBox", `0 0 ${image.width} ${image.height}`);
   svg.replaceChildren();
   const size = Math.max(image.width, image.height) / 60;
-  detections.forEach(({ label, score, box }, index) => {
+  detections.forEach(({ label, score, box, segmentation = [] }, index) => {
     const color = colorOf(label);
     const group = shape("g", { "data-index": index });
+    const outlines = segmentation.map((polygon) => `M${polygon.join(" ")}Z`).join("");
+    group.append(shape("path", { d: outlines, fill: color, "fill-opacity": 0.4, "fill-rule": "evenodd" }));
     group.append(shape("rect", {
       class: "box", x: box.xmin, y: box.ymin, rx: size / 8,
       width: Math.max(0, box.xmax - box.xmin), height: Math.max(0, box.ymax - box.ymin), stroke: color, fill: color,

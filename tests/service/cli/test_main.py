@@ -120,3 +120,23 @@ def test_serve_prints_bad_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.exit_code == 2
     assert "ACT_DETR_PORT" in result.stderr
     assert "ACT_DETR_MAX_QUEUE" in result.stderr
+
+
+def test_detect_gives_masks_and_draws_them(page: Path, tmp_path: Path, detector: Any) -> None:
+    detector.mask_refusal = None
+    result = run("detect", page, "--masks", "polygons", "--json", "--save", tmp_path / "out", "--threshold", 0)
+    assert result.exit_code == 0, result.output
+    quarter, _, nothing = (row["segmentation"] for row in json.loads(result.stdout)["detections"])
+    assert len(quarter) == 1
+    assert min(quarter[0]) == 0
+    assert nothing == []
+    plain = run("detect", page, "--save", tmp_path / "plain", "--threshold", 0)
+    assert "segmentation" not in plain.output
+    drawn, without = (Image.open(tmp_path / name / f"{page.name}.png") for name in ("out", "plain"))
+    assert drawn.tobytes() != without.tobytes()
+
+
+def test_masks_of_a_model_that_has_none_are_refused(page: Path) -> None:
+    result = run("detect", page, "--masks", "rle")
+    assert result.exit_code == 2
+    assert "masks: fake gives no masks" in result.output

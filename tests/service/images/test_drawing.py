@@ -57,3 +57,15 @@ def test_tiny_images_and_flat_boxes_can_be_drawn_on(size: tuple[int, int]) -> No
 def test_neighbouring_classes_differ_and_names_keep_their_colour() -> None:
     assert class_color("a", ("a", "b")) != class_color("b", ("a", "b"))
     assert class_color("unknown") == class_color("unknown")
+
+
+def test_masks_are_laid_over_the_image_and_the_better_detection_on_top() -> None:
+    image = np.full((40, 60, 3), 100, np.uint8)
+    boxes = [("a", 0.9, (0.0, 0.0, 1.0, 1.0)), ("b", 0.8, (0.0, 0.0, 1.0, 1.0))]
+    left, right = np.zeros((2, 40, 60), bool)
+    left[:, :40], right[:, 20:] = True, True
+    png = draw_detections(image, boxes, ("a", "b"), [left, right])
+    pixels = np.asarray(Image.open(BytesIO(png)))
+    for column, label in ((10, "a"), (30, "a"), (50, "b")):
+        assert tuple(pixels[35, column]) == tuple((100 + value) // 2 for value in class_color(label, ("a", "b")))
+    assert (image == 100).all()
