@@ -242,7 +242,11 @@ def running_hub() -> Iterator[Hub]:
     hub = Hub()
     handlers = [type("Bound", (kind,), {"hub": hub}) for kind in (HubHandler, StorageHandler)]
     servers = [ThreadingHTTPServer(("127.0.0.1", 0), handler) for handler in handlers]
-    hub.address, hub.storage = (f"http://127.0.0.1:{server.server_port}" for server in servers)
+    # By another name: some versions of huggingface_hub take every port of a host for the hub.
+    names = ("127.0.0.1", "localhost")
+    hub.address, hub.storage = (
+        f"http://{name}:{server.server_port}" for name, server in zip(names, servers, strict=True)
+    )
     threads = [threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}) for server in servers]
     for server, thread in zip(servers, threads, strict=True):
         server.daemon_threads = True

@@ -31,7 +31,12 @@ FILES = {
 def test_a_model_of_the_hub_is_downloaded_and_then_listed(hub: Any, tmp_path: Path) -> None:
     def act_detr(*arguments: str) -> subprocess.CompletedProcess[str]:
         plain = {name: value for name, value in os.environ.items() if not name.startswith(("ACT_DETR_", "HF_"))}
-        ours = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path), "NO_PROXY": "127.0.0.1", "COLUMNS": "300"}
+        ours = {
+            "HF_ENDPOINT": hub.endpoint,
+            "HF_HOME": str(tmp_path),
+            "NO_PROXY": "127.0.0.1,localhost",
+            "COLUMNS": "300",
+        }
         command = [sys.executable, "-m", "service.cli.main", *arguments]
         return subprocess.run(command, env=plain | ours, cwd=ROOT, capture_output=True, text=True, timeout=240)
 

@@ -23,7 +23,7 @@ class Client:
         plain = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGINGFACE_"))}
         self._process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("client_program.py"))],
-            env=plain | {"PYTHONPATH": path, "NO_PROXY": "127.0.0.1", "OMP_NUM_THREADS": "1"},
+            env=plain | {"PYTHONPATH": path, "NO_PROXY": "127.0.0.1,localhost", "OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
