@@ -37,8 +37,9 @@ class _Edges:
         bordered = np.pad(bitmap, 1)
         above, below = bordered[:-2, 1:-1], bordered[2:, 1:-1]
         before, after = bordered[1:-1, :-2], bordered[1:-1, 2:]
-        found = [np.argwhere(bitmap & ~beside)[:, ::-1] for beside in (above, after, below, before)]
-        return cls(np.concatenate(found), np.repeat(np.arange(4), [len(one) for one in found]))
+        found = [np.flatnonzero(bitmap > beside) for beside in (above, after, below, before)]
+        y, x = np.divmod(np.concatenate(found), bitmap.shape[1])
+        return cls(np.stack((x, y), 1), np.repeat(np.arange(4), [len(one) for one in found]))
 
     def following(self) -> NDArray[np.int64]:
         """The edge that each is followed by, int64 [n]. Where two pixels touch at a corner only, each keeps to itself.

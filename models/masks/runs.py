@@ -31,11 +31,10 @@ def run_lengths(mask: Cut) -> NDArray[np.int64]:
 
     The first run is outside, and may be empty; no other is. All of them fill the image.
     """
-    rows, columns = mask.bitmap.shape
-    bordered = np.zeros((columns, rows + 2), np.int8)
-    bordered[:, 1:-1] = mask.bitmap.T
-    column, row = np.nonzero(np.diff(bordered))  # by turns where a run of one column begins and where it ends
-    bounds = (mask.left + column) * mask.height + mask.top + row
+    bordered = np.pad(mask.bitmap, ((1, 1), (0, 0)))
+    row, column = np.divmod(np.flatnonzero(bordered[1:] != bordered[:-1]), max(1, bordered.shape[1]))
+    order = np.lexsort((row, column))  # by turns where a column's runs begin and where they end
+    bounds = (mask.left + column[order]) * mask.height + mask.top + row[order]
     goes_on = np.flatnonzero(bounds[1:-1:2] == bounds[2::2]) * 2 + 1  # from the end of a column to the next one's top
     bounds = np.delete(bounds, np.concatenate((goes_on, goes_on + 1)))
     lengths = np.diff(bounds, prepend=0, append=mask.height * mask.width)
