@@ -227,9 +227,11 @@ def main() -> None:
     before = run_environment(torch.device("cpu"))
     attentions = [AttentionConfig.parse(text) for text in arguments.attention]
     repeats = 2 if arguments.quick else arguments.repeats
-    measured = [measure(name, FAMILIES[name](arguments.quick), attentions, repeats) for name in arguments.models]
-    results = report(measured, repeats, before)
-    write_results(arguments.output, results)
+    measured = []
+    for name in arguments.models:
+        measured.append(measure(name, FAMILIES[name](arguments.quick), attentions, repeats))
+        results = report(measured, repeats, before)
+        write_results(arguments.output, results)  # after each model: all of them take a while
     if arguments.page is not None:
         page = drawn(arguments.page.read_text(encoding="utf-8"), results["models"])
         with whole_file(arguments.page) as part:
