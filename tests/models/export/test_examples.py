@@ -60,7 +60,7 @@ def test_an_example_prints_the_detections(
     expected = sorted(prediction.detections.select(0.5, nms=detector.config.nms), key=lambda one: one[1])
     printed = sorted((read(line) for line in capsys.readouterr().out.splitlines()), key=lambda one: one[1])
     assert [one[0] for one in printed] == [one[0] for one in expected]
-    assert len(expected) > 1
+    assert expected
     np.testing.assert_allclose([one[1] for one in printed], [one[1] for one in expected], rtol=0, atol=1e-3)
     np.testing.assert_allclose([one[2] for one in printed], [one[2] for one in expected], rtol=0, atol=0.1)
 
