@@ -1,38 +1,38 @@
 """Attention plugged into models of other libraries: `python -m models.benchmarks.plugged --help`.
 
 Each model has random weights, scaled so that logits differ as in trained models, and looks at a rendered page. The
-error is ‖plugged - exact‖ / ‖exact‖ of the last encoder layer's output; times are of the whole model for one image,
-all settings in turn. What trained weights lose, only their own evaluation can tell.
+error is ‖plugged - exact‖ / ‖exact‖ of the last encoder layer's output. Times are for one image, of the encoder and of
+the whole model, all settings in turn. What trained weights lose, only their own evaluation can tell.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 from typing import Any, Final
 
 import torch
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 
 from models.attention.exact import ExactAttention
 from models.attention.factory import make_attention
 from models.benchmarks.command_line import benchmark_parser, prepare_process
 from models.benchmarks.plugged_families import FAMILIES, SHARPNESS, Family, randomise, sharpen
+from models.benchmarks.plugged_tables import drawn, table
 from models.config import AttentionConfig
 from models.evaluation.fidelity import relative_error
 from models.measurement.environment import run_environment
 from models.measurement.results import write_results
-from models.measurement.timing import Timing, interleaved
+from models.measurement.timing import Timing, clock, interleaved
 from models.plugged import AttentionRun, CannotPlug, attention_settings, plug_into
 from models.whole_file import whole_file
 
+CPU: Final = torch.device("cpu")
 ATTENTIONS: Final = ("act:L=16,r=2,metric=key", "kmeans:C=32", "tangent:C=32")
 
 
@@ -40,16 +40,52 @@ ATTENTIONS: Final = ("act:L=16,r=2,metric=key", "kmeans:C=32", "tangent:C=32")
 class Measurement:
     """One setting in one model.
 
-    `cluster_ratio` is the mean C/N of layers and heads. `multiply_adds`, of the attended layers' attention, and
-    `time_ratio`, of the whole model, are relative to exact attention.
+    `cluster_ratio` is the mean C/N of layers and heads. `multiply_adds` of attention and the ratios of times are
+    relative to exact attention. `encoder_milliseconds`, a median, is from the start of the first layer that attends to
+    the end of the last; `milliseconds` is of the model.
     """
 
     attention: str
     cluster_ratio: float
     error: float
     multiply_adds: float
-    time_ratio: float
+    encoder_milliseconds: float
+    encoder_time_ratio: float
     milliseconds: Timing
+    time_ratio: float
+
+
+@dataclass(slots=True)
+class Watch:
+    """Runs a model with one setting and keeps, of the last run, what it reported and the encoder's output [1, N, d].
+
+    `seconds` has the encoder's time of each run.
+    """
+
+    family: Family
+    layers: tuple[nn.Module, nn.Module]
+    attention: AttentionConfig
+    run: AttentionRun = field(default_factory=AttentionRun)
+    output: Tensor = field(default_factory=lambda: torch.empty(0))
+    seconds: list[float] = field(default_factory=list)
+
+    def __call__(self) -> None:
+        """Run the model once."""
+        first, last = self.layers
+        handles = [first.register_forward_pre_hook(self._start), last.register_forward_hook(self._stop)]
+        try:
+            with attention_settings(self.attention) as self.run, torch.no_grad():
+                self.family.model(**self.family.inputs)
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _start(self, _module: nn.Module, _inputs: object) -> None:
+        self.seconds.append(-clock(CPU)())
+
+    def _stop(self, _module: nn.Module, _inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
+        self.seconds[-1] += clock(CPU)()
+        self.output = output if isinstance(output, Tensor) else output[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,60 +107,53 @@ def measure(name: str, family: Family, attentions: Sequence[AttentionConfig], re
     model, exact = family.model.eval().requires_grad_(False), AttentionConfig.exact()
     randomise(model)
     encoder = plug_into(model, attentions[0])
-    calls = {attention: partial(_run, family, attention) for attention in (exact, *attentions)}
-    sharpness = sharpen(family, encoder, calls[exact])
-    results = {attention: _last_layer(model, encoder[-1], call) for attention, call in calls.items()}
-    timings = interleaved({str(attention): call for attention, call in calls.items()}, torch.device("cpu"), repeats)
-    run = results[attentions[0]][1]
-    tokens, heads, head_dim = run.tokens[0], run.cluster_counts[0].shape[1], _head_dim(model, encoder[0])
-    measurements = []
-    for attention, (output, run) in results.items():
-        timing = timings[str(attention)]
-        clusters = [int(counts.sum()) for counts in run.cluster_counts] or [tokens * heads]
-        cost = mean(make_attention(attention).multiply_adds(tokens, heads, head_dim, count) for count in clusters)
-        measurements.append(
-            Measurement(
-                str(attention),
-                mean(clusters) / (tokens * heads),
-                relative_error(output, results[exact][0]),
-                cost / ExactAttention().multiply_adds(tokens, heads, head_dim),
-                timing.median / timings[str(exact)].median,
-                timing,
-            )
-        )
+    layers = _layer(model, encoder[0]), _layer(model, encoder[-1])
+    watches = {str(attention): Watch(family, layers, attention) for attention in (exact, *attentions)}
+    sharpness = sharpen(family, encoder, watches[str(exact)])
+    timings = interleaved(watches, CPU, repeats)
+    run = watches[str(attentions[0])].run
+    heads, head_dim = run.cluster_counts[0].shape[1], _head_dim(model, encoder[0])
     return Measured(
         family=name,
-        tokens=tokens,
+        tokens=run.tokens[0],
         layers=len(encoder),
         heads=heads,
         head_dim=head_dim,
         logit_deviation=mean(one.logits for one in sharpness),
         entropy=mean(one.entropy for one in sharpness),
-        measurements=tuple(measurements),
+        measurements=_measurements(watches, timings, repeats, (run.tokens[0], heads, head_dim)),
     )
 
 
-def _run(family: Family, attention: AttentionConfig) -> AttentionRun:
-    with attention_settings(attention) as run, torch.no_grad():
-        family.model(**family.inputs)
-    return run
+def _measurements(
+    watches: Mapping[str, Watch], timings: Mapping[str, Timing], repeats: int, shape: tuple[int, int, int]
+) -> tuple[Measurement, ...]:
+    """Each setting against exact attention; `shape` is the numbers of tokens, heads and of a head's dimensions."""
+    exact, made = watches["exact"], []
+    encoder = {name: median(watch.seconds[-repeats:]) for name, watch in watches.items()}
+    for name, watch in watches.items():
+        clusters = [int(counts.sum()) for counts in watch.run.cluster_counts] or [shape[0] * shape[1]]
+        cost = mean(make_attention(watch.attention).multiply_adds(*shape, count) for count in clusters)
+        made.append(
+            Measurement(
+                attention=name,
+                cluster_ratio=mean(clusters) / (shape[0] * shape[1]),
+                error=relative_error(watch.output, exact.output),
+                multiply_adds=cost / ExactAttention().multiply_adds(*shape),
+                encoder_milliseconds=1e3 * encoder[name],
+                encoder_time_ratio=encoder[name] / encoder["exact"],
+                milliseconds=timings[name],
+                time_ratio=timings[name].median / timings["exact"].median,
+            )
+        )
+    return tuple(made)
 
 
-def _last_layer(model: nn.Module, attention: str, call: Callable[[], AttentionRun]) -> tuple[Tensor, AttentionRun]:
-    """What a call reports, and the output of the layer, a member of a list, that the named attention is part of."""
+def _layer(model: nn.Module, attention: str) -> nn.Module:
+    """The layer, a member of a list, that an attention module is part of."""
     parts = attention.split(".")
     last = max(i for i, part in enumerate(parts) if part.isdigit())
-    caught: list[Tensor] = []
-
-    def keep(_module: nn.Module, _inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
-        caught.append(output if isinstance(output, Tensor) else output[0])
-
-    handle = model.get_submodule(".".join(parts[: last + 1])).register_forward_hook(keep)
-    try:
-        run = call()
-    finally:
-        handle.remove()
-    return caught[0], run
+    return model.get_submodule(".".join(parts[: last + 1]))
 
 
 def _head_dim(model: nn.Module, attention: str) -> int:
@@ -144,62 +173,10 @@ def sam_refusal() -> str:
     raise AssertionError("SAM's vision encoder was not refused")
 
 
-def rows(measured: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    """A row of text per model and setting, of the JSON's `models`."""
-    return [
-        (
-            one["family"],
-            str(one["tokens"]),
-            str(one["layers"]),
-            setting["attention"],
-            f"{setting['cluster_ratio']:.2f}",
-            f"{setting['error']:.3f}",
-            f"{setting['multiply_adds']:.2f}",
-            f"{setting['milliseconds']['median']:.0f}",
-            f"{setting['time_ratio']:.2f}",
-        )
-        for one in measured
-        for setting in one["measurements"]
-    ]
-
-
-COLUMNS: Final = ("model", "tokens", "layers", "attention", "C/N", "error", "multiply-adds", "ms", "time")
-
-
-def table(measured: Sequence[Mapping[str, Any]]) -> Table:
-    """One row per model and setting."""
-    drawn = Table(*COLUMNS, title="multiply-adds of attention and time of the model relative to exact attention")
-    for row in rows(measured):
-        drawn.add_row(*row)
-    return drawn
-
-
-def markdown(measured: Sequence[Mapping[str, Any]]) -> str:
-    """A row per model, of the JSON's `models`: exact attention's time, and time and error of every other setting."""
-    settings = [one["attention"] for one in measured[0]["measurements"]]
-    lines = [("model", "tokens", "layers", *(f"`{name}`" for name in settings)), ("---",) * (3 + len(settings))]
-    for one in measured:
-        exact, *others = one["measurements"]
-        cells = (f"{setting['time_ratio']:.2f}; {setting['error']:.3f}" for setting in others)
-        counts = (str(one["tokens"]), str(one["layers"]))
-        lines.append((one["family"], *counts, f"{exact['milliseconds']['median']:.0f} ms", *cells))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def drawn(page: str, measured: Sequence[Mapping[str, Any]]) -> str:
-    """A page with the table of these results. Raises ValueError for a page that has no place for it."""
-    begin, end = "<!-- table: plugged -->\n", "<!-- end -->"
-    before, found, rest = page.partition(begin)
-    _, ended, after = rest.partition(end)
-    if not found or not ended:
-        raise ValueError("the page has no place for the table plugged")
-    return f"{before}{begin}\n{markdown(measured)}\n\n{end}{after}"
-
-
 def report(measured: Sequence[Measured], repeats: int, before: Mapping[str, str | int]) -> dict[str, Any]:
     """All measurements and their environment, ready for JSON; `before` is the environment at the start."""
     return {
-        **run_environment(torch.device("cpu")),
+        **run_environment(CPU),
         "load_average_before": before["load_average"],
         "transformers": version("transformers"),
         "repeats": repeats,
@@ -214,7 +191,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = benchmark_parser(__doc__)
     parser.add_argument("--models", nargs="+", choices=FAMILIES, default=list(FAMILIES), help="models to measure")
     parser.add_argument("--attention", nargs="+", default=ATTENTIONS, help="settings to compare with exact attention")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="small models and few repeats, to try the command")
     parser.add_argument("--page", type=Path, help="Markdown page whose table is drawn anew, docs/plug-in.md")
     return parser.parse_args()
@@ -224,7 +201,7 @@ def main() -> None:
     """Measure, write, print."""
     arguments = parse_arguments()
     prepare_process(arguments.threads)
-    before = run_environment(torch.device("cpu"))
+    before = run_environment(CPU)
     attentions = [AttentionConfig.parse(text) for text in arguments.attention]
     repeats = 2 if arguments.quick else arguments.repeats
     measured = []
