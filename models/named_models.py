@@ -59,8 +59,11 @@ def pages_large() -> DetrConfig:
     return replace(
         pages_small().doubled(),
         name="pages-large",
-        tangent_C=32,
-        vouched=(VouchedAttention("tangent:C=32", ap_lost=-0.0007, cluster_ratio=0.0128),),
+        vouched=(
+            VouchedAttention("tangent:C=8", ap_lost=-0.0010, cluster_ratio=0.0032),
+            VouchedAttention("tangent:C=16", ap_lost=-0.0011, cluster_ratio=0.0064),
+            VouchedAttention("tangent:C=32", ap_lost=-0.0005, cluster_ratio=0.0128),
+        ),
         trained_sides=(608, 800),
     )
 
