@@ -72,7 +72,7 @@ def test_labels_that_do_not_fit_the_head_are_refused(names: dict[str, object], c
     [
         ({"model_type": "conditional_detr"}, "conditional_detr"),
         ({"model_type": None}, "model_type"),
-        ({"architectures": ["DetrForSegmentation"]}, "DetrForSegmentation"),
+        ({"architectures": ["DetrModel"]}, "DetrModel"),
         ({"activation_function": "gelu"}, "activation_function: Input should be 'relu', not 'gelu'"),
         ({"position_embedding_type": "learned"}, "position_embedding_type: Input should be 'sine', not 'learned'"),
         ({"num_channels": 1}, "num_channels"),
