@@ -5,9 +5,7 @@ transformers' own classes write the folder: config.json, model.safetensors and p
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 
 from models.config import BackboneConfig, DetrConfig
 from models.export.errors import CannotExport
+from models.networks.quiet_transformers import quiet_transformers
 from models.resizing import Resizing
 from models.weights.key_map import transformers_state
 from models.weights.own_settings import FIELD, own_settings
@@ -52,7 +51,7 @@ def save_transformers_folder(folder: Path, config: DetrConfig, state: Mapping[st
     model.load_state_dict(transformers_state(state, model.state_dict()))
     from transformers import DetrImageProcessor
 
-    with _quiet():
+    with quiet_transformers():
         model.save_pretrained(folder)  # type: ignore[operator]
         DetrImageProcessor(**_preprocessor(config)).save_pretrained(folder)
 
@@ -61,7 +60,7 @@ def load_transformers_model(folder: Path) -> nn.Module:
     """Load a folder as transformers does, ready for inference."""
     import transformers
 
-    with _quiet():
+    with quiet_transformers():
         loaded: nn.Module = transformers.AutoModelForObjectDetection.from_pretrained(folder)
     return loaded.eval()
 
@@ -145,20 +144,3 @@ def _preprocessor(config: DetrConfig) -> dict[str, Any]:
         return fields | {"size": {"shortest_edge": config.shortest_side, "longest_edge": config.longest_side}}
     names = ("height", "width") if resizing.rule == "exact" else ("max_height", "max_width")
     return fields | {"size": dict(zip(names, resizing.size, strict=True))}
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' progress bars and warnings: what can go wrong is checked after."""
-    import transformers.utils.logging
-
-    theirs: Any = transformers.utils.logging
-    level, bars = theirs.get_verbosity(), theirs.is_progress_bar_enabled()
-    theirs.set_verbosity(logging.ERROR)
-    theirs.disable_progress_bar()
-    try:
-        yield
-    finally:
-        theirs.set_verbosity(level)
-        if bars:
-            theirs.enable_progress_bar()

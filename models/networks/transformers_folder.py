@@ -14,6 +14,7 @@ from models.config import DetrConfig, NamedBackbone
 from models.detr.mask_head import MaskHead
 from models.networks.foreign_families import FOREIGN_FAMILIES, ForeignFamily
 from models.networks.network import EVERY_MODE, ONLY_EXACT, Family
+from models.networks.quiet_transformers import quiet_transformers
 from models.networks.transformers_network import TransformersNetwork, map_sizes
 from models.plugged import CannotPlug, plug_into
 from models.weights import ForeignModel
@@ -117,7 +118,7 @@ def _model(kind: str, config: Any, state: dict[str, Tensor]) -> Any:
     import transformers
 
     made = getattr(transformers, SERVED[kind][0])
-    with _quiet():
+    with quiet_transformers():
         model, info = made.from_pretrained(
             None,
             config=config,
@@ -134,23 +135,6 @@ def _model(kind: str, config: Any, state: dict[str, Tensor]) -> Any:
         misshapen,
     )
     return model
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers from drawing bars and from listing keys, which we do ourselves."""
-    from transformers.utils import logging
-
-    library: Any = logging  # its functions have no types
-    verbosity, bars = library.get_verbosity(), library.is_progress_bar_enabled()
-    library.set_verbosity_error()
-    library.disable_progress_bar()
-    try:
-        yield
-    finally:
-        library.set_verbosity(verbosity)
-        if bars:
-            library.enable_progress_bar()
 
 
 def _modes(model: Any, own: ForeignFamily) -> tuple[tuple[Any, ...], str | None]:

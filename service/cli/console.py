@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,13 +32,20 @@ def load(model: str, device: str, cache_dir: Path | None, precision: str = "auto
     from models.detector import load_detector
 
     keep_freed_memory()
+    with loading(model) as (progress, _):
+        return load_detector(model, device=device, precision=precision, cache_dir=cache_dir, progress=progress)
+
+
+@contextmanager
+def loading(model: str) -> Iterator[tuple[Callable[[int, int | None], None], Callable[[str], None]]]:
+    """Say that a model is loaded. Yields what shows a download's bytes so far and in all, and what says otherwise."""
     with err.status(f"loading {escape(model)}") as status:
 
-        def progress(done: int, total: int | None) -> None:
+        def downloading(done: int, total: int | None) -> None:
             of = f" of {total / 1e6:.0f}" if total else ""
             status.update(f"downloading {escape(model)}: {done / 1e6:.0f}{of} MB")
 
-        return load_detector(model, device=device, precision=precision, cache_dir=cache_dir, progress=progress)
+        yield downloading, status.update
 
 
 @contextmanager

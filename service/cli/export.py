@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
-from service.cli.console import err, fail, reason
+from service.cli.console import fail, loading, reason
 from service.cli.options import CacheOption
 
 if TYPE_CHECKING:
@@ -60,13 +59,8 @@ def export(
     try:
         require_packages(form)
         request = Request(model, form, output, attention, height, width, nms, without_box_refinement, cache_dir)
-        with err.status(f"loading {escape(model)}") as status:
-
-            def downloading(done: int, total: int | None) -> None:
-                of = f" of {total / 1e6:.0f}" if total else ""
-                status.update(f"downloading {escape(model)}: {done / 1e6:.0f}{of} MB")
-
-            exported = export_model(request, downloading, status.update)
+        with loading(model) as (downloading, say):
+            exported = export_model(request, downloading, say)
     except (CannotExport, UnknownModel, ValueError) as error:
         fail(reason(error), 2)
     except (MissingPackage, WeightsError, OSError, RuntimeError) as error:
