@@ -107,6 +107,9 @@ def training_model(start: StartingPoint, recipe: Recipe) -> TrainingDetr | Refin
     model = TrainingDetr(start.detr(), extra, repeats, hybrid is not None, recipe.distillation, recipe.second_attention)
     start.fill(model)
     model.detr.backbone.requires_grad_(not recipe.freeze_backbone)
+    if recipe.freeze_encoder:
+        for part in (model.detr.backbone, model.detr.input_proj, model.detr.transformer.encoder):
+            part.requires_grad_(False)
     if model.detr.box_refinement is not None:
         model.detr.box_refinement.requires_grad_(False)
     return model

@@ -55,6 +55,7 @@ class Recipe:
     ema_decay: float = 0.999
     precision: Precision = "fp32"
     freeze_backbone: bool = False
+    freeze_encoder: bool = False
     learn_norms: bool = False
     drop_refinement: bool = False
     hybrid: Hybrid | None = None
@@ -73,6 +74,8 @@ class Recipe:
             raise ValueError("the box refinement learns by itself: train or distil the model first, then refine")
         if self.second_attention and (self.refine_boxes or self.distillation):
             raise ValueError("second_attention is for training the model itself, without distillation")
+        if self.freeze_encoder and self.learn_norms:
+            raise ValueError("freeze_encoder freezes the backbone too: its norms cannot learn")
 
 
 def from_scratch(model: str, data: str, steps: int) -> Recipe:

@@ -103,6 +103,9 @@ class RecipeSettings(Section):
     )
     precision: Precision | None = setting("`fp32`, or `bf16`: mixed precision, losses in float32", "`fp32`")
     freeze_backbone: bool | None = setting("train only the transformer and the heads", "false")
+    freeze_encoder: bool | None = setting(
+        "train only the decoder and the heads: backbone and encoder cost no more than in a detection", "false"
+    )
     learn_norms: bool | None = setting(
         "the backbone's batch norms learn", "false; true for unlike images and from scratch"
     )

@@ -58,6 +58,24 @@ def test_a_frozen_backbone_stays(tiny_config):
         assert torch.equal(value, start[name])
 
 
+def test_with_a_frozen_encoder_only_what_follows_it_learns(tiny_config):
+    start = TrainingState(StartingPoint(tiny_config, None), RECIPE, CPU).model.detr.state_dict()
+    trainer, _ = trained(tiny_config, replace(RECIPE, freeze_encoder=True), 2)
+    now = trainer.state.model.detr.state_dict()
+    before_the_decoder = ("backbone.", "input_proj.", "transformer.encoder.")
+    moved = {
+        name for name, value in trainer.state.model.detr.named_parameters() if not torch.equal(now[name], start[name])
+    }
+    assert not [name for name in moved if name.startswith(before_the_decoder)]
+    assert {"query_embed.weight", "class_embed.weight", "bbox_embed.layers.0.weight"} <= moved
+    assert [name for name in moved if name.startswith("transformer.decoder.")]
+
+
+def test_norms_of_a_frozen_encoder_cannot_learn():
+    with pytest.raises(ValueError, match="freezes the backbone too"):
+        replace(RECIPE, freeze_encoder=True, learn_norms=True)
+
+
 def test_averaged_weights_follow_slowly(tiny_config):
     trainer, _ = trained(tiny_config, replace(RECIPE, ema_decay=0.5), 1)
     first = trainer.state.averaged_detr().query_embed.weight.clone()
