@@ -64,7 +64,7 @@ class Size:
 def measure_size(detector: Detector, pages: Sequence[NDArray[np.uint8]], repeats: int) -> Size:
     """Time attention as the service does at its start; then the encoder, with all that `auto` may choose."""
     config = detector.config
-    times = measure_attention_times(config, torch.device(detector.device), detector.dtype)
+    times, _ = measure_attention_times(config, torch.device(detector.device), detector.dtype)
     auto = AutoAttention(tuple(one.attention for one in config.vouched), times)
     rows = [_row(detector, auto, detector.preprocess(page), repeats) for page in pages]
     timed = {str(attention): row for attention, row in times.milliseconds.items()}

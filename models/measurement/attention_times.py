@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from itertools import product
 from typing import Final
@@ -16,12 +14,13 @@ from models.attention.auto import EXACT, AttentionTimes
 from models.attention.factory import make_attention
 from models.attention.strategy import AttentionStrategy
 from models.config import AttentionConfig, DetrConfig
+from models.measurement.shortest import shortest_times
 from models.measurement.timing import clock
 from models.measurement.token_counts import spread_counts, token_range
 
 SECONDS: Final = 0.2
 """Time after which no further round begins; the rounds that there have to be may take longer."""
-MIN_ROUNDS, MAX_ROUNDS = 3, 9
+MIN_ROUNDS: Final = 3
 MAX_TOKENS: Final = 4500
 """Largest number of tokens to measure at: beyond it, times are extrapolated."""
 
@@ -35,12 +34,12 @@ def measure_attention_times(
     device: torch.device,
     dtype: torch.dtype,
     seconds: Callable[[], float] | None = None,
-) -> AttentionTimes:
+) -> tuple[AttentionTimes, bool]:
     """Time exact attention and the model's vouched ones on made-up tokens, on the calling thread and its pool.
 
     The shortest of some rounds counts, in which all take turns: other programs only ever make a call longer. The cost
     of exact and tangent attention follows from shapes alone; ACT gets as many different queries as its C/N says.
-    `seconds` replaces the device's clock.
+    Returns whether the repeats agree, too (`models.measurement.shortest`). `seconds` replaces the device's clock.
     """
     least, largest = (min(tokens, MAX_TOKENS) for tokens in token_range(config))
     counts = spread_counts(least, largest)
@@ -49,30 +48,13 @@ def measure_attention_times(
         (attention, tokens): _call(config, attention, ratio, tokens, device, dtype)
         for (attention, ratio), tokens in product(ratios.items(), counts)
     }
-    shortest = _shortest(calls, seconds or clock(device))
+    shortest = shortest_times(calls, seconds or clock(device), seconds_in_all=SECONDS, least_rounds=MIN_ROUNDS)
+    in_milliseconds = 1e3 * config.encoder_layers
     milliseconds = {
-        attention: tuple(_rounded(shortest[attention, tokens] * 1e3 * config.encoder_layers) for tokens in counts)
+        attention: tuple(_rounded(shortest.seconds[attention, tokens] * in_milliseconds) for tokens in counts)
         for attention in ratios
     }
-    return AttentionTimes(counts, milliseconds)
-
-
-def _shortest(
-    calls: Mapping[tuple[AttentionConfig, int], Callable[[], object]], seconds: Callable[[], float]
-) -> dict[tuple[AttentionConfig, int], float]:
-    """Return the shortest time of each call in seconds, after a round that warms up."""
-    for call in calls.values():
-        call()
-    shortest = dict.fromkeys(calls, math.inf)
-    end = time.perf_counter() + SECONDS
-    for done in range(MAX_ROUNDS):
-        if done >= MIN_ROUNDS and time.perf_counter() > end:
-            break
-        for name, call in calls.items():
-            start = seconds()
-            call()
-            shortest[name] = min(shortest[name], seconds() - start)
-    return shortest
+    return AttentionTimes(counts, milliseconds), shortest.agree
 
 
 def _call(

@@ -34,7 +34,8 @@ def auto_attention(
     """Return what `auto` chooses by, from the file of an earlier measurement or measured on the calling thread.
 
     `cache_dir` is the user's cache folder by default. A file that is broken, of another version or of something else is
-    measured again; a folder that cannot be written to is no error. Nothing is measured where nothing is vouched for.
+    measured again; a folder that cannot be written to is no error. Times whose repeats disagree are not kept: the next
+    start measures again. Nothing is measured where nothing is vouched for.
     """
     if not config.vouched:
         return AutoAttention()
@@ -43,8 +44,8 @@ def auto_attention(
     file = _file(key, cache_dir)
     times = read_times(file, key) if file else None
     if times is None:
-        times = measure_attention_times(config, device, dtype)
-        if file:
+        times, agree = measure_attention_times(config, device, dtype)
+        if file and agree:
             keep_times(file, key, times)
     return AutoAttention(vouched, times)
 

@@ -20,7 +20,7 @@ VOUCHED = (VouchedAttention("tangent:C=8", 0.0, 0.1), VouchedAttention("act:L=24
 def test_every_candidate_has_a_time_at_every_count(tiny_config):
     config = replace(tiny_config, vouched=VOUCHED)
     ticks = count()
-    times = measure_attention_times(config, CPU, torch.float32, lambda: next(ticks))
+    times, _ = measure_attention_times(config, CPU, torch.float32, lambda: next(ticks))
     assert set(times.milliseconds) == {EXACT, AttentionConfig.tangent(8), AttentionConfig.act(24, 2.0)}
     assert (times.tokens[0], times.tokens[-1]) == token_range(config)
     # Every call takes one tick; the encoder has as many attention layers as the configuration says.
@@ -28,17 +28,15 @@ def test_every_candidate_has_a_time_at_every_count(tiny_config):
 
 
 def test_a_clock_too_coarse_for_a_call_gives_a_table_all_the_same(tiny_config):
-    times = measure_attention_times(replace(tiny_config, vouched=VOUCHED), CPU, torch.float32, lambda: 1.0)
+    times, _ = measure_attention_times(replace(tiny_config, vouched=VOUCHED), CPU, torch.float32, lambda: 1.0)
     assert {time for row in times.milliseconds.values() for time in row} == {1e-6}
 
 
-def test_the_shortest_of_several_rounds_counts(monkeypatch):
-    monkeypatch.setattr(attention_times, "SECONDS", 0.0)  # no round but those that have to be
-    order, clock = [], iter([0, 9, 10, 14, 20, 22, 30, 38, 40, 41, 50, 57])
-    calls = {(EXACT, n): (lambda n=n: order.append(n)) for n in (1, 2)}
-    shortest = attention_times._shortest(calls, lambda: next(clock))
-    assert order == [1, 2] * (1 + attention_times.MIN_ROUNDS)
-    assert shortest == {(EXACT, 1): 1, (EXACT, 2): 4}
+def test_whether_repeats_agree_is_told(tiny_config):
+    config, ticks = replace(tiny_config, vouched=VOUCHED), count()
+    assert measure_attention_times(config, CPU, torch.float32, lambda: next(ticks))[1]
+    ticks = (2.0**n for n in count())  # every call takes four times as long as the one before
+    assert not measure_attention_times(config, CPU, torch.float32, lambda: next(ticks))[1]
 
 
 @pytest.mark.parametrize("ratio", [0.05, 0.4, 1.0])

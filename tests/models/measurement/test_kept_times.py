@@ -27,7 +27,7 @@ def key(config):
 def measurements(monkeypatch):
     """Have `TIMES` measured; return the list of what was measured."""
     asked = []
-    monkeypatch.setattr(kept_times, "measure_attention_times", lambda *what: asked.append(what) or TIMES)
+    monkeypatch.setattr(kept_times, "measure_attention_times", lambda *what: asked.append(what) or (TIMES, True))
     return asked
 
 
@@ -62,6 +62,16 @@ def test_another_dtype_or_number_of_threads_or_model_shape_is_measured(tmp_path,
     finally:
         torch.set_num_threads(threads)
     assert len(measurements) == len(list(tmp_path.iterdir())) == 5
+
+
+def test_times_whose_repeats_disagree_serve_once_and_are_not_kept(tmp_path, monkeypatch, config):
+    spoilt = AttentionTimes((100, 400), {EXACT: (1.25, 20.5), AttentionConfig.tangent(8): (4.0, 37 * 16.125)})
+    measured = iter([(spoilt, False), (TIMES, True)])
+    monkeypatch.setattr(kept_times, "measure_attention_times", lambda *what: next(measured))
+    assert auto_attention(config, CPU, torch.float32, tmp_path).times == spoilt
+    assert list(tmp_path.iterdir()) == []
+    assert auto_attention(config, CPU, torch.float32, tmp_path).times == TIMES
+    assert auto_attention(config, CPU, torch.float32, tmp_path).times == TIMES
 
 
 def spoilt(text, how):
