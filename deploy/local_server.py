@@ -24,22 +24,24 @@ READY_SECONDS: Final = 250.0
 class LocalServer:
     """A process of `python -m service`; `settings` (`LOG_LEVEL="error"`) override those of the environment.
 
-    With `log`, a file takes what it writes to standard error. A context manager: leaving it ends the process.
+    With `log`, a file takes what it writes to standard error. `root` is the checkout whose code runs. A context
+    manager: leaving it ends the process.
     """
 
-    def __init__(self, log: Path | None = None, **settings: str) -> None:
+    def __init__(self, log: Path | None = None, root: Path = ROOT, **settings: str) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         settings |= {"HOST": "127.0.0.1", "PORT": str(self.port)}
         self._environment = os.environ | {f"ACT_DETR_{name}": value for name, value in settings.items()}
         self._log = log
+        self._root = root
         self.start()
 
     def start(self) -> None:
         """Start the process, on the same port each time."""
         command = [sys.executable, "-m", "service"]
         log = None if self._log is None else self._log.open("ab")
-        self.process = subprocess.Popen(command, env=self._environment, cwd=ROOT, stderr=log)  # noqa: S603 - ours
+        self.process = subprocess.Popen(command, env=self._environment, cwd=self._root, stderr=log)  # noqa: S603 - ours
         if log is not None:
             log.close()
 
