@@ -61,7 +61,7 @@ class Detections:
         """Rows that are left by non-maximum suppression within each class, rising."""
         ids = {label: i for i, label in enumerate(dict.fromkeys(self.labels))}
         classes = np.array([ids[label] for label in self.labels], np.int64)
-        overlaps = (box_ious(self.boxes_xyxy) > max_iou) & (classes[:, None] == classes)
+        overlaps = (box_ious(self.boxes_xyxy, self.boxes_xyxy) > max_iou) & (classes[:, None] == classes)
         left = np.ones(len(self), bool)
         for row in range(len(self)):  # best first
             if left[row]:
@@ -69,16 +69,16 @@ class Detections:
         return np.flatnonzero(left)
 
 
-def box_ious(boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Intersection over union [n, n] of boxes [n, 4] with one another; 0 where neither has an area.
+def box_ious(boxes_xyxy: NDArray[np.float32], others_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Intersection over union [n, m] of boxes [n, 4] with others [m, 4]; 0 where neither has an area.
 
     torchvision has it too, but importing that doubles the time of a start.
     """
-    low = np.maximum(boxes_xyxy[:, None, :2], boxes_xyxy[:, :2])
-    high = np.minimum(boxes_xyxy[:, None, 2:], boxes_xyxy[:, 2:])
+    low = np.maximum(boxes_xyxy[:, None, :2], others_xyxy[:, :2])
+    high = np.minimum(boxes_xyxy[:, None, 2:], others_xyxy[:, 2:])
     intersections = (high - low).clip(0).prod(-1)
-    areas = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).prod(-1)
-    unions = areas[:, None] + areas - intersections
+    areas, other_areas = ((boxes[:, 2:] - boxes[:, :2]).prod(-1) for boxes in (boxes_xyxy, others_xyxy))
+    unions = areas[:, None] + other_areas - intersections
     ious: NDArray[np.float32] = intersections / np.where(unions > 0, unions, 1)
     return ious
 

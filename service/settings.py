@@ -167,6 +167,11 @@ class Settings(BaseSettings):
         ge=1,
         description="Maximum open connections; further ones are closed unanswered. Needs as many file descriptors.",
     )
+    explain: bool = Field(
+        True,
+        description="Whether `/compare` and `/explain` are offered, which cost more than one image a request. Turned "
+        "off, they are a 404.",
+    )
     drain_seconds: float = Field(
         30, ge=0, le=3600, description="After SIGTERM: maximum time to answer accepted requests."
     )
@@ -309,10 +314,13 @@ def _default(field: FieldInfo) -> str:
     extra = field.json_schema_extra
     if isinstance(extra, dict) and "shown_default" in extra:
         return str(extra["shown_default"])
-    return "" if field.default in (None, "") else f"`{field.default}`"
+    default = str(field.default).lower() if isinstance(field.default, bool) else field.default
+    return "" if default in (None, "") else f"`{default}`"
 
 
 def _range(field: FieldInfo) -> str:
+    if field.annotation is bool:
+        return "`true`, `false`"
     options = getattr(field.annotation, "__args__", ())
     if options and all(isinstance(option, str) for option in options):
         return ", ".join(f"`{option}`" for option in options)

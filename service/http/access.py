@@ -1,4 +1,4 @@
-"""API keys, if any are set."""
+"""Who may call what: API keys, if any are set, and routes that can be turned off."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
-from service.errors import Unauthorized
+from service.errors import NotFound, Unauthorized
 from service.http.dependencies import service_of
 
 _bearer = HTTPBearer(auto_error=False, description="An API key, if the server requires one.")
@@ -26,6 +26,12 @@ async def require_key(
     offered = [key for key in (bearer.credentials if bearer else None, header) if key]
     if keys and not any(_matches(key, keys) for key in offered):
         raise Unauthorized("Send an API key as `Authorization: Bearer …` or `x-api-key`.")
+
+
+async def require_explanations(request: Request) -> None:
+    """Refuse callers where explanations and comparisons are turned off. Raises NotFound."""
+    if not service_of(request).settings.explain:
+        raise NotFound("This service has /explain and /compare turned off (ACT_DETR_EXPLAIN=false).")
 
 
 def _matches(offered: str, keys: Sequence[str]) -> bool:

@@ -90,6 +90,7 @@ async def model(request: Request) -> ModelCard:
         box_refinement=detector.config.box_refinement is not None,
         family=detector.family.name,
         engine=detector.family.engine,
+        explain=settings.explain,
         masks=[] if defaults.mask_refusal else list(get_args(MaskForm)),
         attention_modes=[mode for mode in get_args(AttentionChoice) if mode not in defaults.refusals],
         attention_note=detector.family.note,

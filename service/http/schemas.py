@@ -294,6 +294,7 @@ class ModelCard(BaseModel):
     box_refinement: bool
     family: str
     engine: Literal["act-detr", "transformers"]
+    explain: bool = Field(description="Whether `/compare` and `/explain` are turned on.")
     masks: list[MaskForm] = Field(description="Values that `masks` takes; none where the model gives boxes only.")
     attention_modes: list[AttentionChoice]
     attention_note: str | None = Field(

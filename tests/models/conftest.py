@@ -1,4 +1,4 @@
-"""Small models with random weights, the recipe of the golden outputs, and a small data set in COCO's format."""
+"""Small random models, the recipe of the golden outputs, detections, and a small data set in COCO's format."""
 
 import json
 import math
@@ -13,8 +13,10 @@ from PIL import Image
 from torch import Tensor
 
 from models.config import DetrConfig
+from models.detections import Detections
 from models.detr.detr import Detr
 
+Box = tuple[float, ...]
 CATEGORIES = [{"id": 7, "name": "dog"}, {"id": 3, "name": "cat"}]
 
 
@@ -29,6 +31,18 @@ def tiny_detr(tiny_config: DetrConfig) -> Detr:
 @pytest.fixture(scope="session")
 def published_weights() -> Callable[[dict[str, tuple[int, ...]]], dict[str, Tensor]]:
     return recipe_weights
+
+
+@pytest.fixture
+def detected() -> Callable[..., Detections]:
+    """Return a function ((box_xyxy, score, label), ...) that returns detections."""
+
+    def make(*rows: tuple[Box, float, str]) -> Detections:
+        boxes = np.array([box for box, _, _ in rows], np.float32).reshape(-1, 4)
+        scores = np.array([score for _, score, _ in rows], np.float32)
+        return Detections(boxes, scores, tuple(label for _, _, label in rows))
+
+    return make
 
 
 @pytest.fixture(scope="session")

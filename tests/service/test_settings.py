@@ -52,6 +52,7 @@ def test_empty_variable_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
         ("ANSWER_TIMEOUT_S", "0"),
         ("MAX_CONNECTIONS", "0"),
         ("KEEPALIVE_TIMEOUT_S", "0"),
+        ("EXPLAIN", "perhaps"),
         ("ROOT_PATH", "vision"),
         ("ROOT_PATH", "/a b"),
         ("ROOT_PATH", "/a//b"),

@@ -1,4 +1,4 @@
-"""Detections and ground truth from lists of boxes, and a tiny detector with pages to run on."""
+"""Ground truth from lists of boxes, and a tiny detector with pages to run on."""
 
 from __future__ import annotations
 
@@ -9,23 +9,10 @@ import pytest
 
 from models.data.coco import GroundTruth
 from models.data.samples import PageSamples
-from models.detections import Detections
 from models.detector import Detector
 from models.detr.detr import Detr
 
 Box = tuple[float, ...]
-
-
-@pytest.fixture
-def detected() -> Callable[..., Detections]:
-    """Return a function ((box_xyxy, score, label), ...) that returns detections."""
-
-    def make(*rows: tuple[Box, float, str]) -> Detections:
-        boxes = np.array([box for box, _, _ in rows], np.float32).reshape(-1, 4)
-        scores = np.array([score for _, score, _ in rows], np.float32)
-        return Detections(boxes, scores, tuple(label for _, _, label in rows))
-
-    return make
 
 
 @pytest.fixture

@@ -47,6 +47,7 @@ def test_model_card(service: Any) -> None:
     assert (card["name"], card["device"], card["precision"], card["parameters"]) == ("fake", "cpu", "fp32", 7)
     assert card["default_nms"] == 0.7
     assert card["box_refinement"] is True
+    assert card["explain"] is True
 
 
 def test_settings_override_the_models_defaults(start: Any) -> None:
