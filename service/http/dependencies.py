@@ -5,12 +5,14 @@ They are read with plain calls: each dependency that FastAPI resolves costs a te
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from fastapi import Request
 
 from models.detector import Detector
 from service.detection_options import DetectionDefaults
+from service.errors import BadParameter
 from service.pipeline import Pipeline
 from service.readiness import Readiness
 from service.scheduling.admission import Admission
@@ -42,3 +44,11 @@ def record_of(request: Request) -> RequestRecord:
     """The record of this request."""
     record: RequestRecord = request.state.record
     return record
+
+
+def refuse_repeats(request: Request) -> None:
+    """Refuse a parameter that is given more than once. Raises BadParameter."""
+    counts = Counter(name for name, _ in request.query_params.multi_items() if name != "labels")
+    repeated = sorted(name for name, count in counts.items() if count > 1)
+    if repeated:
+        raise BadParameter(f"{repeated[0][:100]}: given more than once", parameter=repeated[0][:100])

@@ -3,80 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
 from service.detection_options import DetectionOptions, DetectQuery, resolve_options
-from service.errors import BadParameter, ClientClosed, MethodNotAllowed, NotFound, ServiceError, all_errors
+from service.errors import ClientClosed, MethodNotAllowed, NotFound, ServiceError, all_errors
 from service.http.access import require_key
-from service.http.dependencies import record_of, service_of
+from service.http.dependencies import record_of, refuse_repeats, service_of
 from service.http.disconnect import while_connected
+from service.http.documented_bodies import BINARY, ONE_IMAGE, SEVERAL_IMAGES
 from service.http.problems import documented, problem_body
-from service.http.request_body import FIELD, read_image, read_images
-from service.http.schemas import (
-    RESULT_EXAMPLE,
-    Attention,
-    BatchResult,
-    DetectionResult,
-    FailedImage,
-    ImageSize,
-    Problem,
-    ResizedTo,
-    TileGrid,
-    Timing,
-    detection_rows,
-)
-from service.images.image_formats import MEDIA_TYPES
-from service.telemetry.request_record import NO_ATTENTION, DetectedImage, RequestRecord
+from service.http.request_body import read_image, read_images
+from service.http.schemas import RESULT_EXAMPLE, BatchResult, DetectionResult, FailedImage, Problem
+from service.telemetry.request_record import NO_ATTENTION, DetectedImage
 
 _ERRORS: Final = documented(*(set(all_errors()) - {NotFound, MethodNotAllowed, ClientClosed}))
-_BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
-
-
-def _form(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"schema": {"type": "object", "required": [FIELD], "properties": {FIELD: schema}}}
-
-
-_ONE_IMAGE: Final = {
-    "requestBody": {
-        "required": True,
-        "description": "One image: the body itself, a form field, or base64 (also a `data:` URL) in JSON. "
-        "Content-Encoding is not supported.",
-        "content": {
-            **dict.fromkeys(MEDIA_TYPES, _BINARY),
-            "application/octet-stream": _BINARY,
-            "multipart/form-data": _form({"type": "string", "format": "binary"}),
-            "application/json": _form({"type": "string", "format": "byte"})
-            | {"example": {FIELD: "iVBORw0KGgoAAAANSUhEUgAAAAEA…"}},
-        },
-    }
-}
-_SEVERAL_IMAGES: Final = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": _form(
-                {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}
-            )
-        },
-    }
-}
-
-
-def _refuse_repeats(request: Request) -> None:
-    """Refuse a parameter that is given more than once. Raises BadParameter."""
-    counts = Counter(name for name, _ in request.query_params.multi_items() if name != "labels")
-    repeated = sorted(name for name, count in counts.items() if count > 1)
-    if repeated:
-        raise BadParameter(f"{repeated[0][:100]}: given more than once", parameter=repeated[0][:100])
 
 
 async def _options(request: Request, query: Annotated[DetectQuery, Query()]) -> DetectionOptions:
     """Resolve the query. Raises BadParameter."""
-    _refuse_repeats(request)
+    refuse_repeats(request)
     record = record_of(request)
     options = resolve_options(query, service_of(request).defaults, record.started)
     record.requested_attention = options.attention.mode if options.attention else NO_ATTENTION
@@ -95,11 +43,11 @@ router = APIRouter(dependencies=[Depends(require_key)], tags=["detection"])
         200: {
             "description": "The detections; with `Accept: image/png`, the image with its boxes drawn, and its masks if "
             "they were asked for.",
-            "content": {"application/json": {"example": RESULT_EXAMPLE}, "image/png": _BINARY},
+            "content": {"application/json": {"example": RESULT_EXAMPLE}, "image/png": BINARY},
         },
         **_ERRORS,
     },
-    openapi_extra=_ONE_IMAGE,
+    openapi_extra=ONE_IMAGE,
 )
 async def detect(request: Request, options: OptionsOfQuery) -> Response:
     """Return the objects in one image, how the encoder attended, and how long each stage took."""
@@ -110,7 +58,7 @@ async def detect(request: Request, options: OptionsOfQuery) -> Response:
         image = await while_connected(request, service.pipeline.detect(data, options))
         record.images.append(image)
         if not _wants_png(request):
-            return _json(_result(image, record, service.detector.name))
+            return _json(DetectionResult.of(image, record.elapsed, service.detector.name))
         png = await while_connected(request, service.pipeline.draw(data, image))
         return Response(png, media_type="image/png", headers=_summary(image))
 
@@ -120,7 +68,7 @@ async def detect(request: Request, options: OptionsOfQuery) -> Response:
     summary="Detect objects in several images",
     response_model=BatchResult,
     responses={200: {"description": "One result per image, in order; a bad image fails by itself."}, **_ERRORS},
-    openapi_extra=_SEVERAL_IMAGES,
+    openapi_extra=SEVERAL_IMAGES,
 )
 async def detect_batch(request: Request, options: OptionsOfQuery) -> Response:
     """Return the objects in several images, sent as fields `image` of one form.
@@ -136,7 +84,7 @@ async def detect_batch(request: Request, options: OptionsOfQuery) -> Response:
             record.image_errors.append(error.type)
             return FailedImage(error=Problem(**problem_body(error, record)))
         record.images.append(image)
-        return _result(image, record, service.detector.name)
+        return DetectionResult.of(image, record.elapsed, service.detector.name)
 
     async def every(images: list[bytes]) -> list[DetectionResult | FailedImage]:
         return await asyncio.gather(*map(one, images))
@@ -146,20 +94,6 @@ async def detect_batch(request: Request, options: OptionsOfQuery) -> Response:
             images = await read_images(request, service.settings)
         record.batch_images = len(images)
         return _json(BatchResult(results=await while_connected(request, every(images))))
-
-
-def _result(image: DetectedImage, record: RequestRecord, model: str) -> DetectionResult:
-    seconds = image.stopwatch.seconds | {"total": record.elapsed}
-    return DetectionResult(
-        detections=detection_rows(image.detections, image.masks),
-        image=ImageSize(width=image.width, height=image.height),
-        resized=ResizedTo(width=image.resized[1], height=image.resized[0]),
-        tiles=TileGrid(rows=image.tiling.rows, columns=image.tiling.columns),
-        attention=Attention.of(image.prediction.attention, image.reason),
-        timing_ms=Timing(**{name: round(seconds[name] * 1e3, 3) for name in Timing.model_fields}),
-        batch_size=image.batch_size,
-        model=model,
-    )
 
 
 def _json(answer: DetectionResult | BatchResult) -> Response:

@@ -12,6 +12,7 @@ from models.config import DetrConfig, Metric
 from models.detections import AttentionReport, Detections
 from models.masks.forms import MaskForm, Segmentation
 from service.detection_options import AttentionChoice
+from service.telemetry.request_record import DetectedImage
 
 _DETECTION: Final = {
     "label": "figure",
@@ -176,6 +177,21 @@ class DetectionResult(BaseModel):
     timing_ms: Timing
     batch_size: int
     model: str
+
+    @classmethod
+    def of(cls, image: DetectedImage, elapsed: float, model: str) -> Self:
+        """Convert the result for an image, `elapsed` seconds after the headers of the request for it."""
+        seconds = image.stopwatch.seconds | {"total": elapsed}
+        return cls(
+            detections=detection_rows(image.detections, image.masks),
+            image=ImageSize(width=image.width, height=image.height),
+            resized=ResizedTo(width=image.resized[1], height=image.resized[0]),
+            tiles=TileGrid(rows=image.tiling.rows, columns=image.tiling.columns),
+            attention=Attention.of(image.prediction.attention, image.reason),
+            timing_ms=Timing(**{name: round(seconds[name] * 1e3, 3) for name in Timing.model_fields}),
+            batch_size=image.batch_size,
+            model=model,
+        )
 
 
 class Problem(BaseModel):
