@@ -94,7 +94,7 @@ class AttentionConfig:
     @classmethod
     def parse(cls, text: str) -> AttentionConfig:
         """Read `exact`, `act`, `act:L=16,r=2`, `kmeans:C=64`, ...: what `str` writes. Raises ValueError."""
-        mode, options = _mode_and_options(text)
+        mode, options = mode_and_options(text)
         made: AttentionConfig = getattr(cls, mode)(**options)
         return made
 
@@ -125,8 +125,8 @@ class AttentionConfig:
         return f"{self.mode}:{','.join(given)}" if given else self.mode
 
 
-def _mode_and_options(text: str) -> tuple[AttentionMode, dict[str, Any]]:
-    """The mode of an attention's text form, and the options that it gives."""
+def mode_and_options(text: str) -> tuple[AttentionMode, dict[str, Any]]:
+    """The mode of an attention's text form, and the options that it gives. Raises ValueError."""
     mode, _, rest = text.partition(":")
     if mode not in ATTENTION_OPTIONS:
         raise ValueError(f"{text!r}: the mode must be one of {', '.join(ATTENTION_OPTIONS)}")
@@ -402,7 +402,7 @@ class DetrConfig:
         So `act` and `tangent` mean on the command line what they mean in a request: see `with_options`. Raises
         ValueError.
         """
-        mode, options = _mode_and_options(text)
+        mode, options = mode_and_options(text)
         own = {"act": self.default_act, "tangent": self.default_tangent}
         return own.get(mode, AttentionConfig.parse(mode)).with_options(**options)
 

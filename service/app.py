@@ -16,7 +16,7 @@ from models.detections import Prediction
 from models.detector import Detector, DeviceOutOfMemory
 from service.cpu_threads import compute_with, default_threads
 from service.detection_options import DetectionDefaults
-from service.http import routes_detect, routes_status
+from service.http import routes_compare, routes_detect, routes_status
 from service.http.dependencies import Service
 from service.http.head_requests import HeadAsGet
 from service.http.middleware import LingeringClose, RequestObserver
@@ -93,6 +93,7 @@ def create_app(settings: Settings, detector: Detector) -> FastAPI:
     )
     app.state.service = service
     app.include_router(routes_detect.router)
+    app.include_router(routes_compare.router)
     app.include_router(routes_status.router)
     install_error_handlers(app)
     _add_middleware(app, settings, metrics)

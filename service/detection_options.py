@@ -30,16 +30,11 @@ CLUSTERING: Final[tuple[Literal["act", "tangent"], ...]] = ("act", "tangent")
 """Attention modes that do not apply to every model."""
 
 
-class DetectQuery(BaseModel):
-    """The query parameters of a detection request. Unknown ones are refused: they are misspelt."""
+class ImageQuery(BaseModel):
+    """The query parameters of all requests that detect. Unknown ones are refused: they are misspelt."""
 
     model_config = ConfigDict(extra="forbid")
 
-    attention: AttentionChoice | None = Field(
-        None,
-        description="Encoder attention mode; `auto` uses the one that was measured to be the fastest for the image's "
-        "size, of those that are about as accurate as exact attention. Default: see `/model`.",
-    )
     L: int | None = Field(None, ge=1, le=64, description="Hash rounds; only with `attention=act`.")
     r: float | None = Field(None, gt=0, allow_inf_nan=False, description="Bucket width; only with `attention=act`.")
     C: int | None = Field(None, ge=1, le=4096, description="Clusters per head; only with `attention=tangent`.")
@@ -80,17 +75,37 @@ class DetectQuery(BaseModel):
         description="Classes to keep, comma-separated or repeated. A class name that contains a comma is written "
         "as it is. Default: all.",
     )
-    masks: MaskForm | None = Field(
-        None,
-        description="Give the mask of each detection too, in COCO's form: `rle` (compressed runs) or `polygons`. Only "
-        "models for segmentation have masks: see `/model`. Not with `tiles`. Default: boxes only.",
-    )
     deadline_ms: float | None = Field(
         None,
         gt=0,
         le=3_600_000,
         allow_inf_nan=False,
         description="Maximum time from the request's arrival until inference starts. After it, the answer is 504.",
+    )
+
+    @property
+    def attention_options(self) -> dict[str, Any]:
+        """The options of the attention that are given, by name."""
+        return {name: value for name in MODES_OF_OPTION if (value := getattr(self, name)) is not None}
+
+
+class AttentionQuery(BaseModel):
+    """The query parameter of requests with one attention mode."""
+
+    attention: AttentionChoice | None = Field(
+        None,
+        description="Encoder attention mode; `auto` uses the one that was measured to be the fastest for the image's "
+        "size, of those that are about as accurate as exact attention. Default: see `/model`.",
+    )
+
+
+class DetectQuery(ImageQuery, AttentionQuery):
+    """The query parameters of a detection request."""
+
+    masks: MaskForm | None = Field(
+        None,
+        description="Give the mask of each detection too, in COCO's form: `rle` (compressed runs) or `polygons`. Only "
+        "models for segmentation have masks: see `/model`. Not with `tiles`. Default: boxes only.",
     )
 
 
@@ -146,6 +161,29 @@ class DetectionDefaults:
             mask_refusal=detector.mask_refusal,
         )
 
+    def require(self, mode: AttentionChoice, parameter: str) -> None:
+        """Refuse a mode that does not apply to the model, which a parameter asks for. Raises BadParameter."""
+        if mode in self.refusals:
+            raise BadParameter(f"{parameter}: {self.refusals[mode]}; use exact or auto", parameter=parameter)
+
+    def allowed_size(self, size: int, parameter: str) -> int:
+        """Return a size that a parameter asks for, in pixels. Raises BadParameter if the model does not take it."""
+        least, largest = self.sizes
+        if not least <= size <= largest:
+            allowed = f"between {least} and {largest}" if least < largest else f"{least}"
+            raise BadParameter(f"{parameter}: must be {allowed} pixels here, not {size}", parameter=parameter)
+        return size
+
+    def attention_config(self, mode: AttentionChoice, given: Mapping[str, Any]) -> AttentionConfig | None:
+        """Return the settings of a mode with the options that a request gives; None for `auto`. Raises ValueError."""
+        if mode == "auto":
+            return None
+        if mode == "act":
+            return AttentionConfig.act(self.L, self.r, metric=self.metric).with_options(**given)
+        if mode == "tangent":
+            return AttentionConfig.tangent(self.C).with_options(**given)
+        return AttentionConfig.exact()
+
 
 @dataclass(frozen=True, slots=True)
 class DetectionOptions:
@@ -183,7 +221,7 @@ def resolve_options(query: DetectQuery, defaults: DetectionDefaults, arrival: fl
     return DetectionOptions(
         attention=_attention(query, defaults),
         reason="the default of this service" if query.attention is None else "asked for",
-        size=_size(query.size, defaults),
+        size=defaults.size if query.size is None else defaults.allowed_size(query.size, "size"),
         tiles=_tiles(query.tiles, defaults.max_tiles),
         max_tiles=defaults.max_tiles,
         threshold=defaults.threshold if query.threshold is None else query.threshold,
@@ -197,9 +235,8 @@ def resolve_options(query: DetectQuery, defaults: DetectionDefaults, arrival: fl
 
 def _attention(query: DetectQuery, defaults: DetectionDefaults) -> AttentionConfig | None:
     mode = query.attention or defaults.attention
-    if mode in defaults.refusals:
-        raise BadParameter(f"attention: {defaults.refusals[mode]}; use exact or auto", parameter="attention")
-    given = {name: getattr(query, name) for name in MODES_OF_OPTION if getattr(query, name) is not None}
+    defaults.require(mode, "attention")
+    given = query.attention_options
     misplaced = [name for name in given if mode not in MODES_OF_OPTION[name]]
     if misplaced:
         needed = MODES_OF_OPTION[misplaced[0]]
@@ -210,34 +247,15 @@ def _attention(query: DetectQuery, defaults: DetectionDefaults) -> AttentionConf
             parameter=misplaced[0],
         )
     try:
-        return _config(mode, given, defaults)
+        return defaults.attention_config(mode, given)
     except ValueError as error:
         raise BadParameter(str(error), parameter=next(iter(given), "attention")) from error
-
-
-def _config(mode: AttentionChoice, given: dict[str, Any], defaults: DetectionDefaults) -> AttentionConfig | None:
-    if mode == "auto":
-        return None
-    if mode == "act":
-        return AttentionConfig.act(defaults.L, defaults.r, metric=defaults.metric).with_options(**given)
-    if mode == "tangent":
-        return AttentionConfig.tangent(defaults.C).with_options(**given)
-    return AttentionConfig.exact()
 
 
 def _sizes(config: DetrConfig, max_size: int | None) -> tuple[int, int]:
     """Return the least and the largest size: those of the model, as far as the setting allows more than its own."""
     least, largest = config.sides
     return least, largest if max_size is None else max(config.shortest_side, min(largest, max_size))
-
-
-def _size(requested: int | None, defaults: DetectionDefaults) -> int:
-    size = defaults.size if requested is None else requested
-    least, largest = defaults.sizes
-    if not least <= size <= largest:
-        allowed = f"between {least} and {largest}" if least < largest else f"{least}"
-        raise BadParameter(f"size: must be {allowed} pixels here, not {size}", parameter="size")
-    return size
 
 
 def _tiles(requested: str | None, max_tiles: int) -> Tiles | None:

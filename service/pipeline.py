@@ -6,11 +6,11 @@ An image that is to be cut is cut before it is preprocessed, and what its tiles 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,6 +127,17 @@ def encoded_masks(detections: Detections, options: DetectionOptions) -> list[Seg
     return segmentations(detections.masks, options.masks)
 
 
+async def all_or_none(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Return the results of works that run side by side. If one fails, the others are cancelled before it raises."""
+    running = [asyncio.ensure_future(work) for work in works]
+    try:
+        return await asyncio.gather(*running)
+    finally:
+        for one in running:
+            one.cancel()
+        await asyncio.wait(running)
+
+
 class Pipeline:
     """Runs the stages for many requests: decoding and preprocessing on threads, prediction on the worker's.
 
@@ -147,30 +158,47 @@ class Pipeline:
 
         Raises the errors of decoding (413, 415, 422) and of scheduling (429, 503, 504, 507).
         """
-        stopwatch, arrived = Stopwatch(), now()
+        stopwatch = Stopwatch()
+        (prepared,) = await self.prepare(data, [options], stopwatch)
+        return await self.detect_prepared(prepared, options, stopwatch)
+
+    async def prepare(self, data: bytes, ways: Sequence[DetectionOptions], stopwatch: Stopwatch) -> list[PreparedTiles]:
+        """Decode one image once, and prepare it in each way; all of them have one deadline.
+
+        Raises the errors of decoding and DeadlinePassed.
+        """
+        arrived = now()
 
         def decode() -> NDArray[np.uint8]:
             stopwatch.seconds["wait"] = now() - arrived
             with stopwatch.stage("decode"):
                 return self._decode(data)
 
-        def preprocess(pixels: NDArray[np.uint8]) -> PreparedTiles:
+        def preprocess(pixels: NDArray[np.uint8]) -> list[PreparedTiles]:
             with stopwatch.stage("preprocess"):
-                return prepare(self._detector, pixels, options)
+                return [prepare(self._detector, pixels, options) for options in ways]
 
         try:
-            async with asyncio.timeout(options.deadline - now()):
-                prepared = await self._in_pool(lambda: use_pixels(decode, preprocess))
+            async with asyncio.timeout(ways[0].deadline - now()):
+                return await self.in_pool(lambda: use_pixels(decode, preprocess))
         except TimeoutError:
             raise DeadlinePassed from None
+
+    async def detect_prepared(
+        self, prepared: PreparedTiles, options: DetectionOptions, stopwatch: Stopwatch
+    ) -> DetectedImage:
+        """Detect objects in one image that has been prepared so; `stopwatch` has timed that, and times the rest.
+
+        Raises the errors of scheduling.
+        """
         completed = await self._predict(prepared.tasks, options.deadline)
         begun = min(one.queue_seconds for one in completed)
         ended = max(one.queue_seconds + one.inference_seconds for one in completed)
         stopwatch.seconds |= {"queue": begun, "inference": ended - begun}
         with stopwatch.stage("postprocess"):
             merge = partial(prepared.merged, [one.result for one in completed], options)
-            prediction, detections = merge() if len(completed) == 1 else await self._in_pool(merge)
-            encoded = await self._in_pool(partial(encoded_masks, detections, options)) if options.masks else None
+            prediction, detections = merge() if len(completed) == 1 else await self.in_pool(merge)
+            encoded = await self.in_pool(partial(encoded_masks, detections, options)) if options.masks else None
         return DetectedImage(
             prediction,
             detections,
@@ -184,21 +212,12 @@ class Pipeline:
         )
 
     async def _predict(self, tasks: Sequence[Task], deadline: float) -> list[Completed[Prediction]]:
-        """Run the tasks. If one fails, those that still wait are dropped before its error is raised."""
-        running = [
-            asyncio.ensure_future(
-                self._worker.submit(
-                    task, key=task.attention, height=task.image.height, width=task.image.width, deadline=deadline
-                )
+        return await all_or_none(
+            self._worker.submit(
+                task, key=task.attention, height=task.image.height, width=task.image.width, deadline=deadline
             )
             for task in tasks
-        ]
-        try:
-            return await asyncio.gather(*running)
-        finally:
-            for one in running:
-                one.cancel()
-            await asyncio.wait(running)
+        )
 
     async def draw(self, data: bytes, detected: DetectedImage) -> bytes:
         """Return a PNG of the image with its detections. The image is decoded again: its pixels were not kept."""
@@ -211,13 +230,14 @@ class Pipeline:
             with detected.stopwatch.stage("draw"):
                 return use_pixels(lambda: self._decode(data), draw)
 
-        return await self._in_pool(decode_and_draw)
+        return await self.in_pool(decode_and_draw)
 
     def close(self) -> None:
         """End the threads; images that wait for one are dropped."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def _in_pool(self, work: Callable[[], T]) -> T:
+    async def in_pool(self, work: Callable[[], T]) -> T:
+        """Do work on one of the threads that decode."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def _decode(self, data: bytes) -> NDArray[np.uint8]:

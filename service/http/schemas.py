@@ -11,6 +11,7 @@ from models import AutoAttention
 from models.config import DetrConfig, Metric
 from models.detections import AttentionReport, Detections
 from models.masks.forms import MaskForm, Segmentation
+from models.matching import Pair
 from service.detection_options import AttentionChoice
 from service.telemetry.request_record import DetectedImage
 
@@ -47,6 +48,13 @@ RESULT_EXAMPLE: Final[dict[str, Any]] = {
     },
     "batch_size": 4,
     "model": "pages-small",
+}
+COMPARISON_EXAMPLE: Final[dict[str, Any]] = {
+    "left": RESULT_EXAMPLE,
+    "right": RESULT_EXAMPLE,
+    "pairs": [{"left": 0, "right": 0, "iou": 0.981, "score_difference": -0.012}],
+    "only_left": [],
+    "only_right": [],
 }
 
 
@@ -216,6 +224,38 @@ class BatchResult(BaseModel):
     """The results for several images, in their order."""
 
     results: list[DetectionResult | FailedImage]
+
+
+class MatchedPair(BaseModel):
+    """A detection of the left side and one of the right side that are of the same object, by their indices.
+
+    `score_difference` is the right score less the left one.
+    """
+
+    left: int
+    right: int
+    iou: float
+    score_difference: float
+
+    @classmethod
+    def of(cls, pair: Pair) -> Self:
+        """Convert a pair of detections, rounded to four decimals."""
+        return cls(
+            left=pair.left,
+            right=pair.right,
+            iou=round(pair.iou, 4),
+            score_difference=round(pair.score_difference, 4),
+        )
+
+
+class ComparisonResult(BaseModel):
+    """The results of both sides for one image, which detections are paired, and the indices of the others."""
+
+    left: DetectionResult
+    right: DetectionResult
+    pairs: list[MatchedPair]
+    only_left: list[int]
+    only_right: list[int]
 
 
 class AttentionDefaults(BaseModel):

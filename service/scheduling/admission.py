@@ -14,8 +14,8 @@ class Backlog(Protocol):
     """The images that wait for the device or run on it."""
 
     @property
-    def full(self) -> bool:
-        """Whether one more image would be refused."""
+    def room(self) -> int:
+        """How many more images would be taken."""
 
     @property
     def images(self) -> int:
@@ -46,40 +46,42 @@ class Admission:
         self._limit = limit
         self._on_inflight = on_inflight
         self._clock = clock
+        self._images = 0
         self._reading = 0
         self.inflight = 0
 
     @contextmanager
-    def admit(self, deadline: float) -> Iterator[None]:
+    def admit(self, deadline: float, images: int = 1) -> Iterator[None]:
         """Count the request as under way during the block, or raise `refusal`'s error or QueueFull.
 
         A request whose deadline leaves too little time is refused now: reading and decoding it first would take time
-        from the requests that can still be answered.
+        from the requests that can still be answered. `images` is how often it is going to need the device; of several,
+        all have to fit, and the last one has to begin in time.
         """
         refusal = self._refusal()
         if refusal is not None:
             raise refusal
-        if self._backlog.full:
-            raise QueueFull(self._backlog.wait())
-        wait = self.wait
+        if self._backlog.room < images:
+            raise QueueFull(self._backlog.wait(), None if images == 1 else f"The request waits for {images} images.")
+        wait = self._wait(images - 1)
         if self.inflight >= self._limit:
             raise QueueFull(wait, "Too many requests are under way.")
         if wait > 0 and self._clock() + WAIT_SAFETY_FACTOR * wait > deadline:
             raise QueueFull(wait, "More requests are under way than the deadline allows.")
-        self._count(1)
+        self._count(1, images)
         try:
             yield
         finally:
-            self._count(-1)
+            self._count(-1, -images)
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
+    def reading(self, images: int = 1) -> Iterator[None]:
         """Leave the request out of the estimated wait while its body arrives: a slow sender delays no other request."""
-        self._reading += 1
+        self._reading += images
         try:
             yield
         finally:
-            self._reading -= 1
+            self._reading -= images
 
     @property
     def wait(self) -> float:
@@ -88,8 +90,13 @@ class Admission:
         Requests that are being decoded count with what an image costs on average, images that the queue knows with
         their own predicted cost.
         """
-        return self._backlog.wait(max(0, self.inflight - self._reading - self._backlog.images))
+        return self._wait(0)
 
-    def _count(self, change: int) -> None:
-        self.inflight += change
+    def _wait(self, more: int) -> float:
+        """Estimated seconds until an image could begin that comes after `more` others that arrive now."""
+        return self._backlog.wait(max(0, self._images - self._reading - self._backlog.images) + more)
+
+    def _count(self, requests: int, images: int) -> None:
+        self._images += images
+        self.inflight += requests
         self._on_inflight(self.inflight)

@@ -82,9 +82,9 @@ class RequestQueue(Generic[Item, Answer]):
         self._refusal: Callable[[], ServiceError] | None = None
 
     @property
-    def full(self) -> bool:
-        """Whether as many jobs wait as may."""
-        return len(self._waiting) >= self._max_queue
+    def room(self) -> int:
+        """How many more jobs may wait."""
+        return self._max_queue - len(self._waiting)
 
     @property
     def images(self) -> int:
@@ -112,7 +112,7 @@ class RequestQueue(Generic[Item, Answer]):
             if job.expired(now):
                 raise DeadlinePassed
             wait = self.wait()
-            if self.full:
+            if not self.room:
                 raise QueueFull(wait)
             begins = now + WAIT_SAFETY_FACTOR * wait
             if job.deadline is not None and begins > job.deadline:

@@ -28,6 +28,12 @@ class Stopwatch:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
+    def copy(self) -> Stopwatch:
+        """Return one that has run as long so far, and goes on by itself."""
+        copied = Stopwatch()
+        copied.seconds = dict(self.seconds)
+        return copied
+
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time the block, unless it fails."""

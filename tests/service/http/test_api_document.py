@@ -2,7 +2,8 @@
 
 Tables are checked against the OpenAPI document, the errors, the response models and a real response. The document's
 first table has the requests. The first table under "Parameters" has every query parameter with its bounds, under
-"Answer" and "GET /model" the fields, under "PNG" the headers, and under "Errors" every type with its status.
+"Compare" those that only a comparison has, under "Answer" and "GET /model" the fields, under "PNG" the headers, and
+under "Errors" every type with its status.
 
 The first cell of a row names things in backticks; `a.b` and `a[].b` are the fields a and b. Other cells are free text,
 except for a parameter's range (third cell), whose numbers and backticked values are its bounds, and an error's status
@@ -23,8 +24,10 @@ from service.http.schemas import (
     Attention,
     Box,
     Clusters,
+    ComparisonResult,
     DetectionResult,
     ImageSize,
+    MatchedPair,
     ModelCard,
     ResizedTo,
     SegmentedDetection,
@@ -78,6 +81,19 @@ def test_query_parameters_are_complete_with_their_bounds(openapi: dict[str, Any]
         text = documented[parameter["name"]]
         assert {float(number) for number in re.findall(r"[\d.]+", text)} == bounds, parameter["name"]
         assert set(names([text])) == set(schema.get("enum", [])), parameter["name"]
+
+
+def test_parameters_of_a_comparison_are_complete(openapi: dict[str, Any]) -> None:
+    def parameters(path: str) -> set[str]:
+        return {row["name"] for row in openapi["paths"][path]["post"]["parameters"] if row["in"] == "query"}
+
+    own = set(names([row[0] for row in rows("Compare")]))
+    assert parameters("/compare") == parameters("/detect") - {"attention", "masks"} | own
+
+
+def test_fields_of_a_comparison_are_named() -> None:
+    section = DOCUMENT.split("\n## Compare\n")[1].split("\n## ")[0]
+    assert fields(ComparisonResult, MatchedPair) <= set(re.findall(r"`(\w+)`", section))
 
 
 def test_fields_of_the_answer_are_complete() -> None:

@@ -15,7 +15,7 @@ from service.scheduling.admission import Admission
 class Backlog:
     """A queue on one stream: `known` seconds of work in so many `images`; of unknown cost, an image takes `mean`."""
 
-    full: bool = False
+    room: int = 100
     known: float = 0.0
     images: int = 0
     mean: float = 0.0
@@ -42,8 +42,8 @@ class Bench:
             stack.enter_context(self.admission.admit(1000))
         return stack
 
-    def refused(self, deadline: float = 1000) -> QueueFull:
-        with pytest.raises(QueueFull) as refused, self.admission.admit(deadline):
+    def refused(self, deadline: float = 1000, images: int = 1) -> QueueFull:
+        with pytest.raises(QueueFull) as refused, self.admission.admit(deadline, images):
             pass
         return refused.value
 
@@ -74,6 +74,27 @@ def test_a_request_of_several_images_is_not_counted_less_than_they_are() -> None
         assert bench.refused(20).retry_after == 30
 
 
+def test_a_request_that_needs_the_device_twice_counts_as_two_images() -> None:
+    bench = Bench(Backlog(mean=2.0))
+    with bench.admission.admit(1000, images=2):
+        assert bench.admission.wait == 4
+        with bench.admission.reading(2):
+            assert bench.admission.wait == 0
+        bench.backlog.images, bench.backlog.known = 2, 3.0
+        assert bench.admission.wait == 3
+        assert bench.admission.inflight == 1
+    assert bench.admission.wait == 3
+
+
+def test_of_a_request_that_needs_the_device_twice_both_have_to_fit_and_begin_in_time() -> None:
+    assert "2 images" in str(Bench(Backlog(room=1)).refused(images=2))
+    bench = Bench(Backlog(mean=2.0))
+    with bench.under_way(1):
+        assert bench.refused(4.9, images=2).retry_after == 4  # the second begins after two others
+        with bench.admission.admit(5.1, images=2):
+            pass
+
+
 def test_requests_whose_bodies_still_arrive_do_not_count_in_the_wait() -> None:
     bench = Bench(Backlog(mean=2.0))
     reading = bench.admission.reading
@@ -89,8 +110,8 @@ def test_a_deadline_that_has_passed_is_left_to_the_queue() -> None:
 
 
 def test_a_full_queue_and_a_service_that_is_not_ready_refuse() -> None:
-    assert Bench(Backlog(full=True, known=7.0)).refused().retry_after == 7
-    with pytest.raises(Draining), Bench(Backlog(full=True), refusal=Draining()).admission.admit(1000):
+    assert Bench(Backlog(room=0, known=7.0)).refused().retry_after == 7
+    with pytest.raises(Draining), Bench(Backlog(room=0), refusal=Draining()).admission.admit(1000):
         pass
 
 

@@ -109,7 +109,7 @@ class TestAdmission:
         assert bench.take() == [0]
         bench.put(1)
         bench.put(2)
-        assert (bench.queue.full, bench.queue.images, bench.queue.wait()) == (True, 3, 6.0)
+        assert (bench.queue.room, bench.queue.images, bench.queue.wait()) == (0, 3, 6.0)
         bench.clock.now = 1.5
         assert bench.queue.wait() == 4.5
         bench.clock.now = 9.0  # it takes longer than expected
