@@ -13,11 +13,11 @@ from models.config import AttentionConfig, DetrConfig, Metric
 from models.masks.forms import MaskForm
 from models.tiles.tiling import Tiles, parse_tiles
 from service.errors import BadParameter
-from service.settings import Settings
 
 if TYPE_CHECKING:
     from models.detections import Detections
     from models.detector import Detector
+    from service.settings import Settings
 
 AttentionChoice = Literal["exact", "act", "tangent", "auto"]
 MODES_OF_OPTION: Final[dict[str, tuple[AttentionChoice, ...]]] = {

@@ -2,16 +2,19 @@
 
 Every class has a `status`, a `type` (a slug for programs, which never changes) and a `title` (for people, the same for
 every occurrence). `problem` renders an occurrence as the body of an `application/problem+json` response (RFC 9457).
-This module knows no web framework: the app turns errors into responses in one place.
+This module knows no web framework: the app turns errors into responses in one place, and `received_error` turns them
+back where they arrive.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
+STANDARD_MEMBERS: Final = ("type", "title", "status", "detail", "request_id")
+_MAX_ROWS: Final = 10
 
 
 class ServiceError(Exception):
@@ -19,17 +22,24 @@ class ServiceError(Exception):
 
     `detail` explains this occurrence to the caller, without file names or tracebacks. `headers` are sent with the
     response. `members` are extra members of the problem (`limit=…`, `parameter=…`): values that JSON can hold.
+    `request_id` is that of the request, in an error that a client received.
     """
 
-    status: ClassVar[int]
-    type: ClassVar[str]
-    title: ClassVar[str]
+    status: int
+    type: str
+    title: str
+    request_id: str | None = None
 
     def __init__(self, detail: str | None = None, *, headers: Mapping[str, str] | None = None, **members: Any) -> None:
         super().__init__(detail or self.title)
         self.detail = detail
         self.headers: dict[str, str] = dict(headers or {})
         self.members: dict[str, Any] = members
+
+    def __str__(self) -> str:
+        """The detail, else the title; of an error that a client received, with the request's id."""
+        text = self.detail or self.title
+        return text if self.request_id is None else f"{text} (request {self.request_id})"
 
     def problem(self) -> dict[str, Any]:
         """Return the members of the problem+json body; an extra member never replaces a standard one."""
@@ -115,14 +125,18 @@ class BadParameter(ServiceError):
 
 
 class QueueFull(ServiceError):
-    """Too many requests wait. `retry_after` is in seconds; it is rounded up, and at least 1."""
+    """Too many requests wait. `retry_after` is rounded up to whole seconds, at least 1."""
 
     status, type, title = 429, "queue-full", "Too many requests are waiting"
 
     def __init__(self, retry_after: float, detail: str | None = None, **members: Any) -> None:
-        self.retry_after = max(1, math.ceil(retry_after))
-        headers = {"Retry-After": str(self.retry_after)}
-        super().__init__(detail, headers=headers, retry_after=self.retry_after, **members)
+        seconds = max(1, math.ceil(retry_after))
+        super().__init__(detail, headers={"Retry-After": str(seconds)}, retry_after=seconds, **members)
+
+    @property
+    def retry_after(self) -> int | None:
+        """Seconds to wait before the next attempt; None only in an error that was received without them."""
+        return self.members.get("retry_after")
 
 
 class ClientClosed(ServiceError):
@@ -183,4 +197,32 @@ def framework_error(status: int, headers: Mapping[str, str] | None = None) -> Se
     known: dict[int, type[ServiceError]] = {cause.status: cause for cause in (NotFound, MethodNotAllowed)}
     error = known.get(status, MalformedRequest if status < 500 else InternalError)()
     error.headers.update(headers or {})
+    return error
+
+
+def invalid_parameters(rows: Sequence[Mapping[str, Any]]) -> BadParameter:
+    """Return the error for parameters that pydantic refused; the `loc` of a row starts with the place, as `query`."""
+    errors = [_explained(row) for row in rows[:_MAX_ROWS]]
+    return BadParameter("; ".join(f"{row['parameter']}: {row['message']}" for row in errors), errors=errors)
+
+
+def _explained(row: Mapping[str, Any]) -> dict[str, str]:
+    name = ".".join(str(part) for part in row["loc"][1:]) or str(row["loc"][0])
+    unknown = row["type"] == "extra_forbidden"
+    message = "There is no such parameter" if unknown else str(row["msg"]).removeprefix("Value error, ")
+    return {"parameter": name[:100], "message": message[:300]}
+
+
+def received_error(problem: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> ServiceError:
+    """Return the error that a problem describes, as `ServiceError.problem` wrote it and a client received it.
+
+    `problem` has the members `type`, `title` and `status`, and may have others: `detail`, `request_id`, extra ones. It
+    is of the class of its type; of a type that this version does not know, a plain ServiceError.
+    """
+    cause = {known.type: known for known in all_errors()}.get(problem["type"], ServiceError)
+    error = cause.__new__(cause)
+    error.type, error.title, error.status = problem["type"], problem["title"], problem["status"]
+    ServiceError.__init__(error, problem.get("detail"), headers=headers)
+    error.request_id = problem.get("request_id")
+    error.members = {name: value for name, value in problem.items() if name not in STANDARD_MEMBERS}
     return error

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -12,10 +11,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.errors import PROBLEM_MEDIA_TYPE, BadParameter, ServiceError, all_errors, framework_error
+from service.errors import PROBLEM_MEDIA_TYPE, ServiceError, all_errors, framework_error, invalid_parameters
 from service.telemetry.request_record import RequestRecord
-
-_MAX_ERRORS: Final = 10
 
 
 def problem_body(error: ServiceError, record: RequestRecord) -> dict[str, Any]:
@@ -42,23 +39,11 @@ def install_error_handlers(app: FastAPI) -> None:
 
 def _translate(error: Exception) -> ServiceError:
     if isinstance(error, RequestValidationError):
-        return _bad_parameters(error)
+        return invalid_parameters(error.errors())
     if isinstance(error, HTTPException):
         return framework_error(error.status_code, error.headers)
     assert isinstance(error, ServiceError)  # noqa: S101  (no other type is registered)
     return error
-
-
-def _bad_parameters(error: RequestValidationError) -> BadParameter:
-    rows = [_explain(row) for row in error.errors()[:_MAX_ERRORS]]
-    return BadParameter("; ".join(f"{row['parameter']}: {row['message']}" for row in rows), errors=rows)
-
-
-def _explain(row: Mapping[str, Any]) -> dict[str, str]:
-    name = ".".join(str(part) for part in row["loc"][1:]) or str(row["loc"][0])
-    unknown = row["type"] == "extra_forbidden"
-    message = "There is no such parameter" if unknown else str(row["msg"]).removeprefix("Value error, ")
-    return {"parameter": name[:100], "message": message[:300]}
 
 
 def documented(*causes: type[ServiceError]) -> dict[int | str, dict[str, Any]]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models import AutoAttention
 from models.config import DetrConfig, Metric
 from models.detections import AttentionReport, Detections
 from models.masks.forms import MaskForm, Segmentation
 from models.matching import Pair
 from service.detection_options import AttentionChoice
 from service.telemetry.request_record import DetectedImage
+
+if TYPE_CHECKING:
+    from models import AutoAttention
 
 _DETECTION: Final = {
     "label": "figure",
