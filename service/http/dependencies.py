@@ -48,7 +48,7 @@ def record_of(request: Request) -> RequestRecord:
 
 def refuse_repeats(request: Request) -> None:
     """Refuse a parameter that is given more than once. Raises BadParameter."""
-    counts = Counter(name for name, _ in request.query_params.multi_items() if name != "labels")
+    counts = Counter(name for name, _ in request.query_params.multi_items() if name not in ("labels", "image_id"))
     repeated = sorted(name for name, count in counts.items() if count > 1)
     if repeated:
         raise BadParameter(f"{repeated[0][:100]}: given more than once", parameter=repeated[0][:100])

@@ -8,9 +8,10 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
-from service.detection_options import DetectionOptions, DetectQuery, resolve_options
+from service.detection_options import DetectionOptions, resolve_options
 from service.errors import ClientClosed, MethodNotAllowed, NotFound, ServiceError, all_errors
 from service.http.access import require_key
+from service.http.answer_formats import AnswerFormat, FormattedAnswer, FormattedBatch, FormattedQuery, formatted_json
 from service.http.dependencies import record_of, refuse_repeats, service_of
 from service.http.disconnect import while_connected
 from service.http.documented_bodies import BINARY, ONE_IMAGE, SEVERAL_IMAGES
@@ -22,7 +23,15 @@ from service.telemetry.request_record import NO_ATTENTION, DetectedImage
 _ERRORS: Final = documented(*(set(all_errors()) - {NotFound, MethodNotAllowed, ClientClosed}))
 
 
-async def _options(request: Request, query: Annotated[DetectQuery, Query()]) -> DetectionOptions:
+async def _query(query: Annotated[FormattedQuery, Query()]) -> FormattedQuery:
+    """Parse the query once for all that depends on it."""
+    return query
+
+
+QueryOfRequest = Annotated[FormattedQuery, Depends(_query)]
+
+
+async def _options(request: Request, query: QueryOfRequest) -> DetectionOptions:
     """Resolve the query. Raises BadParameter."""
     refuse_repeats(request)
     record = record_of(request)
@@ -31,34 +40,43 @@ async def _options(request: Request, query: Annotated[DetectQuery, Query()]) -> 
     return options
 
 
+async def _format(request: Request, query: QueryOfRequest) -> AnswerFormat | None:
+    """Return the format of other tools that is asked for, if any. Raises BadParameter."""
+    return AnswerFormat.of(query, service_of(request).detector.config.labels, png=_wants_png(request))
+
+
 OptionsOfQuery = Annotated[DetectionOptions, Depends(_options)]
+FormatOfQuery = Annotated[AnswerFormat | None, Depends(_format)]
 router = APIRouter(dependencies=[Depends(require_key)], tags=["detection"])
 
 
 @router.post(
     "/detect",
     summary="Detect objects in one image",
-    response_model=DetectionResult,
+    response_model=DetectionResult | FormattedAnswer,
     responses={
         200: {
-            "description": "The detections; with `Accept: image/png`, the image with its boxes drawn, and its masks if "
-            "they were asked for.",
+            "description": "The detections, in the `format` asked for; with `Accept: image/png`, the image with its "
+            "boxes drawn, and its masks if they were asked for.",
             "content": {"application/json": {"example": RESULT_EXAMPLE}, "image/png": BINARY},
         },
         **_ERRORS,
     },
     openapi_extra=ONE_IMAGE,
 )
-async def detect(request: Request, options: OptionsOfQuery) -> Response:
+async def detect(request: Request, options: OptionsOfQuery, form: FormatOfQuery) -> Response:
     """Return the objects in one image, how the encoder attended, and how long each stage took."""
     service, record = service_of(request), record_of(request)
+    if form is not None:
+        form.check_images(1)
     with service.admission.admit(options.deadline):
         with service.admission.reading(), record.stage("read"):
             data = await read_image(request, service.settings)
         image = await while_connected(request, service.pipeline.detect(data, options))
         record.images.append(image)
         if not _wants_png(request):
-            return _json(DetectionResult.of(image, record.elapsed, service.detector.name))
+            result = DetectionResult.of(image, record.elapsed, service.detector.name)
+            return _json(result) if form is None else formatted_json(form.convert(result))
         png = await while_connected(request, service.pipeline.draw(data, image))
         return Response(png, media_type="image/png", headers=_summary(image))
 
@@ -66,11 +84,11 @@ async def detect(request: Request, options: OptionsOfQuery) -> Response:
 @router.post(
     "/detect/batch",
     summary="Detect objects in several images",
-    response_model=BatchResult,
+    response_model=BatchResult | FormattedBatch,
     responses={200: {"description": "One result per image, in order; a bad image fails by itself."}, **_ERRORS},
     openapi_extra=SEVERAL_IMAGES,
 )
-async def detect_batch(request: Request, options: OptionsOfQuery) -> Response:
+async def detect_batch(request: Request, options: OptionsOfQuery, form: FormatOfQuery) -> Response:
     """Return the objects in several images, sent as fields `image` of one form.
 
     Images of one request, and of different requests, may run together.
@@ -93,7 +111,10 @@ async def detect_batch(request: Request, options: OptionsOfQuery) -> Response:
         with service.admission.reading(), record.stage("read"):
             images = await read_images(request, service.settings)
         record.batch_images = len(images)
-        return _json(BatchResult(results=await while_connected(request, every(images))))
+        if form is not None:
+            form.check_images(len(images))
+        batch = BatchResult(results=await while_connected(request, every(images)))
+        return _json(batch) if form is None else formatted_json(form.convert_batch(batch))
 
 
 def _json(answer: DetectionResult | BatchResult) -> Response:

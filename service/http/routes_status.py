@@ -18,6 +18,7 @@ from service.http.dependencies import service_of
 from service.http.problems import documented
 from service.http.schemas import AttentionDefaults, AutoAttentionCard, Health, InputSize, Limits, ModelCard
 from service.images.image_formats import MEDIA_TYPES
+from service.result_formats.categories import category_ids
 
 router = APIRouter()
 
@@ -84,6 +85,7 @@ async def model(request: Request) -> ModelCard:
         commit=detector.commit,
         version=service_version(),
         labels=list(detector.labels),
+        category_ids=category_ids(detector.config.labels),
         device=detector.device,
         precision=detector.precision,
         parameters=detector.parameters,

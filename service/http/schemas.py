@@ -346,6 +346,7 @@ class ModelCard(BaseModel):
     commit: str | None = Field(description="The commit of a model from the Hugging Face hub; null for other models.")
     version: str
     labels: list[str]
+    category_ids: dict[str, int] = Field(description="The id of each class in COCO's format, by name.")
     device: str
     precision: str
     parameters: int

@@ -88,7 +88,7 @@ def test_parameters_of_a_comparison_are_complete(openapi: dict[str, Any]) -> Non
         return {row["name"] for row in openapi["paths"][path]["post"]["parameters"] if row["in"] == "query"}
 
     own = set(names([row[0] for row in rows("Compare")]))
-    assert parameters("/compare") == parameters("/detect") - {"attention", "masks"} | own
+    assert parameters("/compare") == parameters("/detect") - {"attention", "masks", "format", "image_id"} | own
 
 
 def test_fields_of_a_comparison_are_named() -> None:
