@@ -191,7 +191,8 @@ class DetectionOptions:
 
     `attention` None is `auto`; of any other, `reason` says where it comes from. `size` is the shortest side in pixels.
     `tiles` None cuts nothing, `auto` into `max_tiles` at most. `labels` None keeps all classes, `nms` None all
-    overlapping boxes. `masks` None gives boxes only. `deadline` is on the service's clock.
+    overlapping boxes. `masks` None gives boxes only. `deadline` is on the service's clock. `may_be_cheaper`: the caller
+    leaves attention, size and tiles to the service, which may choose cheaper ones under load.
     """
 
     attention: AttentionConfig | None
@@ -205,6 +206,7 @@ class DetectionOptions:
     labels: frozenset[str] | None
     masks: MaskForm | None
     deadline: float
+    may_be_cheaper: bool = False
 
     def select(self, detections: Detections) -> Detections:
         """Return those detections that the request asked for."""
@@ -218,8 +220,9 @@ def resolve_options(query: DetectQuery, defaults: DetectionDefaults, arrival: fl
     unknown classes.
     """
     deadline_ms = defaults.deadline_ms if query.deadline_ms is None else query.deadline_ms
+    attention = _attention(query, defaults)
     return DetectionOptions(
-        attention=_attention(query, defaults),
+        attention=attention,
         reason="the default of this service" if query.attention is None else "asked for",
         size=defaults.size if query.size is None else defaults.allowed_size(query.size, "size"),
         tiles=_tiles(query.tiles, defaults.max_tiles),
@@ -230,6 +233,7 @@ def resolve_options(query: DetectQuery, defaults: DetectionDefaults, arrival: fl
         labels=_labels(query.labels, defaults.labels),
         masks=_masks(query, defaults),
         deadline=arrival + deadline_ms / 1e3,
+        may_be_cheaper=attention is None and query.size is None and query.tiles is None,
     )
 
 

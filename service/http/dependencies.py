@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from models.detector import Detector
+from service.degradation import Degradation
 from service.detection_options import DetectionDefaults
 from service.errors import BadParameter
 from service.pipeline import Pipeline
@@ -23,7 +24,7 @@ from service.telemetry.request_record import RequestRecord
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The parts of one running app: `app.state.service`."""
+    """The parts of one running app: `app.state.service`. `degradation` is None without a target."""
 
     settings: Settings
     detector: Detector
@@ -32,6 +33,7 @@ class Service:
     pipeline: Pipeline
     readiness: Readiness
     admission: Admission
+    degradation: Degradation | None
 
 
 def service_of(request: Request) -> Service:

@@ -139,6 +139,8 @@ def _summary(image: DetectedImage) -> dict[str, str]:
         "x-act-detr-tiles": f"{image.tiling.rows}x{image.tiling.columns}",
         "x-act-detr-batch-size": str(image.batch_size),
     }
+    if image.rung is not None:
+        headers["x-act-detr-rung"] = str(image.rung)
     if report.clusters:
         headers["x-act-detr-clusters"] = ",".join(f"{layer.mean:.1f}" for layer in report.clusters)
     return headers
