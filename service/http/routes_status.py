@@ -16,7 +16,7 @@ from service.errors import Draining, NotFound, NotReady, ServiceError, Unauthori
 from service.http.access import require_key
 from service.http.dependencies import service_of
 from service.http.problems import documented
-from service.http.schemas import AttentionDefaults, AutoAttentionCard, Health, InputSize, LadderCard, Limits, ModelCard
+from service.http.schemas import AttentionDefaults, AutoAttentionCard, Health, InputSize, Limits, ModelCard
 from service.images.image_formats import MEDIA_TYPES
 from service.result_formats.categories import category_ids
 
@@ -100,7 +100,6 @@ async def model(request: Request) -> ModelCard:
             mode=defaults.attention, L=defaults.L, r=defaults.r, metric=defaults.metric, C=defaults.C
         ),
         auto_attention=AutoAttentionCard.of(detector.config, detector.auto) if detector.auto else None,
-        ladder=LadderCard.of(service.degradation) if service.degradation else None,
         default_threshold=defaults.threshold,
         default_max_detections=defaults.max_detections,
         default_nms=defaults.nms,
