@@ -12,18 +12,18 @@ from typing import Any, Final
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
+from models.detections import Prediction
 from models.detector import Detector, DeviceOutOfMemory
 from service.cpu_threads import compute_with, default_threads
 from service.detection_options import DetectionDefaults
-from service.explanation import Explainer, ExplanationKey, run_tasks
-from service.http import routes_compare, routes_detect, routes_explain, routes_status
+from service.http import routes_compare, routes_detect, routes_status
 from service.http.dependencies import Service
 from service.http.head_requests import HeadAsGet
 from service.http.middleware import LingeringClose, RequestObserver
 from service.http.path_prefix import PathPrefix
 from service.http.problems import install_error_handlers
 from service.http.schemas import Problem
-from service.pipeline import Pipeline
+from service.pipeline import Pipeline, Task, predict
 from service.readiness import DeviceProbe, Readiness
 from service.scheduling.admission import Admission
 from service.scheduling.batcher import BatchLimits
@@ -48,9 +48,9 @@ def create_app(settings: Settings, detector: Detector) -> FastAPI:
     metrics = Metrics()
     threads = settings.threads or default_threads()
     streams = settings.streams_on(detector.device, threads)
-    costs = CostModel(typical=lambda key: not isinstance(key, ExplanationKey))
-    worker = InferenceWorker[Any, Any](  # a key's tasks and their results are of the key's kind
-        partial(run_tasks, detector),
+    costs = CostModel()
+    worker = InferenceWorker[Task, Prediction](
+        partial(predict, detector),
         limits=_batch_limits(settings, detector.device),
         max_queue=settings.max_queue,
         observer=metrics,
@@ -60,15 +60,13 @@ def create_app(settings: Settings, detector: Detector) -> FastAPI:
         set_up=partial(_set_up_inference, detector, settings, threads // streams, metrics, costs),
         streams=streams,
     )
-    pipeline = Pipeline(detector, worker, settings)
     readiness = Readiness(lambda: worker.alive, DeviceProbe(detector.check))
     service = Service(
         settings=settings,
         detector=detector,
         defaults=DetectionDefaults.of(settings, detector),
         metrics=metrics,
-        pipeline=pipeline,
-        explainer=Explainer(detector, worker, pipeline),
+        pipeline=Pipeline(detector, worker, settings),
         readiness=readiness,
         admission=Admission(readiness.refusal, worker.backlog, settings.max_inflight, metrics.inflight.set, now),
     )
@@ -96,7 +94,6 @@ def create_app(settings: Settings, detector: Detector) -> FastAPI:
     app.state.service = service
     app.include_router(routes_detect.router)
     app.include_router(routes_compare.router)
-    app.include_router(routes_explain.router)
     app.include_router(routes_status.router)
     install_error_handlers(app)
     _add_middleware(app, settings, metrics)
@@ -144,7 +141,7 @@ def _allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
     )
 
 
-async def _drain(worker: InferenceWorker[Any, Any], seconds: float) -> None:
+async def _drain(worker: InferenceWorker[Task, Prediction], seconds: float) -> None:
     with suppress(TimeoutError):
         await worker.drain(seconds)
         return

@@ -30,8 +30,8 @@ CLUSTERING: Final[tuple[Literal["act", "tangent"], ...]] = ("act", "tangent")
 """Attention modes that do not apply to every model."""
 
 
-class EncoderQuery(BaseModel):
-    """The query parameters of all requests that run an image. Unknown ones are refused: they are misspelt."""
+class ImageQuery(BaseModel):
+    """The query parameters of all requests that detect. Unknown ones are refused: they are misspelt."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -51,23 +51,6 @@ class EncoderQuery(BaseModel):
         description="Shortest side in pixels that the image is resized to, in the range that `/model` shows: larger "
         "finds smaller objects, and takes longer. Default: the model's own.",
     )
-    deadline_ms: float | None = Field(
-        None,
-        gt=0,
-        le=3_600_000,
-        allow_inf_nan=False,
-        description="Maximum time from the request's arrival until inference starts. After it, the answer is 504.",
-    )
-
-    @property
-    def attention_options(self) -> dict[str, Any]:
-        """The options of the attention that are given, by name."""
-        return {name: value for name in MODES_OF_OPTION if (value := getattr(self, name)) is not None}
-
-
-class ImageQuery(EncoderQuery):
-    """The query parameters of all requests that detect."""
-
     tiles: str | None = Field(
         None,
         max_length=9,
@@ -92,6 +75,18 @@ class ImageQuery(EncoderQuery):
         description="Classes to keep, comma-separated or repeated. A class name that contains a comma is written "
         "as it is. Default: all.",
     )
+    deadline_ms: float | None = Field(
+        None,
+        gt=0,
+        le=3_600_000,
+        allow_inf_nan=False,
+        description="Maximum time from the request's arrival until inference starts. After it, the answer is 504.",
+    )
+
+    @property
+    def attention_options(self) -> dict[str, Any]:
+        """The options of the attention that are given, by name."""
+        return {name: value for name in MODES_OF_OPTION if (value := getattr(self, name)) is not None}
 
 
 class AttentionQuery(BaseModel):

@@ -6,9 +6,8 @@ An image that is to be cut is cut before it is preprocessed, and what its tiles 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -95,20 +94,13 @@ def _prepare_tile(detector: Detector, tile: NDArray[np.uint8], options: Detectio
 
 
 def predict(detector: Detector, tasks: Sequence[Task], attention: AttentionConfig) -> Sequence[Prediction]:
-    """Run the detector on images of one attention.
+    """Run the detector on images of one attention. If it fails, ask the device whether it still works.
 
     Raises DeviceOutOfMemory, WorkerDead if the device has failed, and otherwise what the detector raised.
     """
-    with tell_device_failures(detector):
+    try:
         thresholds, masks = [task.threshold for task in tasks], [task.masks for task in tasks]
         return detector.predict([task.image for task in tasks], attention, thresholds, masks)
-
-
-@contextmanager
-def tell_device_failures(detector: Detector) -> Iterator[None]:
-    """Ask the device whether it still works if what it computes inside fails. Raises WorkerDead where it does not."""
-    try:
-        yield
     except DeviceOutOfMemory:
         raise
     except Exception:
@@ -234,13 +226,8 @@ class Pipeline:
             detections = detected.detections
             return draw_detections(pixels, detections, tuple(self._detector.labels), detections.masks or ())
 
-        return await self.picture(data, detected.stopwatch, draw)
-
-    async def picture(self, data: bytes, stopwatch: Stopwatch, draw: Callable[[NDArray[np.uint8]], bytes]) -> bytes:
-        """Decode an image on one of the threads, and return the PNG that `draw` makes of its pixels there."""
-
         def decode_and_draw() -> bytes:
-            with stopwatch.stage("draw"):
+            with detected.stopwatch.stage("draw"):
                 return use_pixels(lambda: self._decode(data), draw)
 
         return await self.in_pool(decode_and_draw)

@@ -13,7 +13,6 @@ from fastapi import Request
 from models.detector import Detector
 from service.detection_options import DetectionDefaults
 from service.errors import BadParameter
-from service.explanation import Explainer
 from service.pipeline import Pipeline
 from service.readiness import Readiness
 from service.scheduling.admission import Admission
@@ -31,7 +30,6 @@ class Service:
     defaults: DetectionDefaults
     metrics: Metrics
     pipeline: Pipeline
-    explainer: Explainer
     readiness: Readiness
     admission: Admission
 

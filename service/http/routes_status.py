@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from html import escape
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import PurePath
 from typing import Final, get_args
 
 from fastapi import APIRouter, Depends, Request
@@ -23,11 +26,14 @@ from service.result_formats.categories import category_ids
 router = APIRouter()
 
 STATIC_TYPES: Final = {
-    "page.css": "text/css; charset=utf-8",
-    "page.js": "text/javascript; charset=utf-8",
-    "docs.js": "text/javascript; charset=utf-8",
-    "icon.svg": "image/svg+xml",
+    ".css": "text/css; charset=utf-8",
+    ".jpg": "image/jpeg",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".webp": "image/webp",
 }
+"""Of the pages' files, those that have an address of their own, by suffix."""
+_PAGES: Final = files("service.http").joinpath("static")
 
 
 @router.get(
@@ -129,22 +135,25 @@ async def docs(request: Request) -> Response:
 
 @router.get("/static/{name}", include_in_schema=False)
 async def static(name: str) -> Response:
-    """Return a style or script of the pages."""
-    if name not in STATIC_TYPES:
+    """Return a style, a script or an image of the pages."""
+    if name not in _static_files():
         raise NotFound
-    return _response(_content(name), STATIC_TYPES[name])
+    return _response(_static_files()[name].read_bytes(), STATIC_TYPES[PurePath(name).suffix])
 
 
 def _page(request: Request, name: str) -> Response:
     """Return a page. Its links are relative: to the prefix if one is set, else to the page."""
-    content, prefix = _content(name), request.scope.get("root_path", "")
+    content, prefix = _PAGES.joinpath(name).read_bytes(), request.scope.get("root_path", "")
     if prefix:
         content = content.replace(b"<head>", f'<head>\n<base href="{escape(prefix.rstrip("/"))}/">'.encode(), 1)
     return _response(content, "text/html; charset=utf-8")
 
 
-def _content(name: str) -> bytes:
-    return files("service.http").joinpath("static", name).read_bytes()
+@cache
+def _static_files() -> dict[str, Traversable]:
+    """Return a closed list by name: no name leads anywhere else."""
+    found = [*_PAGES.iterdir(), files("models").joinpath("pretrained", "sample-page.jpg")]
+    return {file.name: file for file in found if PurePath(file.name).suffix in STATIC_TYPES}
 
 
 def _response(content: bytes, media_type: str) -> Response:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.config import AttentionConfig, DetrConfig, Metric
+from models.config import DetrConfig, Metric
 from models.detections import AttentionReport, Detections
 from models.masks.forms import MaskForm, Segmentation
 from models.matching import Pair
@@ -123,8 +123,8 @@ class Clusters(BaseModel):
     max: int
 
 
-class AttentionSettings(BaseModel):
-    """How the encoder attended, and why."""
+class Attention(BaseModel):
+    """How the encoder attended; giga multiply-adds of the encoder as run, and with exact attention, of all tiles."""
 
     mode: Literal["exact", "act", "tangent"]
     reason: str = Field(
@@ -137,18 +137,6 @@ class AttentionSettings(BaseModel):
     C: int | None = Field(description="Clusters per head; null except with tangent.")
     metric: Metric | None = Field(description="Distance between two queries; null with exact.")
     tokens: int = Field(description="Encoder tokens of the image, or of each of its tiles.")
-
-    @staticmethod
-    def fields_of(config: AttentionConfig, reason: str, tokens: int) -> dict[str, Any]:
-        """Return the fields for settings that were used for a reason; options of other modes are None."""
-        options = dict.fromkeys(("L", "r", "seed", "C", "metric"))
-        options |= {name: value for name, value in config.options.items() if name in options}
-        return {"mode": config.mode, "reason": reason, **options, "tokens": tokens}
-
-
-class Attention(AttentionSettings):
-    """How the encoder attended; giga multiply-adds of the encoder as run, and with exact attention, of all tiles."""
-
     clusters: list[Clusters]
     encoder_gflops: float
     exact_encoder_gflops: float
@@ -156,8 +144,14 @@ class Attention(AttentionSettings):
     @classmethod
     def of(cls, report: AttentionReport, reason: str) -> Self:
         """Convert the model's report of an image that attended so for a reason."""
+        config = report.config
+        options = dict.fromkeys(("L", "r", "seed", "C", "metric"))
+        options |= {name: value for name, value in config.options.items() if name in options}
         return cls(
-            **cls.fields_of(report.config, reason, report.tokens),
+            mode=config.mode,
+            reason=reason,
+            **options,
+            tokens=report.tokens,
             clusters=[
                 Clusters(layer=row.layer, mean=round(row.mean, 2), min=row.min, max=row.max) for row in report.clusters
             ],

@@ -1,0 +1,57 @@
+// Settings to queries. A setting is {mode, L, r, C, size}; `size` is null where the model takes only one.
+
+/** A query string of parameters, in their order; those that are null are left out. */
+export function queryOf(parameters) {
+  return Object.entries(parameters)
+    .filter(([, value]) => value !== null && value !== undefined)
+    .map(([name, value]) => `${name}=${encodeURIComponent(value).replace(/%(3A|2C|3D)/g, decodeURIComponent)}`)
+    .join("&");
+}
+
+/** The parameters of an attention that differ from the server's defaults. */
+export function attentionParameters({ mode, L, r, C }, { default_attention: usual }) {
+  const differing = {};
+  if (mode === "act") {
+    if (L !== usual.L) differing.L = L;
+    if (r !== usual.r) {
+      differing.r = r;
+      // With r, the metric is that of the paper unless it is given.
+      if (usual.metric !== "query") differing.metric = usual.metric;
+    }
+  }
+  if (mode === "tangent" && C !== usual.C) differing.C = C;
+  const needed = mode !== usual.mode || Object.keys(differing).length > 0;
+  return needed ? { attention: mode, ...differing } : {};
+}
+
+/** A setting's size, null where it is the model's own. */
+export function sizeParameter({ size }, { input_size: input }) {
+  return size === input.shortest_side ? null : size;
+}
+
+/** The parameters of what is kept of an image's detections, and of tiles, that differ from the server's defaults. */
+export function selectionParameters({ tiles, threshold, nms }, card) {
+  return {
+    tiles: tiles || null,
+    threshold: threshold === card.default_threshold ? null : threshold,
+    nms: nms === (card.default_nms ?? 1) ? null : nms,
+  };
+}
+
+/** An attention in one word, as `left` and `right` take it: `tangent:C=16`. */
+export function attentionText({ mode, L, r, C }, { default_attention: usual }) {
+  if (mode === "act") return `act:L=${L},r=${r},metric=${usual.metric}`;
+  return mode === "tangent" ? `tangent:C=${C}` : mode;
+}
+
+/** What such a word says, as far as it can be read: {mode, L, r, C}. */
+export function readAttention(text) {
+  const [mode, options = ""] = text.split(":");
+  const numbers = options.split(",").map((option) => option.split("=")).filter(([name]) => "LrC".includes(name));
+  return { mode, ...Object.fromEntries(numbers.map(([name, value]) => [name, Number(value)])) };
+}
+
+/** The attention of an answer, for people: `tangent (C = 16)`. */
+export function attentionName({ mode, L, r, C }) {
+  return { exact: "exact", act: `ACT (L = ${L}, r = ${r})`, tangent: `tangent (C = ${C})` }[mode];
+}
