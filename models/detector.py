@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.attention.auto import AutoAttention, ChosenAttention
+from models.attention.layer_inputs import AttentionInputs
 from models.config import AttentionConfig, DetrConfig
 from models.detections import AttentionReport, Detections, LayerClusters, Prediction
 from models.detr.canvas import canvas_size
@@ -140,11 +142,8 @@ class Detector:
             raise NoMaskHead(self.mask_refusal)
         inputs = list(zip(images, min_scores, masked, strict=True))
         batches = [inputs] if inputs and self.device.startswith("cuda") else [[one] for one in inputs]
-        try:
+        with self._out_of_memory(len(images)):
             return [prediction for batch in batches for prediction in self._predict_together(batch, attention)]
-        except torch.OutOfMemoryError as error:
-            torch.cuda.empty_cache()
-            raise DeviceOutOfMemory(f"{len(images)} images do not fit on {self.device}") from error
 
     @torch.inference_mode()
     def outputs(
@@ -175,6 +174,21 @@ class Detector:
     def encoder_tokens(self, image: PreparedImage) -> PackedTokens:
         """Return the tokens that enter the encoder for one image."""
         return self.detr.tokens(self._batch([image]))
+
+    @torch.inference_mode()
+    def layer_inputs(self, image: PreparedImage, attention: AttentionConfig, layer: int) -> AttentionInputs:
+        """What an encoder layer attends with when `predict` detects in one image: all before it is computed alike.
+
+        Nothing after it is computed. Raises DeviceOutOfMemory, AttentionNotApplicable where the network cannot attend
+        so, and ValueError where its encoder has no such layer.
+        """
+        self.family.check(attention)
+        with self._out_of_memory(1):
+            return self.network.layer_inputs(self._batch([image]), attention, layer)
+
+    def grid(self, image: PreparedImage) -> tuple[int, int] | None:
+        """Rows and columns in which the encoder's tokens cover an image, row by row; None where they are no grid."""
+        return self.network.grid(image.pixels.shape[1], image.pixels.shape[2])
 
     def read(self, logits: Tensor, boxes_cxcywh: Tensor, image: PreparedImage) -> Detections:
         """Detections of one image from what the network gave for it, on the CPU: see `read_detections`."""
@@ -266,6 +280,15 @@ class Detector:
     def memory_limit_bytes(self) -> int:
         """Bytes that the device has in all; 0 on a CPU, which has none of its own."""
         return torch.cuda.mem_get_info(self.device)[1] if self.device.startswith("cuda") else 0
+
+    @contextmanager
+    def _out_of_memory(self, images: int) -> Iterator[None]:
+        """Raise DeviceOutOfMemory where the device has no room for what is computed inside."""
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            raise DeviceOutOfMemory(f"{images} images do not fit on {self.device}") from error
 
     def _batch(self, images: Sequence[PreparedImage]) -> ImageBatch:
         device = torch.device(self.device)

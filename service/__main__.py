@@ -44,7 +44,12 @@ def serve(**overrides: Any) -> int:
         logger.error("cannot load the model %s: %s", settings.model, error)
         logger.debug("the reason", exc_info=True)
         return 1
-    build_server(create_app(settings, detector), settings).run()
+    try:
+        app = create_app(settings, detector)
+    except BadSettings as error:
+        print(f"bad settings:\n{error}", file=sys.stderr)
+        return 2
+    build_server(app, settings).run()
     return 0
 
 

@@ -12,23 +12,26 @@ from typing import Any, Final
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from models.detections import Prediction
 from models.detector import Detector, DeviceOutOfMemory
 from service.cpu_threads import compute_with, default_threads
+from service.degradation import Degradation
 from service.detection_options import DetectionDefaults
-from service.http import routes_compare, routes_detect, routes_status
+from service.explanation import Explainer, ExplanationKey, run_tasks
+from service.http import routes_compare, routes_detect, routes_explain, routes_status
 from service.http.dependencies import Service
 from service.http.head_requests import HeadAsGet
 from service.http.middleware import LingeringClose, RequestObserver
 from service.http.path_prefix import PathPrefix
 from service.http.problems import install_error_handlers
 from service.http.schemas import Problem
-from service.pipeline import Pipeline, Task, predict
+from service.pipeline import Pipeline
 from service.readiness import DeviceProbe, Readiness
+from service.rungs import configured_rungs
 from service.scheduling.admission import Admission
 from service.scheduling.batcher import BatchLimits
 from service.scheduling.costs import CostModel
 from service.scheduling.inference_worker import InferenceWorker
+from service.scheduling.ladder import Ladder
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 from service.telemetry.request_record import now
@@ -44,34 +47,46 @@ the headers `X-Request-Id` and `Server-Timing`."""
 
 
 def create_app(settings: Settings, detector: Detector) -> FastAPI:
-    """Build the app. Its lifespan warms the detector up in the background, and drains at the end."""
+    """Build the app. Its lifespan warms the detector up in the background, and drains at the end.
+
+    Raises BadSettings for a ladder that the model cannot do.
+    """
     metrics = Metrics()
+    defaults = DetectionDefaults.of(settings, detector)
     threads = settings.threads or default_threads()
     streams = settings.streams_on(detector.device, threads)
-    costs = CostModel()
-    worker = InferenceWorker[Task, Prediction](
-        partial(predict, detector),
+    costs = CostModel(typical=lambda key: not isinstance(key, ExplanationKey))
+    worker = InferenceWorker[Any, Any](  # a key's tasks and their results are of the key's kind
+        partial(run_tasks, detector),
         limits=_batch_limits(settings, detector.device),
         max_queue=settings.max_queue,
         observer=metrics,
         clock=now,
         is_out_of_memory=lambda error: isinstance(error, DeviceOutOfMemory),
         costs=costs,
-        set_up=partial(_set_up_inference, detector, settings, threads // streams, metrics, costs),
+        set_up=lambda stream: _set_up_inference(
+            detector, settings, threads // streams, metrics, costs, degradation, stream
+        ),
         streams=streams,
     )
+    degradation = _degradation(settings, detector, defaults, worker, costs, streams)
+    pipeline = Pipeline(detector, worker, settings, degradation)
     readiness = Readiness(lambda: worker.alive, DeviceProbe(detector.check))
     service = Service(
         settings=settings,
         detector=detector,
-        defaults=DetectionDefaults.of(settings, detector),
+        defaults=defaults,
         metrics=metrics,
-        pipeline=Pipeline(detector, worker, settings),
+        pipeline=pipeline,
+        explainer=Explainer(detector, worker, pipeline),
         readiness=readiness,
         admission=Admission(readiness.refusal, worker.backlog, settings.max_inflight, metrics.inflight.set, now),
+        degradation=degradation,
     )
     version = routes_status.service_version()
     metrics.describe(detector, version, settings.max_queue, lambda: readiness.refusal() is None, worker.backlog.wait)
+    if degradation is not None:
+        metrics.describe_ladder(len(degradation.rungs) - 1, lambda: degradation.ladder.rung)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -94,6 +109,7 @@ def create_app(settings: Settings, detector: Detector) -> FastAPI:
     app.state.service = service
     app.include_router(routes_detect.router)
     app.include_router(routes_compare.router)
+    app.include_router(routes_explain.router)
     app.include_router(routes_status.router)
     install_error_handlers(app)
     _add_middleware(app, settings, metrics)
@@ -101,8 +117,30 @@ def create_app(settings: Settings, detector: Detector) -> FastAPI:
     return app
 
 
+def _degradation(
+    settings: Settings,
+    detector: Detector,
+    defaults: DetectionDefaults,
+    worker: InferenceWorker[Any, Any],
+    costs: CostModel,
+    streams: int,
+) -> Degradation | None:
+    """Return what makes images cheaper under load; None without a target. Raises BadSettings."""
+    if settings.target_ms is None:
+        return None
+    rungs = configured_rungs(settings, detector, defaults.sizes)
+    ladder = Ladder(len(rungs), settings.target_ms / 1e3, streams, worker.backlog.wait, now)
+    return Degradation(detector, rungs, ladder, costs)
+
+
 def _set_up_inference(
-    detector: Detector, settings: Settings, threads: int, metrics: Metrics, costs: CostModel, stream: int
+    detector: Detector,
+    settings: Settings,
+    threads: int,
+    metrics: Metrics,
+    costs: CostModel,
+    degradation: Degradation | None,
+    stream: int,
 ) -> None:
     """Set up a thread that runs the model: its own pool and, on the first, all that later ones find done."""
     compute_with(threads)
@@ -111,6 +149,8 @@ def _set_up_inference(
         squares = detector.warm_up()
         costs.assume(detector.config.shortest_side**2, (now() - started) / squares)
         metrics.describe_auto(detector.measure_attention(settings.cache_dir))
+        if degradation is not None:
+            degradation.measure()
 
 
 def _batch_limits(settings: Settings, device: str) -> BatchLimits:
@@ -141,7 +181,7 @@ def _allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
     )
 
 
-async def _drain(worker: InferenceWorker[Task, Prediction], seconds: float) -> None:
+async def _drain(worker: InferenceWorker[Any, Any], seconds: float) -> None:
     with suppress(TimeoutError):
         await worker.drain(seconds)
         return

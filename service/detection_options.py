@@ -30,8 +30,8 @@ CLUSTERING: Final[tuple[Literal["act", "tangent"], ...]] = ("act", "tangent")
 """Attention modes that do not apply to every model."""
 
 
-class ImageQuery(BaseModel):
-    """The query parameters of all requests that detect. Unknown ones are refused: they are misspelt."""
+class EncoderQuery(BaseModel):
+    """The query parameters of all requests that run an image. Unknown ones are refused: they are misspelt."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -51,6 +51,23 @@ class ImageQuery(BaseModel):
         description="Shortest side in pixels that the image is resized to, in the range that `/model` shows: larger "
         "finds smaller objects, and takes longer. Default: the model's own.",
     )
+    deadline_ms: float | None = Field(
+        None,
+        gt=0,
+        le=3_600_000,
+        allow_inf_nan=False,
+        description="Maximum time from the request's arrival until inference starts. After it, the answer is 504.",
+    )
+
+    @property
+    def attention_options(self) -> dict[str, Any]:
+        """The options of the attention that are given, by name."""
+        return {name: value for name in MODES_OF_OPTION if (value := getattr(self, name)) is not None}
+
+
+class ImageQuery(EncoderQuery):
+    """The query parameters of all requests that detect."""
+
     tiles: str | None = Field(
         None,
         max_length=9,
@@ -75,18 +92,6 @@ class ImageQuery(BaseModel):
         description="Classes to keep, comma-separated or repeated. A class name that contains a comma is written "
         "as it is. Default: all.",
     )
-    deadline_ms: float | None = Field(
-        None,
-        gt=0,
-        le=3_600_000,
-        allow_inf_nan=False,
-        description="Maximum time from the request's arrival until inference starts. After it, the answer is 504.",
-    )
-
-    @property
-    def attention_options(self) -> dict[str, Any]:
-        """The options of the attention that are given, by name."""
-        return {name: value for name in MODES_OF_OPTION if (value := getattr(self, name)) is not None}
 
 
 class AttentionQuery(BaseModel):
@@ -191,7 +196,8 @@ class DetectionOptions:
 
     `attention` None is `auto`; of any other, `reason` says where it comes from. `size` is the shortest side in pixels.
     `tiles` None cuts nothing, `auto` into `max_tiles` at most. `labels` None keeps all classes, `nms` None all
-    overlapping boxes. `masks` None gives boxes only. `deadline` is on the service's clock.
+    overlapping boxes. `masks` None gives boxes only. `deadline` is on the service's clock. `may_be_cheaper`: the caller
+    leaves attention, size and tiles to the service, which may choose cheaper ones under load.
     """
 
     attention: AttentionConfig | None
@@ -205,6 +211,7 @@ class DetectionOptions:
     labels: frozenset[str] | None
     masks: MaskForm | None
     deadline: float
+    may_be_cheaper: bool = False
 
     def select(self, detections: Detections) -> Detections:
         """Return those detections that the request asked for."""
@@ -218,8 +225,9 @@ def resolve_options(query: DetectQuery, defaults: DetectionDefaults, arrival: fl
     unknown classes.
     """
     deadline_ms = defaults.deadline_ms if query.deadline_ms is None else query.deadline_ms
+    attention = _attention(query, defaults)
     return DetectionOptions(
-        attention=_attention(query, defaults),
+        attention=attention,
         reason="the default of this service" if query.attention is None else "asked for",
         size=defaults.size if query.size is None else defaults.allowed_size(query.size, "size"),
         tiles=_tiles(query.tiles, defaults.max_tiles),
@@ -230,6 +238,7 @@ def resolve_options(query: DetectQuery, defaults: DetectionDefaults, arrival: fl
         labels=_labels(query.labels, defaults.labels),
         masks=_masks(query, defaults),
         deadline=arrival + deadline_ms / 1e3,
+        may_be_cheaper=attention is None and query.size is None and query.tiles is None,
     )
 
 

@@ -6,9 +6,10 @@ An image that is to be cut is cut before it is preprocessed, and what its tiles 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from models.preprocess import PreparedImage
 from models.tiles.merging import merged
 from models.tiles.tiling import Tiling
 from service.cpu_threads import compute_with
+from service.degradation import Degradation
 from service.detection_options import DetectionOptions
 from service.errors import DeadlinePassed, UndecodableImage, WorkerDead
 from service.images.drawing import draw_detections
@@ -53,11 +55,19 @@ class Task:
 class PreparedTiles:
     """An image's tiles, one where it is not cut, and what the device needs for each of them.
 
-    They are of one size: the same is true of what they are resized to, and of the attention that is chosen.
+    They are of one size: the same is true of what they are resized to, and of the attention that is chosen. `rung` and
+    `note` are those of `Step`.
     """
 
     tiling: Tiling
     tasks: Sequence[Task]
+    rung: int | None = None
+    note: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Why the tiles are detected in so, in one line for people."""
+        return "; ".join(filter(None, (self.tasks[0].reason, self.note)))
 
     @property
     def resized(self) -> tuple[int, int]:
@@ -94,13 +104,20 @@ def _prepare_tile(detector: Detector, tile: NDArray[np.uint8], options: Detectio
 
 
 def predict(detector: Detector, tasks: Sequence[Task], attention: AttentionConfig) -> Sequence[Prediction]:
-    """Run the detector on images of one attention. If it fails, ask the device whether it still works.
+    """Run the detector on images of one attention.
 
     Raises DeviceOutOfMemory, WorkerDead if the device has failed, and otherwise what the detector raised.
     """
-    try:
+    with tell_device_failures(detector):
         thresholds, masks = [task.threshold for task in tasks], [task.masks for task in tasks]
         return detector.predict([task.image for task in tasks], attention, thresholds, masks)
+
+
+@contextmanager
+def tell_device_failures(detector: Detector) -> Iterator[None]:
+    """Ask the device whether it still works if what it computes inside fails. Raises WorkerDead where it does not."""
+    try:
+        yield
     except DeviceOutOfMemory:
         raise
     except Exception:
@@ -142,13 +159,20 @@ class Pipeline:
     """Runs the stages for many requests: decoding and preprocessing on threads, prediction on the worker's.
 
     At most `settings.preprocess_threads` images are decoded at a time, and images that wait for the device have
-    been resized already.
+    been resized already. With `degradation`, images that would be late are made cheaper.
     """
 
-    def __init__(self, detector: Detector, worker: InferenceWorker[Task, Prediction], settings: Settings) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        worker: InferenceWorker[Task, Prediction],
+        settings: Settings,
+        degradation: Degradation | None = None,
+    ) -> None:
         self._detector = detector
         self._worker = worker
         self._settings = settings
+        self._degradation = degradation
         self._pool = ThreadPoolExecutor(
             settings.preprocess_threads, thread_name_prefix="decode", initializer=compute_with, initargs=(1,)
         )
@@ -176,7 +200,7 @@ class Pipeline:
 
         def preprocess(pixels: NDArray[np.uint8]) -> list[PreparedTiles]:
             with stopwatch.stage("preprocess"):
-                return [prepare(self._detector, pixels, options) for options in ways]
+                return [self._prepare(pixels, options, arrived) for options in ways]
 
         try:
             async with asyncio.timeout(ways[0].deadline - now()):
@@ -206,10 +230,23 @@ class Pipeline:
             prepared.resized,
             max(one.batch_size for one in completed),
             stopwatch,
-            prepared.tasks[0].reason,
+            prepared.reason,
             auto=options.attention is None,
             masks=encoded,
+            rung=prepared.rung,
         )
+
+    def _prepare(self, image: NDArray[np.uint8], options: DetectionOptions, arrived: float) -> PreparedTiles:
+        """Prepare an image, at the rung at which it is in time: most often the present one, so that it is done once."""
+        if self._degradation is None:
+            return prepare(self._detector, image, options)
+        present = self._degradation.present(image.shape[0], image.shape[1], options)
+        prepared = prepare(self._detector, image, present.options)
+        pixels = [task.image.height * task.image.width for task in prepared.tasks]
+        step = self._degradation.choose(present, prepared.tasks[0].attention, pixels, now() - arrived)
+        if step.rung != present.rung:
+            prepared = prepare(self._detector, image, step.options)
+        return replace(prepared, rung=step.rung, note=step.note)
 
     async def _predict(self, tasks: Sequence[Task], deadline: float) -> list[Completed[Prediction]]:
         return await all_or_none(
@@ -226,8 +263,13 @@ class Pipeline:
             detections = detected.detections
             return draw_detections(pixels, detections, tuple(self._detector.labels), detections.masks or ())
 
+        return await self.picture(data, detected.stopwatch, draw)
+
+    async def picture(self, data: bytes, stopwatch: Stopwatch, draw: Callable[[NDArray[np.uint8]], bytes]) -> bytes:
+        """Decode an image on one of the threads, and return the PNG that `draw` makes of its pixels there."""
+
         def decode_and_draw() -> bytes:
-            with detected.stopwatch.stage("draw"):
+            with stopwatch.stage("draw"):
                 return use_pixels(lambda: self._decode(data), draw)
 
         return await self.in_pool(decode_and_draw)

@@ -143,6 +143,22 @@ class Settings(BaseSettings):
         "ones get a 429. With the limits on bodies, this bounds memory.",
     )
     deadline_ms: float = Field(30_000, gt=0, le=3_600_000, description="Default maximum time until inference starts.")
+    target_ms: float | None = Field(
+        None,
+        gt=0,
+        le=3_600_000,
+        allow_inf_nan=False,
+        json_schema_extra={"shown_default": "none: images are never made cheaper"},
+        description="Time in which an image should be answered, at most `ACT_DETR_DEADLINE_MS`. Where the predicted "
+        "wait would make it late, it is [detected in more cheaply](operations.md#cheaper-before-429), if its attention "
+        "is `auto` and its request sets neither `size` nor `tiles`.",
+    )
+    ladder: str = Field(
+        "",
+        json_schema_extra={"shown_default": "the smallest size that the model was trained with"},
+        description="Rungs of the ladder that images are made cheaper by, cheapest last, separated by `;`: "
+        "`size=PIXELS`, an attention (`tangent:C=8`), or both (`size=304,tangent:C=8`).",
+    )
     max_bytes: int = Field(20 * 2**20, ge=1, description="Maximum bytes of one encoded image.")
     max_batch_bytes: int = Field(64 * 2**20, ge=1, description="Maximum bytes of a body of `/detect/batch`.")
     max_batch_parts: int = Field(32, ge=1, le=1024, description="Maximum images in one request to `/detect/batch`.")
@@ -240,6 +256,12 @@ class Settings(BaseSettings):
     def _one_image_fits(self) -> Self:
         if self.max_batch_bytes < self.max_bytes:
             raise ValueError("max_batch_bytes is smaller than max_bytes: one image would not fit")
+        return self
+
+    @model_validator(mode="after")
+    def _cheaper_before_refused(self) -> Self:
+        if self.target_ms is not None and self.target_ms > self.deadline_ms:
+            raise ValueError("target_ms is longer than deadline_ms: images would be refused before they are late")
         return self
 
     @property

@@ -194,6 +194,22 @@ def traffic() -> Panels:
             width=12,
         ),
         graph(
+            "Present rung",
+            "Rung of the ladder that makes images cheaper under load; 0 without load, or without ACT_DETR_TARGET_MS.",
+            [Query(f"act_detr_rung{{{INSTANCE}}}", "{{instance}}")],
+            "short",
+            width=12,
+        ),
+        graph(
+            "Images by rung",
+            "Images answered whose rung the ladder chose: 0 is as without load, the others are cheaper and less "
+            "accurate. None without ACT_DETR_TARGET_MS.",
+            [Query(rate(f"act_detr_rung_images_total{{{INSTANCE}}}", "rung"), "rung {{rung}}")],
+            "images/s",
+            width=12,
+            stacking=StackingMode.NORMAL,
+        ),
+        graph(
             "Cancelled requests, memory that ran out",
             "Requests whose caller left before the answer, and batches that the device had no memory for.",
             [

@@ -71,6 +71,15 @@ async def server_counts(target: Target) -> Counter[str]:
     return +counts
 
 
+async def counts_by_label(target: Target, series: str, label: str) -> Counter[str]:
+    """Return the values of a counter's series, by one of its labels."""
+    rows = (row for family in await _metrics(target) for row in family.samples if row.name == series)
+    counts: Counter[str] = Counter()
+    for row in rows:
+        counts[row.labels[label]] += int(row.value)
+    return counts
+
+
 async def model_card(target: Target) -> dict[str, Any]:
     """Return what /model answers."""
     card: dict[str, Any] = json.loads((await exchange(target, "GET", "/model", patience=PATIENCE_SECONDS)).body)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from models.attention.exact import exact_weights
 from models.attention.prototype_attention import prototype_attention
 from models.attention.strategy import Attended, wide_and_contiguous
 from models.clustering.lsh import bucket_keys, hash_buckets, hash_planes
 from models.clustering.metrics import metric_factor, metric_matrix, metric_multiply_adds
-from models.clustering.prototypes import assign_clusters, broadcast, mean_prototypes
+from models.clustering.prototypes import Clusters, assign_clusters, broadcast, mean_prototypes, own_row
 from models.config import Metric
 
 
@@ -30,10 +31,23 @@ class ActAttention:
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Attended:
         """Hash, group, attend once per prototype, hand the result to every member (section 3.2, equations 1 to 6)."""
-        clusters = assign_clusters(bucket_keys(self.hash(q, k)))
-        prototypes = mean_prototypes(q, clusters, capacity(clusters.counts, q))
+        clusters, prototypes = self._prototypes(q, k)
         attended = prototype_attention(prototypes, k, v, clusters.counts)
         return Attended(broadcast(attended, clusters), clusters.counts)
+
+    def assign(self, q: Tensor, k: Tensor) -> Clusters:
+        """Clusters of q [B, H, N, D], numbered by their buckets' keys: neighbouring numbers mean nothing."""
+        return assign_clusters(bucket_keys(self.hash(q, k)))
+
+    def weights(self, q: Tensor, k: Tensor, token: int) -> Tensor:
+        """Those of the token's prototype [B, H, N]: all members of a cluster have the same."""
+        clusters, prototypes = self._prototypes(q, k)
+        return exact_weights(own_row(prototypes, clusters.ids, token), k).squeeze(-2)
+
+    def _prototypes(self, q: Tensor, k: Tensor) -> tuple[Clusters, Tensor]:
+        """Clusters of q [B, H, N, D] and their means [B, H, C, D]."""
+        clusters = self.assign(q, k)
+        return clusters, mean_prototypes(q, clusters, capacity(clusters.counts, q))
 
     @torch.no_grad()
     def hash(self, q: Tensor, k: Tensor) -> Tensor:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from models.attention.strategy import Attended
 from models.attention.varlen import packed_attention
 from models.images import PackedTokens
+from models.precision import at_least_float32
 
 
 class ExactAttention:
@@ -24,3 +26,12 @@ class ExactAttention:
     def multiply_adds(self, tokens: int, heads: int, head_dim: int, clusters: int = 0) -> int:
         """Q kᵀ and its product with v: 2 N² D a head."""
         return 2 * heads * tokens * tokens * head_dim
+
+
+def exact_weights(queries: Tensor, k: Tensor) -> Tensor:
+    """softmax(queries kᵀ / sqrt(D)) [..., M, N] of M queries [..., M, D] and keys [..., N, D], of at least float32.
+
+    It holds all M N weights at once: for a few queries.
+    """
+    scaled = at_least_float32(queries) * queries.shape[-1] ** -0.5
+    return torch.softmax(scaled @ at_least_float32(k).mT, -1)

@@ -8,10 +8,11 @@ from typing import Final
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from models.attention.exact import exact_weights
 from models.attention.strategy import Attended, wide_and_contiguous
-from models.clustering.kmeans import kmeans, kmeans_multiply_adds, spread_sample, spread_start
+from models.clustering.kmeans import Grouping, kmeans, kmeans_multiply_adds, spread_sample, spread_start
 from models.clustering.metrics import metric_matrix, metric_multiply_adds
-from models.clustering.prototypes import broadcast
+from models.clustering.prototypes import Clusters, broadcast, own_row
 from models.config import Metric
 
 METRIC_KEYS: Final = 512
@@ -35,10 +36,24 @@ class KMeansAttention:
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Attended:
         """Group, attend once per prototype, hand the result to every member."""
         q, k, wide = (wide_and_contiguous(x) for x in (q, k, v))
-        grouping = kmeans(q, spread_start(q, self.C, self.seed), self.rounds, sampled_metric(self.metric, k))
+        grouping = self.group(q, k)
         attended = scaled_dot_product_attention(grouping.prototypes, k, wide)
         clusters = grouping.clusters
         return Attended(broadcast(attended, clusters).to(v.dtype), clusters.counts)
+
+    def group(self, q: Tensor, k: Tensor) -> Grouping:
+        """Clusters of q [B, H, N, D]; q and k as `wide_and_contiguous` makes them."""
+        return kmeans(q, spread_start(q, self.C, self.seed), self.rounds, sampled_metric(self.metric, k))
+
+    def assign(self, q: Tensor, k: Tensor) -> Clusters:
+        """Clusters of q [B, H, N, D], numbered by the places of the first centres; some numbers may be of none."""
+        return self.group(*(wide_and_contiguous(x) for x in (q, k))).clusters
+
+    def weights(self, q: Tensor, k: Tensor, token: int) -> Tensor:
+        """Those of the token's prototype [B, H, N]: all members of a cluster have the same."""
+        q, k = (wide_and_contiguous(x) for x in (q, k))
+        grouping = self.group(q, k)
+        return exact_weights(own_row(grouping.prototypes, grouping.ids, token), k).squeeze(-2)
 
     def multiply_adds(self, tokens: int, heads: int, head_dim: int, clusters: int = 0) -> int:
         """Grouping, then attention of all C prototypes 2 C N D a head: the same for every image."""

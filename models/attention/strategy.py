@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from models.clustering.prototypes import Clusters
 from models.images import PackedTokens
 from models.precision import at_least_float32
 
@@ -40,6 +41,25 @@ class PackedStrategy(Protocol):
 
     def attend_packed(self, q: Tensor, k: Tensor, v: Tensor, tokens: PackedTokens) -> Tensor:
         """Attend with q, k, v [T, H, D] of `tokens`, every image by itself, where `varlen.takes_unequal` allows it."""
+        ...
+
+
+@runtime_checkable
+class ClusteringStrategy(Protocol):
+    """What a strategy has besides, if it clusters: an account of what it does with each query.
+
+    It finds the clusters in the same way as when it attends, so that they are the same bit for bit.
+    """
+
+    def assign(self, q: Tensor, k: Tensor) -> Clusters:
+        """The cluster of every query of q [B, H, N, D], and how many there are."""
+        ...
+
+    def weights(self, q: Tensor, k: Tensor, token: int) -> Tensor:
+        """The weights [B, H, N] that make the query of one token its value: the strategy's is weights @ v.
+
+        They sum to 1. Of at least float32; up to rounding.
+        """
         ...
 
 

@@ -17,10 +17,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from models.attention.exact import exact_weights
 from models.attention.kmeans import KMeansAttention, grouping_multiply_adds, sampled_metric
 from models.attention.strategy import Attended, wide_and_contiguous
 from models.clustering.blocks import block_count, cluster_blocks
 from models.clustering.kmeans import Grouping, kmeans, kmeans_multiply_adds, spread_start
+from models.clustering.prototypes import Clusters, own_row
 from models.config import Metric
 
 CPU_PRODUCTS, GPU_PRODUCTS = 2**18, 2**26
@@ -73,19 +75,50 @@ class TangentAttention:
 
     def expand(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Grouping, Tangents]:
         """Clusters of q [B, H, N, D] and the tangents of their prototypes, at one expansion point at least."""
-        matrix = sampled_metric(self.metric, k)
-        grouping = kmeans(q, spread_start(q, self.C), self.rounds, matrix)
+        grouping, coarse = self._group(q, k)
         prototypes, count = grouping.prototypes, grouping.prototypes.shape[-2]
-        if self.expansion_points is None or self.expansion_points >= count:
+        if coarse is None:
             own = torch.arange(count, device=q.device).expand(prototypes.shape[:-1])
             outputs, derivatives = differentiate(prototypes, k, v)
             return grouping, Tangents(outputs, derivatives, own)
-        coarse = kmeans(
-            prototypes, spread_start(prototypes, self.expansion_points), self.rounds, matrix, grouping.sizes
-        )
         outputs = scaled_dot_product_attention(prototypes, k, v)
         _, derivatives = differentiate(coarse.prototypes, k, v)
         return grouping, Tangents(outputs, derivatives, coarse.ids)
+
+    def assign(self, q: Tensor, k: Tensor) -> Clusters:
+        """Clusters of q [B, H, N, D]: those of `copy`."""
+        return self.copy.assign(q, k)
+
+    def weights(self, q: Tensor, k: Tensor, token: int) -> Tensor:
+        """The weights [B, H, N] to first order; far from its prototype, those of a query are below 0 in places.
+
+            w_ij = A_cj + A_ej (k_j - Σ_l A_el k_l) · (q_i - p_c) / sqrt(D)
+
+        A_c are the prototype's weights, A_e those of its expansion point. Σ_j w_ij v_j is O_c + J_c (q_i - p_c).
+        """
+        if self.expansion_points == 0:
+            return self.copy.weights(q, k, token)
+        q, k = (wide_and_contiguous(x) for x in (q, k))
+        grouping, coarse = self._group(q, k)
+        prototype = own_row(grouping.prototypes, grouping.ids, token)
+        own = exact_weights(prototype, k)
+        at_point = own
+        if coarse is not None:
+            point_ids = coarse.ids.gather(-1, grouping.ids[..., token, None])
+            at_point = exact_weights(own_row(coarse.prototypes, point_ids, 0), k)
+        step = (q[..., token, None, :] - prototype) * q.shape[-1] ** -0.5
+        weights: Tensor = own + at_point * (step @ (k - at_point @ k).mT)
+        return weights.squeeze(-2)
+
+    def _group(self, q: Tensor, k: Tensor) -> tuple[Grouping, Grouping | None]:
+        """Clusters of q [B, H, N, D], and those of their prototypes, None where each is its own expansion point."""
+        matrix = sampled_metric(self.metric, k)
+        grouping = kmeans(q, spread_start(q, self.C), self.rounds, matrix)
+        prototypes = grouping.prototypes
+        if self.expansion_points is None or self.expansion_points >= prototypes.shape[-2]:
+            return grouping, None
+        start = spread_start(prototypes, self.expansion_points)
+        return grouping, kmeans(prototypes, start, self.rounds, matrix, grouping.sizes)
 
     def multiply_adds(self, tokens: int, heads: int, head_dim: int, clusters: int = 0) -> int:
         """Grouping; S N (D² + 3 D) for S expansion points; D² for every place in blocks; 2 C N D unless S is C."""

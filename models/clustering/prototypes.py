@@ -58,3 +58,9 @@ def broadcast(values: Tensor, clusters: Clusters) -> Tensor:
     start = torch.arange(groups, device=values.device).view(*values.shape[:-2], 1) * rows
     slot = (clusters.ids + start).flatten()
     return values.reshape(-1, dim).index_select(0, slot).view(*clusters.ids.shape, dim)
+
+
+def own_row(values: Tensor, ids: Tensor, token: int) -> Tensor:
+    """The row [..., 1, D] of values [..., C, D] that belongs to the cluster of one token; ids int64 [..., N]."""
+    own = ids[..., token, None, None].expand(*ids.shape[:-1], 1, values.shape[-1])
+    return values.gather(-2, own)

@@ -8,40 +8,11 @@ import torch
 from torch import Tensor
 
 from models.attention.exact import ExactAttention
+from models.attention.layer_inputs import AttentionInputs
 from models.attention.strategy import Attended
 from models.detector import Detector
 from models.detr.encoder import Encoder
 from models.images import PackedTokens
-
-
-@dataclass(frozen=True, slots=True)
-class AttentionInputs:
-    """Projected, unscaled q, k, v [1, H, N, D] of one encoder layer for one image."""
-
-    q: Tensor
-    k: Tensor
-    v: Tensor
-
-    @property
-    def tokens(self) -> int:
-        """N."""
-        return self.q.shape[-2]
-
-    @property
-    def heads(self) -> int:
-        """H."""
-        return self.q.shape[1]
-
-    @property
-    def head_dim(self) -> int:
-        """Width D of a head."""
-        return self.q.shape[-1]
-
-    @property
-    def scaled_queries(self) -> Tensor:
-        """Q / sqrt(D) [H, N, D], the units of the published (L, r)."""
-        scaled: Tensor = self.q[0] / self.head_dim**0.5
-        return scaled
 
 
 @dataclass(slots=True)

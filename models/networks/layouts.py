@@ -25,6 +25,10 @@ class Layout(Protocol):
         """How many tokens an image has that lies in the corner of its canvas, which the backbone sees."""
         ...
 
+    def grid(self, maps: Sequence[Size], image: Size, canvas: Size) -> Size | None:
+        """Rows and columns in which the tokens cover the image; None where they do not, or cover more than it."""
+        ...
+
     def kept(self, values: Tensor, maps: Sequence[Size], image: Size, canvas: Size) -> Tensor:
         """The tokens [b, N, d] of images of one size among what the probed part gave for the canvas."""
         ...
@@ -50,8 +54,12 @@ class LastMap:
 
     def tokens(self, maps: Sequence[Size], image: Size, canvas: Size) -> int:
         """Cells that are no padding."""
-        rows, columns = self.shown(maps[-1], image, canvas)
+        rows, columns = self.grid(maps, image, canvas)
         return rows * columns
+
+    def grid(self, maps: Sequence[Size], image: Size, canvas: Size) -> Size:
+        """Cells that are no padding."""
+        return self.shown(maps[-1], image, canvas)
 
     def kept(self, values: Tensor, maps: Sequence[Size], image: Size, canvas: Size) -> Tensor:
         """Those that are no padding."""
@@ -87,6 +95,10 @@ class CoarsestMap:
         rows, columns = maps[-1]
         return rows * columns
 
+    def grid(self, maps: Sequence[Size], image: Size, canvas: Size) -> Size | None:
+        """All cells of an image that fills its canvas."""
+        return maps[-1] if image == canvas else None
+
     def kept(self, values: Tensor, maps: Sequence[Size], image: Size, canvas: Size) -> Tensor:
         """All of them."""
         return values
@@ -119,6 +131,9 @@ class SampledPoints:
             rows, columns = sizes[-1]
             sizes.append((-(-rows // 2), -(-columns // 2)))
         return sum(rows * columns for rows, columns in sizes)
+
+    def grid(self, maps: Sequence[Size], image: Size, canvas: Size) -> None:
+        """Several grids are none."""
 
     def kept(self, values: Tensor, maps: Sequence[Size], image: Size, canvas: Size) -> Tensor:
         """All of them."""

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, Protocol
 import torch
 from torch import nn
 
+from models.attention.layer_inputs import AttentionInputs
 from models.config import AttentionConfig, AttentionMode, DetrConfig
 from models.detr.detr import DetrOutput
 from models.detr.mask_head import MaskHead
@@ -103,6 +104,20 @@ class Network(Protocol):
         self, features: Any, attention: AttentionConfig, thresholds: Sequence[float] | None = None
     ) -> DetrOutput:
         """Compute the rest; results are in the batch's order. `thresholds`: see `Detr.decode`."""
+        ...
+
+    def layer_inputs(self, batch: ImageBatch, attention: AttentionConfig, layer: int) -> AttentionInputs:
+        """What an encoder layer attends with for a batch of one image, with `attention` in those before it.
+
+        Computes nothing after it. Raises ValueError where fewer layers attend.
+        """
+        ...
+
+    def grid(self, height: int, width: int) -> tuple[int, int] | None:
+        """Rows and columns in which the tokens of an image of so many pixels cover it, already resized, row by row.
+
+        None where they do not, or cover more than the image.
+        """
         ...
 
     def tokens(self, height: int, width: int) -> int:

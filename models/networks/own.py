@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from models.attention.factory import make_attention
+from models.attention.layer_inputs import AttentionInputs, inputs_of_layer
 from models.config import AttentionConfig, DetrConfig
 from models.detr.backbone import fold_batch_norms
 from models.detr.canvas import token_grid
@@ -55,9 +56,19 @@ class OwnNetwork:
         encoded = self.detr.transformer.encoder(features.tokens, make_attention(attention))
         return self.detr.decode(features, encoded, thresholds)
 
+    def layer_inputs(self, batch: ImageBatch, attention: AttentionConfig, layer: int) -> AttentionInputs:
+        """Run the backbone, without what the box refinement needs, and the encoder's layers before this one."""
+        tokens = self.detr.tokens(batch)
+        encoder = self.detr.transformer.encoder
+        return inputs_of_layer(lambda strategy: encoder(tokens, strategy), make_attention(attention), layer)
+
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        """That of the feature map, without padding."""
+        return token_grid(height, width, self.config)
+
     def tokens(self, height: int, width: int) -> int:
         """Positions of the feature map that are no padding."""
-        rows, columns = token_grid(height, width, self.config)
+        rows, columns = self.grid(height, width)
         return rows * columns
 
     def gflops(

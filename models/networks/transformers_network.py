@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from models.attention.factory import make_attention
+from models.attention.layer_inputs import AttentionInputs, inputs_of_layer
+from models.attention.strategy import AttentionStrategy
 from models.config import AttentionConfig, DetrConfig
 from models.detr.canvas import canvas_shares, canvas_size, on_canvas
 from models.detr.detr import DetrOutput
@@ -125,6 +127,22 @@ class TransformersNetwork:
             segmentable=tuple(segmentable[index] for index in batch.order) if segmentable else (),
         )
 
+    def layer_inputs(self, batch: ImageBatch, attention: AttentionConfig, layer: int) -> AttentionInputs:
+        """Run the model until its encoder reaches the layer."""
+        (images,) = batch.stacks
+
+        def run(strategy: AttentionStrategy) -> None:
+            with attention_settings(attention) as settings:
+                settings.strategy = strategy
+                self._forward(images)
+
+        return inputs_of_layer(run, make_attention(attention), layer)
+
+    def grid(self, height: int, width: int) -> Size | None:
+        """As the layout has it."""
+        canvas = canvas_size(height, width, self.config)
+        return self._layout.grid(self._map_sizes(*canvas), (height, width), canvas)
+
     def tokens(self, height: int, width: int) -> int:
         """How many tokens attend, as the layout counts them."""
         canvas = canvas_size(height, width, self.config)
@@ -149,19 +167,25 @@ class TransformersNetwork:
         """Run the model on images [b, 3, h, w] of one size."""
         image: Size = (images.shape[2], images.shape[3])
         canvas = canvas_size(*image, self.config)
-        mask = images.new_zeros((len(images), *canvas), dtype=torch.int64)
-        mask[:, : image[0], : image[1]] = 1
         probed: dict[str, Any] = {}
         token = _PROBED.set(probed)
         try:
-            with attention_settings(attention) as run, torch.autocast(self._device.type, torch.bfloat16, self._half):
-                output = self._model(pixel_values=on_canvas(images.float(), self.config), pixel_mask=mask)
+            with attention_settings(attention) as run:
+                output = self._forward(images)
         finally:
             _PROBED.reset(token)
         values = self._layout.kept(_first(probed[TOKENS]), self._map_sizes(*canvas), image, canvas)
         counts = torch.stack(run.cluster_counts, 1) if run.cluster_counts else None
         segmentable = self._segmentable(output, values, probed, image, canvas) if masks else ()
         return _Outputs(output.logits.float(), output.pred_boxes.float(), values, counts, segmentable)
+
+    def _forward(self, images: Tensor) -> Any:
+        """What the model gives for images [b, 3, h, w] of one size, on their canvas."""
+        height, width = images.shape[2:]
+        mask = images.new_zeros((len(images), *canvas_size(height, width, self.config)), dtype=torch.int64)
+        mask[:, :height, :width] = 1
+        with torch.autocast(self._device.type, torch.bfloat16, self._half):
+            return self._model(pixel_values=on_canvas(images.float(), self.config), pixel_mask=mask)
 
     def _segmentable(
         self, output: Any, tokens: Tensor, probed: dict[str, Any], image: Size, canvas: Size

@@ -37,9 +37,10 @@ def attend_clustered(
     logits, 1/sqrt(D) if None. Autocast ends here: clusters are found in float32, whatever type q, k and v have.
     """
     q, k, v = qkv
+    strategy = make_attention(attention) if run is None or run.strategy is None else run.strategy
     padding_read = getattr(module, PADDING_READ, False)
     with torch.autocast(q.device.type, enabled=False):
-        attended = attend_kept(make_attention(attention), rescaled(q, scaling), k, v, kept, padding_read)
+        attended = attend_kept(strategy, rescaled(q, scaling), k, v, kept, padding_read)
     if run is not None:
         run.record(attended.cluster_counts, attended.tokens)
     return attended.values
@@ -47,8 +48,13 @@ def attend_clustered(
 
 @outside_graph
 def is_clustered(module: nn.Module) -> bool:
-    """Whether a plugged module clusters now, its own settings or those around the call not being exact."""
-    return plugged_settings(module)[0].mode != "exact"
+    """Whether a plugged module attends by `attend_clustered` now, by its own settings or those around the call."""
+    return attends_itself(*plugged_settings(module))
+
+
+def attends_itself(attention: AttentionConfig, run: AttentionRun | None) -> bool:
+    """Whether `attend_clustered` attends for a module, not the module's own library: not where attention is exact."""
+    return attention.mode != "exact" or (run is not None and run.strategy is not None)
 
 
 @outside_graph

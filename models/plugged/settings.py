@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from models.attention.strategy import AttentionStrategy
 from models.config import ATTENTION_OPTIONS, AttentionConfig
 
 
@@ -19,11 +20,13 @@ class AttentionRun:
 
     `cluster_counts` has an int64 [B, H] for each attended encoder layer, in call order; `tokens` has the number of
     tokens that the last of them attended for each of its B images, without padding. Both stay empty where attention
-    was exact.
+    was exact. `strategy`, set before the model is called, attends instead of the one that the settings describe, also
+    where they are exact.
     """
 
     cluster_counts: list[Tensor] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
+    strategy: AttentionStrategy | None = None
 
     def record(self, counts: Tensor | None, tokens: list[int]) -> None:
         """Add a layer: counts int64 [B, H] and tokens of B images. A layer without counts clustered nothing."""

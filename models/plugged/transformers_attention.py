@@ -18,7 +18,7 @@ from typing import Any, Final
 from torch import Tensor, nn
 
 from models.config import AttentionConfig
-from models.plugged.clustered import attend_clustered, plugged_settings, refuse, settings_of
+from models.plugged.clustered import attend_clustered, attends_itself, plugged_settings, refuse, settings_of
 from models.plugged.errors import CannotPlug
 from models.plugged.graph import outside_graph
 from models.plugged.marks import ROLE, mark_roles, own_settings
@@ -79,7 +79,7 @@ def _encoder_forward(
     """Attention of a module that is an encoder's, or may be. Raises CannotCluster where it is plugged."""
     exact = partial(sdpa_attention_forward, module, query, key, value, attention_mask, **arguments)
     attention, run = settings_of(module, own) if own is not None else plugged_settings(module)
-    if attention.mode == "exact" or not is_encoder(module):
+    if not attends_itself(attention, run) or not is_encoder(module):
         return exact()
     if not query.shape == key.shape == value.shape:
         _say_once(type(module).__name__, "its queries, keys and values differ in shape")

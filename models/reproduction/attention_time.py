@@ -11,9 +11,10 @@ import torch
 from matplotlib.figure import Figure
 
 from models.attention.factory import make_attention
+from models.attention.layer_inputs import AttentionInputs
 from models.config import AttentionConfig
 from models.detector import Detector
-from models.evaluation.attention_inputs import AttentionInputs, attention_inputs
+from models.evaluation.attention_inputs import attention_inputs
 from models.images import PackedTokens
 from models.measurement.timing import interleaved
 from models.reproduction.claim import Measured, Plan, Progress, markdown

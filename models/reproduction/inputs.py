@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Final
 
+from models.attention.layer_inputs import AttentionInputs
 from models.data.open_samples import open_samples
 from models.data.samples import PageSamples, Sample, Samples
 from models.detector import Detector
-from models.evaluation.attention_inputs import AttentionInputs, attention_inputs
+from models.evaluation.attention_inputs import attention_inputs
 from models.images import PackedTokens
 from models.reproduction.claim import Plan
 

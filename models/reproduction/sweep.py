@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from models.attention.layer_inputs import AttentionInputs
 from models.config import MAX_CLUSTERS, AttentionConfig
-from models.evaluation.attention_inputs import AttentionInputs
 from models.tuning.bucket_width import bucket_widths
 
 PUBLISHED_L: Final = (32, 24, 20, 16)

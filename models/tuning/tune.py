@@ -13,11 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from models.attention.factory import make_attention
+from models.attention.layer_inputs import AttentionInputs
 from models.clustering.collision import collision_probability, widest_buckets
 from models.config import AttentionConfig, Metric
 from models.detector import Detector
 from models.detr.multiply_adds import Gflops, exact_gflops, gflops
-from models.evaluation.attention_inputs import AttentionInputs, attention_inputs
+from models.evaluation.attention_inputs import attention_inputs
 from models.evaluation.attention_runs import compare, run_attentions
 from models.preprocess import PreparedImage
 from models.tuning.bucket_width import bucket_widths, hashed_queries

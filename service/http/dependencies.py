@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from models.detector import Detector
+from service.degradation import Degradation
 from service.detection_options import DetectionDefaults
 from service.errors import BadParameter
+from service.explanation import Explainer
 from service.pipeline import Pipeline
 from service.readiness import Readiness
 from service.scheduling.admission import Admission
@@ -23,15 +25,17 @@ from service.telemetry.request_record import RequestRecord
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The parts of one running app: `app.state.service`."""
+    """The parts of one running app: `app.state.service`. `degradation` is None without a target."""
 
     settings: Settings
     detector: Detector
     defaults: DetectionDefaults
     metrics: Metrics
     pipeline: Pipeline
+    explainer: Explainer
     readiness: Readiness
     admission: Admission
+    degradation: Degradation | None
 
 
 def service_of(request: Request) -> Service:

@@ -42,7 +42,7 @@ async def _options(request: Request, query: QueryOfRequest) -> DetectionOptions:
 
 async def _format(request: Request, query: QueryOfRequest) -> AnswerFormat | None:
     """Return the format of other tools that is asked for, if any. Raises BadParameter."""
-    return AnswerFormat.of(query, service_of(request).detector.config.labels, png=_wants_png(request))
+    return AnswerFormat.of(query, service_of(request).detector.config.labels, png=wants_png(request))
 
 
 OptionsOfQuery = Annotated[DetectionOptions, Depends(_options)]
@@ -74,7 +74,7 @@ async def detect(request: Request, options: OptionsOfQuery, form: FormatOfQuery)
             data = await read_image(request, service.settings)
         image = await while_connected(request, service.pipeline.detect(data, options))
         record.images.append(image)
-        if not _wants_png(request):
+        if not wants_png(request):
             result = DetectionResult.of(image, record.elapsed, service.detector.name)
             return _json(result) if form is None else formatted_json(form.convert(result))
         png = await while_connected(request, service.pipeline.draw(data, image))
@@ -121,7 +121,7 @@ def _json(answer: DetectionResult | BatchResult) -> Response:
     return Response(answer.model_dump_json(), media_type="application/json")
 
 
-def _wants_png(request: Request) -> bool:
+def wants_png(request: Request) -> bool:
     """Return whether PNG is asked for by name: browsers and curl accept anything, and get JSON."""
     return any(
         choice.split(";")[0].strip().lower() == "image/png" for choice in request.headers.get("accept", "").split(",")
@@ -139,6 +139,8 @@ def _summary(image: DetectedImage) -> dict[str, str]:
         "x-act-detr-tiles": f"{image.tiling.rows}x{image.tiling.columns}",
         "x-act-detr-batch-size": str(image.batch_size),
     }
+    if image.rung is not None:
+        headers["x-act-detr-rung"] = str(image.rung)
     if report.clusters:
         headers["x-act-detr-clusters"] = ",".join(f"{layer.mean:.1f}" for layer in report.clusters)
     return headers

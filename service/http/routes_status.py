@@ -19,7 +19,7 @@ from service.errors import Draining, NotFound, NotReady, ServiceError, Unauthori
 from service.http.access import require_key
 from service.http.dependencies import service_of
 from service.http.problems import documented
-from service.http.schemas import AttentionDefaults, AutoAttentionCard, Health, InputSize, Limits, ModelCard
+from service.http.schemas import AttentionDefaults, AutoAttentionCard, Health, InputSize, LadderCard, Limits, ModelCard
 from service.images.image_formats import MEDIA_TYPES
 from service.result_formats.categories import category_ids
 
@@ -106,6 +106,7 @@ async def model(request: Request) -> ModelCard:
             mode=defaults.attention, L=defaults.L, r=defaults.r, metric=defaults.metric, C=defaults.C
         ),
         auto_attention=AutoAttentionCard.of(detector.config, detector.auto) if detector.auto else None,
+        ladder=LadderCard.of(service.degradation) if service.degradation else None,
         default_threshold=defaults.threshold,
         default_max_detections=defaults.max_detections,
         default_nms=defaults.nms,

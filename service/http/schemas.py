@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.config import DetrConfig, Metric
+from models.config import AttentionConfig, DetrConfig, Metric
 from models.detections import AttentionReport, Detections
 from models.masks.forms import MaskForm, Segmentation
 from models.matching import Pair
 from service.detection_options import AttentionChoice
+from service.scheduling.ladder import useful_rungs
 from service.telemetry.request_record import DetectedImage
 
 if TYPE_CHECKING:
     from models import AutoAttention
+    from service.degradation import Degradation
 
 _DETECTION: Final = {
     "label": "figure",
@@ -49,6 +51,7 @@ RESULT_EXAMPLE: Final[dict[str, Any]] = {
         "total": 45.0,
     },
     "batch_size": 4,
+    "rung": None,
     "model": "pages-small",
 }
 COMPARISON_EXAMPLE: Final[dict[str, Any]] = {
@@ -123,13 +126,13 @@ class Clusters(BaseModel):
     max: int
 
 
-class Attention(BaseModel):
-    """How the encoder attended; giga multiply-adds of the encoder as run, and with exact attention, of all tiles."""
+class AttentionSettings(BaseModel):
+    """How the encoder attended, and why."""
 
     mode: Literal["exact", "act", "tangent"]
     reason: str = Field(
         description="Why it attended so, for people: `asked for`, `the default of this service`, or `auto: ` and the "
-        "measured times that decided."
+        "measured times that decided; then, after a semicolon, the rung of the ladder if it is not 0."
     )
     L: int | None = Field(description="Hash rounds; null except with act.")
     r: float | None = Field(description="Bucket width; null except with act.")
@@ -137,6 +140,18 @@ class Attention(BaseModel):
     C: int | None = Field(description="Clusters per head; null except with tangent.")
     metric: Metric | None = Field(description="Distance between two queries; null with exact.")
     tokens: int = Field(description="Encoder tokens of the image, or of each of its tiles.")
+
+    @staticmethod
+    def fields_of(config: AttentionConfig, reason: str, tokens: int) -> dict[str, Any]:
+        """Return the fields for settings that were used for a reason; options of other modes are None."""
+        options = dict.fromkeys(("L", "r", "seed", "C", "metric"))
+        options |= {name: value for name, value in config.options.items() if name in options}
+        return {"mode": config.mode, "reason": reason, **options, "tokens": tokens}
+
+
+class Attention(AttentionSettings):
+    """How the encoder attended; giga multiply-adds of the encoder as run, and with exact attention, of all tiles."""
+
     clusters: list[Clusters]
     encoder_gflops: float
     exact_encoder_gflops: float
@@ -144,14 +159,8 @@ class Attention(BaseModel):
     @classmethod
     def of(cls, report: AttentionReport, reason: str) -> Self:
         """Convert the model's report of an image that attended so for a reason."""
-        config = report.config
-        options = dict.fromkeys(("L", "r", "seed", "C", "metric"))
-        options |= {name: value for name, value in config.options.items() if name in options}
         return cls(
-            mode=config.mode,
-            reason=reason,
-            **options,
-            tokens=report.tokens,
+            **cls.fields_of(report.config, reason, report.tokens),
             clusters=[
                 Clusters(layer=row.layer, mean=round(row.mean, 2), min=row.min, max=row.max) for row in report.clusters
             ],
@@ -186,6 +195,11 @@ class DetectionResult(BaseModel):
     attention: Attention
     timing_ms: Timing
     batch_size: int
+    rung: int | None = Field(
+        None,
+        description="Rung of the ladder that makes images cheaper under load; 0 is as without load, null where the "
+        "ladder has no say: without a target, for other attention than `auto`, and with `size` or `tiles`.",
+    )
     model: str
 
     @classmethod
@@ -200,6 +214,7 @@ class DetectionResult(BaseModel):
             attention=Attention.of(image.prediction.attention, image.reason),
             timing_ms=Timing(**{name: round(seconds[name] * 1e3, 3) for name in Timing.model_fields}),
             batch_size=image.batch_size,
+            rung=image.rung,
             model=model,
         )
 
@@ -310,6 +325,43 @@ class AutoAttentionCard(BaseModel):
         )
 
 
+class RungTimesCard(BaseModel):
+    """Milliseconds of one image alone on the device at every rung, for so many pixels at rung 0, and which are used."""
+
+    pixels: int
+    milliseconds: list[float]
+    useful: list[int]
+
+
+class LadderCard(BaseModel):
+    """How images are made cheaper under load. `rungs` are those below rung 0, `rung` is the present one, from 0."""
+
+    target_ms: float
+    rungs: list[str]
+    rung: int
+    times: list[RungTimesCard] = Field(description="Empty until the model is warmed up.")
+
+    @classmethod
+    def of(cls, degradation: Degradation) -> Self:
+        """Convert the service's own account."""
+        times, ladder = degradation.times, degradation.ladder
+        return cls(
+            target_ms=1e3 * ladder.target,
+            rungs=[str(rung) for rung in degradation.rungs[1:]],
+            rung=ladder.rung,
+            times=[]
+            if times is None
+            else [
+                RungTimesCard(
+                    pixels=pixels,
+                    milliseconds=[round(1e3 * seconds, 2) for seconds in row],
+                    useful=useful_rungs(row),
+                )
+                for pixels, row in zip(times.pixels, times.seconds, strict=True)
+            ],
+        )
+
+
 class InputSize(BaseModel):
     """Images are resized to this shortest side, unless the longest would exceed its limit. Pixels.
 
@@ -362,6 +414,7 @@ class ModelCard(BaseModel):
     )
     default_attention: AttentionDefaults
     auto_attention: AutoAttentionCard | None = Field(description="Null until the model is warmed up.")
+    ladder: LadderCard | None = Field(description="Null where no `ACT_DETR_TARGET_MS` is set.")
     default_threshold: float
     default_max_detections: int
     default_nms: float | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from bisect import bisect, insort
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Final
 
 
@@ -22,6 +22,8 @@ class CostModel:
     nearest one's. A key that has not run yet has the rates of all keys together; before anything ran, there is the
     rate of `assume`. A measurement counts as at most `MAX_SURPRISE` times the rate so far: a machine that was paused
     makes one image take minutes, and the next ones as long as ever.
+
+    Keys that are not `typical` say nothing about others: what their images took is kept for themselves.
     """
 
     WEIGHT: Final = 0.2
@@ -29,8 +31,9 @@ class CostModel:
     MAX_SURPRISE: Final = 2.0
     MAX_KEYS: Final = 256  # keys contain numbers that callers choose: only the latest are remembered
 
-    def __init__(self) -> None:
+    def __init__(self, typical: Callable[[Hashable], bool] = lambda _: True) -> None:
         self._lock = threading.Lock()
+        self._typical = typical
         self._by_key: dict[Hashable, _Rates] = {}
         self._all = _Rates()
         self._assumed_rate = 0.0
@@ -78,8 +81,10 @@ class CostModel:
         self._by_key[key] = rates  # inserted last again, and so forgotten last
         if len(self._by_key) > self.MAX_KEYS:
             del self._by_key[next(iter(self._by_key))]
-        for known in (rates, self._all):
-            known.learn(size, seconds / pixels, expected)
+        rates.learn(size, seconds / pixels, expected)
+        if not self._typical(key):
+            return
+        self._all.learn(size, seconds / pixels, expected)
         usual = self._predict(key, pixels)  # unlike `seconds`, it has no surprises
         self._mean = usual if self._mean is None else self._mean + self.MEAN_WEIGHT * (usual - self._mean)
 

@@ -115,6 +115,15 @@ class Metrics:
             "Images answered whose attention mode `auto` chose, by that mode.",
             ("attention",),
         )
+        self.rung = gauge(
+            "act_detr_rung",
+            "Present rung of the ladder that makes images cheaper under load; 0 without load or without a ladder.",
+        )
+        self.rung_images = counter(
+            "act_detr_rung_images_total",
+            "Images answered whose rung the ladder chose, by that rung; 0 is as without load.",
+            ("rung",),
+        )
         self.auto_attention_seconds = gauge(
             "act_detr_auto_attention_seconds",
             "Measured time of the encoder's attention for one image, by settings and tokens: what `auto` chooses by.",
@@ -176,6 +185,12 @@ class Metrics:
         self.ready.set_function(lambda: float(ready()))
         self.queue_wait.set_function(queue_wait)
 
+    def describe_ladder(self, rungs: int, rung: Callable[[], float]) -> None:
+        """Publish the present rung, read on each scrape, and the series of rung 0 and `rungs` others."""
+        self.rung.set_function(rung)
+        for one in range(rungs + 1):
+            self.rung_images.labels(str(one))
+
     def describe_auto(self, auto: AutoAttention) -> None:
         """Publish the times that `auto` chooses by."""
         if auto.times is None:
@@ -203,6 +218,8 @@ class Metrics:
         self.images.labels(image.attention).inc()
         if image.auto:
             self.auto_images.labels(image.attention).inc()
+        if image.rung is not None:
+            self.rung_images.labels(str(image.rung)).inc()
         for _ in range(len(image.tiling)):
             self.encoder_tokens.observe(report.tokens)
         for layer in report.clusters:

@@ -29,6 +29,8 @@ def log_request(record: RequestRecord, method: str, route: str, status: int) -> 
         extra["resized"] = f"{last.resized[1]}x{last.resized[0]}"
         extra["tiles"] = sum(len(image.tiling) for image in record.images)
         extra["batch_size"] = max(image.batch_size for image in record.images)
+        if last.rung is not None:
+            extra["rung"] = last.rung
         extra["detections"] = sum(len(image.detections) for image in record.images)
     if record.batch_images is not None:
         extra["images"] = record.batch_images

@@ -48,7 +48,7 @@ class DetectedImage:
 
     `tiling` is how the upright original image was cut, `resized` the (height, width) in pixels that each tile was
     resized to. `reason` says why it ran with its attention, `auto` whether the service chose that. `masks` are those of
-    the detections, in the form that the request asked for.
+    the detections, in the form that the request asked for. `rung` is that of the ladder, None where it has no say.
     """
 
     prediction: Prediction
@@ -60,6 +60,7 @@ class DetectedImage:
     reason: str = ""
     auto: bool = False
     masks: Sequence[Segmentation] | None = None
+    rung: int | None = None
 
     @property
     def width(self) -> int:

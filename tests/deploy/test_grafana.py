@@ -118,7 +118,7 @@ class Prometheus:
 def service(run_server: Callable[..., Any]) -> Iterator[Any]:
     from models import load_detector
 
-    with run_server(load_detector(device="cpu")) as running:
+    with run_server(load_detector(device="cpu"), target_ms=5000.0) as running:
         yield running
 
 
@@ -159,7 +159,7 @@ def test_every_panel_and_every_recorded_series_has_values_once_requests_have_com
     service: Any, prometheus: Prometheus
 ) -> None:
     page = resources.files("models").joinpath("pretrained", "sample-page.jpg").read_bytes()
-    for query in ("attention=exact", "attention=act", "attention=act&L=8&r=4", "attention=tangent"):
+    for query in ("attention=exact", "attention=act", "attention=act&L=8&r=4", "attention=tangent", "attention=auto"):
         for _ in range(2):
             assert service.client.post(f"/detect?{query}&threshold=0.1", content=page).status_code == 200
     assert service.client.post("/detect", content=b"no image").status_code == 415

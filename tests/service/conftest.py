@@ -17,6 +17,7 @@ from PIL import Image
 
 from models import AutoAttention, ChosenAttention
 from models.attention.auto import AttentionTimes
+from models.attention.layer_inputs import AttentionInputs
 from models.config import AttentionConfig, DetrConfig
 from models.detections import AttentionReport, Detections, LayerClusters, Prediction
 from models.masks.masks import Masks
@@ -35,7 +36,8 @@ class FakeDetector:
     """Has a Detector's interface. Its results depend only on an image's pixels and the attention.
 
     `gate` holds up predictions while it is cleared, `warm` the warm-up; `batches` lists those that ran,
-    `thresholds` those of their images; `entered` counts predictions that began. `auto` chooses by `TIMES`.
+    `thresholds` those of their images; `explained` lists attention and layer of explanations; `entered` counts runs
+    that began. `auto` chooses by `TIMES`.
     Where `mask_refusal` is None, masks are the first quarter, the second, and nothing.
     """
 
@@ -49,6 +51,7 @@ class FakeDetector:
     warm: threading.Event = field(default_factory=threading.Event)
     batches: list[tuple[int, AttentionConfig]] = field(default_factory=list)
     thresholds: list[float] = field(default_factory=list)
+    explained: list[tuple[AttentionConfig, int]] = field(default_factory=list)
     entered: int = 0
     broken: Exception | None = None
     dead: bool = False
@@ -97,6 +100,20 @@ class FakeDetector:
 
     def tokens(self, image: PreparedImage) -> int:
         return image.height * image.width
+
+    def grid(self, image: PreparedImage) -> tuple[int, int]:
+        return image.height, image.width
+
+    def layer_inputs(self, image: PreparedImage, attention: AttentionConfig, layer: int) -> AttentionInputs:
+        """Drawn from the layer's index, the same for all images of a size and all attention."""
+        self.entered += 1
+        assert self.gate.wait(WAIT)
+        if self.broken is not None:
+            raise self.broken
+        self.explained.append((attention, layer))
+        generator = torch.Generator().manual_seed(layer)
+        shape = (1, self.config.heads, self.tokens(image), self.config.head_dim)
+        return AttentionInputs(*(2 * torch.randn(shape, generator=generator) for _ in range(3)))
 
     def measure_attention(self, cache_dir: Path | None = None) -> AutoAttention:
         self.auto = AutoAttention((VOUCHED,), TIMES)

@@ -46,6 +46,8 @@ def test_empty_variable_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
         ("DEADLINE_MS", "0"),
         ("MAX_QUEUE", "0"),
         ("LOG_FORMAT", "xml"),
+        ("TARGET_MS", "0"),
+        ("TARGET_MS", "inf"),
         ("CORS_ORIGINS", "example.org"),
         ("CORS_ORIGINS", "https://example.org/path"),
         ("CORS_ORIGINS", "null"),
@@ -78,6 +80,12 @@ def test_every_bad_value_has_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_batch_limit_below_the_image_limit_is_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadSettings, match="one image would not fit"):
         load_settings(max_bytes=100, max_batch_bytes=99)
+
+
+def test_a_target_beyond_the_deadline_is_invalid() -> None:
+    assert load_settings(target_ms=500, deadline_ms=500).target_ms == 500
+    with pytest.raises(BadSettings, match="images would be refused before they are late"):
+        load_settings(target_ms=501, deadline_ms=500)
 
 
 def test_api_keys_are_split_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,8 +20,17 @@ import pytest
 from pydantic import BaseModel
 
 from service.errors import all_errors
+from service.http.explanation_schemas import (
+    ClusterMap,
+    ExplainedPoint,
+    ExplanationResult,
+    ExplanationTiming,
+    PointAttention,
+    TokenGrid,
+)
 from service.http.schemas import (
     Attention,
+    AttentionSettings,
     Box,
     Clusters,
     ComparisonResult,
@@ -96,6 +105,30 @@ def test_fields_of_a_comparison_are_named() -> None:
     assert fields(ComparisonResult, MatchedPair) <= set(re.findall(r"`(\w+)`", section))
 
 
+def test_parameters_of_an_explanation_are_complete_with_their_bounds(openapi: dict[str, Any]) -> None:
+    parameters = {row["name"]: row["schema"] for row in openapi["paths"]["/explain"]["post"]["parameters"]}
+    shared = {"attention", "L", "r", "C", "metric", "size", "deadline_ms"}
+    documented = {name: row[2] for row in rows("Explain") for name in names(row[:1])}
+    assert set(parameters) == set(documented) | shared
+    for name, text in documented.items():
+        schema = parameters[name].get("anyOf", [parameters[name]])[0]
+        assert {float(number) for number in re.findall(r"\d+", text)} == {
+            float(schema[key]) for key in ("minimum", "maximum") if key in schema
+        }
+        assert names([text]) == schema.get("enum", [])
+
+
+def test_fields_and_headers_of_an_explanation_are_named(service: Any, png: bytes) -> None:
+    section = DOCUMENT.split("\n## Explain\n")[1].split("\n## ")[0]
+    named = set(re.findall(r"`([\w.]+)`", section))
+    nested = {"clusters": ClusterMap, "attention_map": PointAttention}
+    assert fields(ExplanationResult, TokenGrid, ExplainedPoint, AttentionSettings, ExplanationTiming) <= named
+    assert {f"{name}.{field}" for name, model in nested.items() for field in fields(model)} <= named
+    answer = service.client.post("/explain?attention=act", content=png, headers={"accept": "image/png"})
+    sent = {name for name in answer.headers if name.startswith("x-act-detr-")}
+    assert set(names([row[0] for row in rows("Explain as PNG")])) == sent
+
+
 def test_fields_of_the_answer_are_complete() -> None:
     table = rows("Answer")
     documented = {part.removesuffix("[]") for name in names([row[0] for row in table]) for part in name.split(".")}
@@ -113,7 +146,8 @@ def test_fields_of_the_model_card_are_complete() -> None:
 def test_headers_of_a_png_are_complete(service: Any, png: bytes) -> None:
     answer = service.client.post("/detect?attention=act", content=png, headers={"accept": "image/png"})
     sent = {name for name in answer.headers if name.startswith("x-act-detr-")}
-    assert set(names([row[0] for row in rows("PNG")])) == sent
+    of_the_ladder = {"x-act-detr-rung"}  # sent with a target: test_degradation.py
+    assert set(names([row[0] for row in rows("PNG")])) == sent | of_the_ladder
 
 
 def test_errors_are_complete_with_their_status() -> None:
