@@ -17,10 +17,11 @@ from service.cpu_threads import compute_with, default_threads
 from service.degradation import Degradation
 from service.detection_options import DetectionDefaults
 from service.explanation import Explainer, ExplanationKey, run_tasks
-from service.http import routes_compare, routes_detect, routes_explain, routes_status
+from service.http import routes_compare, routes_detect, routes_explain, routes_open_inference, routes_status
 from service.http.dependencies import Service
 from service.http.head_requests import HeadAsGet
 from service.http.middleware import LingeringClose, RequestObserver
+from service.http.open_inference import api_document
 from service.http.path_prefix import PathPrefix
 from service.http.problems import install_error_handlers
 from service.http.schemas import Problem
@@ -111,9 +112,10 @@ def create_app(settings: Settings, detector: Detector) -> FastAPI:
     app.include_router(routes_compare.router)
     app.include_router(routes_explain.router)
     app.include_router(routes_status.router)
+    app.include_router(routes_open_inference.router)
     install_error_handlers(app)
     _add_middleware(app, settings, metrics)
-    _document_problems(app)
+    _complete_document(app, detector.name)
     return app
 
 
@@ -188,13 +190,15 @@ async def _drain(worker: InferenceWorker[Any, Any], seconds: float) -> None:
     logger.warning("the drain took too long: the remaining images have been refused")
 
 
-def _document_problems(app: FastAPI) -> None:
-    """Add the schema that the documented errors refer to."""
+def _complete_document(app: FastAPI, model: str) -> None:
+    """Add the schema that the documented errors refer to, and what routes of the Open Inference Protocol read."""
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
-        document = plain()
-        document.setdefault("components", {}).setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
-        return document
+        if app.openapi_schema is None:  # FastAPI keeps the document there
+            document = plain()
+            document.setdefault("components", {}).setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
+            api_document.complete(document, model)
+        return plain()
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -160,8 +160,10 @@ class Settings(BaseSettings):
         "`size=PIXELS`, an attention (`tangent:C=8`), or both (`size=304,tangent:C=8`).",
     )
     max_bytes: int = Field(20 * 2**20, ge=1, description="Maximum bytes of one encoded image.")
-    max_batch_bytes: int = Field(64 * 2**20, ge=1, description="Maximum bytes of a body of `/detect/batch`.")
-    max_batch_parts: int = Field(32, ge=1, le=1024, description="Maximum images in one request to `/detect/batch`.")
+    max_batch_bytes: int = Field(64 * 2**20, ge=1, description="Maximum bytes of a body of `/detect/batch` or `/v2`.")
+    max_batch_parts: int = Field(
+        32, ge=1, le=1024, description="Maximum images in one request to `/detect/batch` or `/v2`."
+    )
     max_pixels: int = Field(
         50_000_000,
         ge=1,

@@ -143,7 +143,7 @@ def latency() -> Panels:
 
 def traffic() -> Panels:
     """Return what comes in, what is refused, what waits and for how long."""
-    requests = f'act_detr_request_duration_seconds_count{{{INSTANCE}, route=~"/detect.*"}}'
+    requests = f'act_detr_request_duration_seconds_count{{{INSTANCE}, route=~"/detect.*|/v2/.*/infer"}}'
     return [
         graph(
             "Requests by status",

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import ClientClosed, InternalError
 from service.http.head_requests import ASKED_METHOD
-from service.http.problems import problem_response
+from service.http.problems import error_response
 from service.telemetry.metrics import Metrics
 from service.telemetry.request_log import log_request
 from service.telemetry.request_record import RequestRecord, request_id
@@ -62,7 +62,7 @@ class _Exchange:
         except Exception:
             logger.exception("unexpected error", extra={"request_id": self._record.request_id})
             if self._status is None:
-                await problem_response(InternalError(), self._record)(self._scope, receive, self._on_send)
+                await error_response(InternalError(), self._scope)(self._scope, receive, self._on_send)
             else:  # the response has begun: all that is left is to cut it off
                 raise
         finally:
@@ -84,7 +84,7 @@ class _Exchange:
         if self._finished:
             return
         self._finished = True
-        route = str(getattr(self._scope.get("route"), "path", _UNKNOWN_ROUTE))
+        route = str(getattr(self._scope.get("route"), "path_format", _UNKNOWN_ROUTE))
         self._metrics.observe_request(self._record, route, status)
         method = self._scope["state"].get(ASKED_METHOD, self._scope["method"])
         log_request(self._record, method, route, status)

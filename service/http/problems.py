@@ -1,4 +1,4 @@
-"""Error responses: every error becomes `application/problem+json` with the request's id."""
+"""Error responses: `application/problem+json` with the request's id, or what the Open Inference Protocol has."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from service.errors import PROBLEM_MEDIA_TYPE, ServiceError, all_errors, framework_error, invalid_parameters
+from service.http.open_inference.errors import protocol_response, speaks_protocol
 from service.telemetry.request_record import RequestRecord
 
 
@@ -20,9 +22,12 @@ def problem_body(error: ServiceError, record: RequestRecord) -> dict[str, Any]:
     return error.problem() | {"request_id": record.request_id}
 
 
-def problem_response(error: ServiceError, record: RequestRecord) -> Response:
-    """Return the response for an error, and set its type in the record."""
+def error_response(error: ServiceError, scope: Scope) -> Response:
+    """Return the response for an error, in the form of the request's address, and set its type in the record."""
+    record: RequestRecord = scope["state"]["record"]
     record.error = error.type
+    if speaks_protocol(scope):
+        return protocol_response(error)
     body = json.dumps(problem_body(error, record), ensure_ascii=False, allow_nan=False).encode()
     return Response(body, error.status, error.headers, PROBLEM_MEDIA_TYPE)
 
@@ -31,7 +36,7 @@ def install_error_handlers(app: FastAPI) -> None:
     """Make the app answer its own errors and the framework's as problems; middleware handles all others."""
 
     async def on_error(request: Request, error: Exception) -> Response:
-        return problem_response(_translate(error), request.state.record)
+        return error_response(_translate(error), request.scope)
 
     for cause in (ServiceError, RequestValidationError, HTTPException):
         app.add_exception_handler(cause, on_error)

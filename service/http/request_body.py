@@ -73,6 +73,15 @@ async def read_images(request: Request, limits: Settings) -> list[bytes]:
     return images
 
 
+async def read_bytes(request: Request, max_bytes: int, seconds: float) -> bytes:
+    """Return the body as it is.
+
+    Raises TooManyBytes, UnsupportedEncoding, RequestTimeout after so many seconds, ClientClosed.
+    """
+    _refuse_encodings(request)
+    return await _read_all(request, max_bytes, seconds)
+
+
 def _refuse_encodings(request: Request) -> None:
     """Refuse compressed bodies: images are compressed already, and unpacking would have to be bounded."""
     named = ",".join(request.headers.getlist("content-encoding")).lower().split(",")

@@ -148,7 +148,7 @@ class Metrics:
             self.auto_images.labels(attention)
             for stage in STAGES:
                 self.stage_duration.labels(stage, attention)
-            for route in ("/detect", "/detect/batch", "/compare"):
+            for route in ("/detect", "/detect/batch", "/compare", "/v2/models/{name}/infer"):
                 self.request_duration.labels(route, attention, "200")
         for cause in all_errors():
             if cause is not ClientClosed:
