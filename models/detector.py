@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from models.device import choose_device, on_device, on_host
 from models.images import ImageBatch, PackedTokens
 from models.masks.masks import Masks
 from models.measurement.kept_times import auto_attention
+from models.networks.interruptible import interruptible
 from models.networks.network import Family, Network, NoMaskHead, exact_gflops
 from models.networks.own import OwnNetwork
 from models.postprocess import detected_queries, read_detections
@@ -236,6 +237,15 @@ class Detector:
         detr.box_refinement = None
         unrefined.network = OwnNetwork(detr)
         return unrefined
+
+    def interruptible(self, stop: Callable[[], bool]) -> Detector:
+        """Return a detector with the same weights whose `predict` raises Interrupted soon after `stop()` is true.
+
+        `models.networks.interruptible` says how soon. This detector remains as it is, and no slower.
+        """
+        other = copy.copy(self)
+        other.network = interruptible(self.network, stop)
+        return other
 
     def tokens(self, image: PreparedImage) -> int:
         """How many tokens the encoder makes of an image."""

@@ -34,6 +34,7 @@ from service.scheduling.costs import CostModel
 from service.scheduling.inference_worker import InferenceWorker
 from service.scheduling.ladder import Ladder
 from service.settings import Settings
+from service.shadows import Shadows
 from service.telemetry.metrics import Metrics
 from service.telemetry.request_record import now
 
@@ -57,6 +58,17 @@ def create_app(settings: Settings, detector: Detector) -> FastAPI:
     threads = settings.threads or default_threads()
     streams = settings.streams_on(detector.device, threads)
     costs = CostModel(typical=lambda key: not isinstance(key, ExplanationKey))
+    shadows = None
+    if settings.shadow_rate > 0:
+        shadows = Shadows(
+            detector,
+            settings.shadow_rate,
+            settings.threshold,
+            metrics,
+            quiet=lambda: not readiness.draining and service.admission.coming == 0,
+            give_way=lambda: readiness.draining or worker.backlog.crowded(service.admission.coming),
+        )
+        metrics.describe_shadows()
     worker = InferenceWorker[Any, Any](  # a key's tasks and their results are of the key's kind
         partial(run_tasks, detector),
         limits=_batch_limits(settings, detector.device),
@@ -69,9 +81,10 @@ def create_app(settings: Settings, detector: Detector) -> FastAPI:
             detector, settings, threads // streams, metrics, costs, degradation, stream
         ),
         streams=streams,
+        spare=shadows,
     )
     degradation = _degradation(settings, detector, defaults, worker, costs, streams)
-    pipeline = Pipeline(detector, worker, settings, degradation)
+    pipeline = Pipeline(detector, worker, settings, degradation, shadows.offer if shadows else None)
     readiness = Readiness(lambda: worker.alive, DeviceProbe(detector.check))
     service = Service(
         settings=settings,
@@ -94,6 +107,8 @@ def create_app(settings: Settings, detector: Detector) -> FastAPI:
         warming = asyncio.create_task(readiness.warm_up(asyncio.wrap_future(worker.start())))
         yield
         readiness.drain()
+        if shadows is not None:
+            shadows.close()
         await warming
         await _drain(worker, settings.drain_seconds)
         service.pipeline.close()

@@ -20,6 +20,7 @@ from models.config import AttentionConfig
 from models.detections import Detections, Prediction
 from models.detector import Detector, DeviceOutOfMemory
 from models.masks.forms import Segmentation, segmentations
+from models.networks.interruptible import Interrupted
 from models.preprocess import PreparedImage
 from models.tiles.merging import merged
 from models.tiles.tiling import Tiling
@@ -106,7 +107,7 @@ def _prepare_tile(detector: Detector, tile: NDArray[np.uint8], options: Detectio
 def predict(detector: Detector, tasks: Sequence[Task], attention: AttentionConfig) -> Sequence[Prediction]:
     """Run the detector on images of one attention.
 
-    Raises DeviceOutOfMemory, WorkerDead if the device has failed, and otherwise what the detector raised.
+    Raises DeviceOutOfMemory, Interrupted, WorkerDead if the device has failed, and otherwise what the detector raised.
     """
     with tell_device_failures(detector):
         thresholds, masks = [task.threshold for task in tasks], [task.masks for task in tasks]
@@ -118,7 +119,7 @@ def tell_device_failures(detector: Detector) -> Iterator[None]:
     """Ask the device whether it still works if what it computes inside fails. Raises WorkerDead where it does not."""
     try:
         yield
-    except DeviceOutOfMemory:
+    except (DeviceOutOfMemory, Interrupted):
         raise
     except Exception:
         try:
@@ -144,6 +145,9 @@ def encoded_masks(detections: Detections, options: DetectionOptions) -> list[Seg
     return segmentations(detections.masks, options.masks)
 
 
+OnAnswer = Callable[[Sequence[Task], DetectionOptions, Detections], None]
+
+
 async def all_or_none(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """Return the results of works that run side by side. If one fails, the others are cancelled before it raises."""
     running = [asyncio.ensure_future(work) for work in works]
@@ -159,7 +163,8 @@ class Pipeline:
     """Runs the stages for many requests: decoding and preprocessing on threads, prediction on the worker's.
 
     At most `settings.preprocess_threads` images are decoded at a time, and images that wait for the device have
-    been resized already. With `degradation`, images that would be late are made cheaper.
+    been resized already. With `degradation`, images that would be late are made cheaper. `on_answer` is told of what
+    `detect` returns: of the image that ran, what was asked for, and what was detected.
     """
 
     def __init__(
@@ -168,11 +173,13 @@ class Pipeline:
         worker: InferenceWorker[Task, Prediction],
         settings: Settings,
         degradation: Degradation | None = None,
+        on_answer: OnAnswer | None = None,
     ) -> None:
         self._detector = detector
         self._worker = worker
         self._settings = settings
         self._degradation = degradation
+        self._on_answer = on_answer
         self._pool = ThreadPoolExecutor(
             settings.preprocess_threads, thread_name_prefix="decode", initializer=compute_with, initargs=(1,)
         )
@@ -184,7 +191,10 @@ class Pipeline:
         """
         stopwatch = Stopwatch()
         (prepared,) = await self.prepare(data, [options], stopwatch)
-        return await self.detect_prepared(prepared, options, stopwatch)
+        image = await self.detect_prepared(prepared, options, stopwatch)
+        if self._on_answer is not None:
+            self._on_answer(prepared.tasks, options, image.detections)
+        return image
 
     async def prepare(self, data: bytes, ways: Sequence[DetectionOptions], stopwatch: Stopwatch) -> list[PreparedTiles]:
         """Decode one image once, and prepare it in each way; all of them have one deadline.

@@ -190,6 +190,14 @@ class Settings(BaseSettings):
         description="Whether `/compare` and `/explain` are offered, which cost more than one image a request. Turned "
         "off, they are a 404.",
     )
+    shadow_rate: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Share of the images with approximate attention that run again with exact attention while the "
+        "device is idle, to [measure what it changes](operations.md#fidelity-on-live-traffic).",
+    )
     drain_seconds: float = Field(
         30, ge=0, le=3600, description="After SIGTERM: maximum time to answer accepted requests."
     )

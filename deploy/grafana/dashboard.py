@@ -270,6 +270,60 @@ def attention() -> Panels:
     ]
 
 
+def fidelity() -> Panels:
+    """Return what approximate attention changes, by comparisons with exact attention (ACT_DETR_SHADOW_RATE)."""
+    missed = rate(f"act_detr_shadow_missed_detections_total{{{CHOSEN}}}", "attention")
+    extra = rate(f"act_detr_shadow_extra_detections_total{{{CHOSEN}}}", "attention")
+    matched = rate(f"act_detr_shadow_matched_iou_count{{{CHOSEN}}}", "attention")
+    return [
+        graph(
+            "Missed and extra detections",
+            "Missed: share of exact attention's detections that requests did not get. Extra: share of what requests "
+            "got that exact attention does not give. The alert asks for the first, over an hour.",
+            [
+                Query(f"{missed} / ({missed} + {matched})", "missed {{attention}}"),
+                Query(f"{extra} / ({extra} + {matched})", "extra {{attention}}"),
+            ],
+            "percentunit",
+            width=12,
+            steps=[(None, "transparent"), (0.1, "red")],
+        ),
+        graph(
+            "IoU of matched detections",
+            "How exactly the boxes agree that both found: the lower quantiles show how far the worst are off.",
+            quantiles("act_detr_shadow_matched_iou", CHOSEN, "attention", which=(0.05, 0.5)),
+            "percentunit",
+            width=12,
+            maximum=1,
+        ),
+        graph(
+            "Score drift of matched detections",
+            "Absolute difference of the scores of a detection and the one by exact attention.",
+            quantiles("act_detr_shadow_score_drift", CHOSEN, "attention", which=(0.5, 0.95)),
+            "short",
+            width=12,
+        ),
+        graph(
+            "Images compared and dropped",
+            "Images that ran again with exact attention while the device was idle, and those that were to, but gave "
+            "way to a request, or were too many. ACT_DETR_SHADOW_RATE is how many are to.",
+            [
+                Query(rate(f"act_detr_shadow_images_total{{{CHOSEN}}}", "attention"), "compared {{attention}}"),
+                Query(rate(f"act_detr_shadow_dropped_total{{{CHOSEN}}}", "reason"), "{{reason}}"),
+            ],
+            "images/s",
+            width=12,
+        ),
+        graph(
+            "Device time of comparisons",
+            "Share of a thread's time that comparisons take, which would be idle otherwise.",
+            [Query(rate(f"act_detr_shadow_device_seconds_total{{{CHOSEN}}}", "instance"), "{{instance}}")],
+            "percentunit",
+            width=12,
+        ),
+    ]
+
+
 def resources() -> Panels:
     """Return what the service uses."""
     return [
@@ -354,6 +408,7 @@ def build() -> Dashboard:
         ("Latency", latency()),
         ("Traffic and queue", traffic()),
         ("Exact, ACT and tangent attention", attention()),
+        ("Fidelity on live traffic", fidelity()),
         ("Resources", resources()),
     )
     for title, row in rows:

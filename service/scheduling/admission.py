@@ -24,6 +24,9 @@ class Backlog(Protocol):
     def wait(self, unknown: int = 0) -> float:
         """Estimated seconds until an image would begin that arrives now, after `unknown` more of unknown cost."""
 
+    def crowded(self, unknown: int = 0) -> bool:
+        """Whether spare work has to make way for what waits, and for `unknown` more; and once no more are taken."""
+
 
 class Admission:
     """Bounds the requests under way, and with them, together with the limits on bodies, the memory.
@@ -84,6 +87,11 @@ class Admission:
             self._reading -= images
 
     @property
+    def coming(self) -> int:
+        """Images under way that neither wait for the device nor run on it: most of them are being decoded."""
+        return max(0, self._images - self._reading - self._backlog.images)
+
+    @property
     def wait(self) -> float:
         """Estimated seconds until an image could begin that arrives now.
 
@@ -94,7 +102,7 @@ class Admission:
 
     def _wait(self, more: int) -> float:
         """Estimated seconds until an image could begin that comes after `more` others that arrive now."""
-        return self._backlog.wait(max(0, self._images - self._reading - self._backlog.images) + more)
+        return self._backlog.wait(self.coming + more)
 
     def _count(self, requests: int, images: int) -> None:
         self._images += images

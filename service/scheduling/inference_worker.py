@@ -27,6 +27,7 @@ from service.scheduling.admission import Backlog
 from service.scheduling.batcher import BatchLimits, Item, Job, padding_ratio, total_seconds
 from service.scheduling.costs import CostModel
 from service.scheduling.request_queue import QueueObserver, RequestQueue
+from service.scheduling.spare_work import SpareWork
 
 Result = TypeVar("Result")
 
@@ -63,7 +64,8 @@ class InferenceWorker(Generic[Item, Result]):
     minutes. `is_out_of_memory` says whether an exception of `run` means that fewer images may fit. `costs` predicts
     device times, and learns from what each batch takes. `clock` returns seconds that never go back. `set_up(stream)`,
     counted from 0, runs on each thread before anything else, on one after another; if it raises, the worker is dead.
-    Images submitted before that wait for it.
+    Images submitted before that wait for it. `spare` is what the threads do while nothing waits: it is no batch, and
+    `costs` and the observer hear nothing of it.
     """
 
     def __init__(
@@ -78,8 +80,10 @@ class InferenceWorker(Generic[Item, Result]):
         costs: CostModel | None = None,
         set_up: Callable[[int], None] = lambda _: None,
         streams: int = 1,
+        spare: SpareWork | None = None,
     ) -> None:
         self._run = run
+        self._spare = spare
         self._observer = observer
         self._clock = clock
         self._is_out_of_memory = is_out_of_memory
@@ -88,7 +92,7 @@ class InferenceWorker(Generic[Item, Result]):
         self._ready.set_running_or_notify_cancel()  # so that cancelling the wait cannot cancel it
         self._costs = costs or CostModel()
         self._queue: RequestQueue[Item, Completed[Result]] = RequestQueue(
-            limits, max_queue, observer, clock, self._costs, streams
+            limits, max_queue, observer, clock, self._costs, streams, spare
         )
         self.backlog: Backlog = self._queue
         self._threads = [
@@ -197,7 +201,10 @@ class InferenceWorker(Generic[Item, Result]):
         batch = self._queue.take(stream)
         if batch is None:
             return False
-        self._run_batch(batch)
+        if batch:
+            self._run_batch(batch)
+        elif self._spare is not None:
+            self._spare.run()
         return True
 
     def _run_batch(self, jobs: Sequence[Job[Item, Completed[Result]]]) -> None:

@@ -7,6 +7,7 @@ One condition guards everything. Its invariants:
 - `_waiting` is in order of arrival, and never longer than `max_queue`.
 - `_running` has what `take` last handed out to each taker, and `_busy_until` when that is expected to be done.
 - `_waiting_seconds` is the predicted device time of `_waiting`.
+- `_idle` has the takers that are inside `take`. One that does spare work is neither there nor in `_running`.
 - Once `_refusal` is set, `put` raises it; it is set once and never cleared.
 
 The condition is held for bookkeeping and for planning a batch, never while a batch runs.
@@ -23,6 +24,7 @@ from typing import Final, Generic, Protocol
 from service.errors import DeadlinePassed, QueueFull, ServiceError
 from service.scheduling.batcher import Answer, BatchLimits, Item, Job, MemoryCaps, Wait, next_batch, total_seconds
 from service.scheduling.costs import CostModel
+from service.scheduling.spare_work import LOOK_SECONDS, SpareWork
 
 
 class QueueObserver(Protocol):
@@ -54,7 +56,7 @@ def time_until_free(busy: Sequence[float], work: float) -> float:
 class RequestQueue(Generic[Item, Answer]):
     """Bounded admission, deadlines and cancellation, for `takers` threads that take batches.
 
-    `costs` predicts device times. `clock` returns seconds that never go back.
+    `costs` predicts device times. `clock` returns seconds that never go back. `spare` is what takers do otherwise.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class RequestQueue(Generic[Item, Answer]):
         clock: Callable[[], float],
         costs: CostModel,
         takers: int = 1,
+        spare: SpareWork | None = None,
     ) -> None:
         if max_queue < 1:
             raise ValueError(f"max_queue must be at least 1, not {max_queue}")
@@ -79,6 +82,8 @@ class RequestQueue(Generic[Item, Answer]):
         self._waiting_seconds = 0.0
         self._running: list[list[Job[Item, Answer]]] = [[] for _ in range(takers)]
         self._busy_until = [-math.inf] * takers
+        self._idle: set[int] = set()
+        self._spare = spare
         self._refusal: Callable[[], ServiceError] | None = None
 
     @property
@@ -98,6 +103,10 @@ class RequestQueue(Generic[Item, Answer]):
         if not self._waiting and unknown < self._running.count([]):
             return 0.0
         return time_until_free(busy, self._waiting_seconds + unknown * self._costs.mean)
+
+    def crowded(self, unknown: int = 0) -> bool:
+        """Whether spare work has to make way for what waits, and for `unknown` more; and once closed. Takes no lock."""
+        return self._refusal is not None or len(self._waiting) + unknown > len(self._idle)
 
     def put(self, job: Job[Item, Answer]) -> None:
         """Add a job at the end of the queue, and predict its time. Never blocks for long.
@@ -136,25 +145,17 @@ class RequestQueue(Generic[Item, Answer]):
                 job.done(DeadlinePassed())
 
     def take(self, taker: int = 0) -> list[Job[Item, Answer]] | None:
-        """Block until there is a batch to run; return None once closed and empty.
+        """Block until there is a batch, or spare work, which is an empty list; return None once closed and empty.
 
         Takers are counted from 0. Calling it means that the last batch that this one took has been answered.
         """
         with self._changed:
             self._occupy(taker, [], -math.inf)
-            while True:
-                now = self._clock()
-                for job in [job for job in self._waiting if job.expired(now)]:
-                    self.expire(job)
-                if self._waiting:
-                    plan = next_batch(list(self._waiting), now, self._limits, self._caps)
-                    if not isinstance(plan, Wait):
-                        return self._hand_out(taker, plan)
-                    self._changed.wait(plan.seconds)
-                elif self._refusal is None:
-                    self._changed.wait()
-                else:
-                    return None
+            self._idle.add(taker)
+            try:
+                return self._next(taker)
+            finally:
+                self._idle.discard(taker)
 
     def lower_cap(self, jobs: Sequence[Job[Item, Answer]]) -> None:
         """Remember that these jobs did not fit into the device's memory together (`MemoryCaps.lower`)."""
@@ -180,6 +181,30 @@ class RequestQueue(Generic[Item, Answer]):
             self._observer.on_queue_depth(0)
             for job in jobs:
                 job.done(refusal())
+
+    def _next(self, taker: int) -> list[Job[Item, Answer]] | None:
+        while True:
+            now = self._clock()
+            for job in [job for job in self._waiting if job.expired(now)]:
+                self.expire(job)
+            if self._waiting:
+                plan = next_batch(list(self._waiting), now, self._limits, self._caps)
+                if not isinstance(plan, Wait):
+                    return self._hand_out(taker, plan)
+                self._changed.wait(plan.seconds)
+            elif self._refusal is not None:
+                return None
+            elif self._spare is None:
+                self._changed.wait()
+            elif self._leaves_one_idle and self._spare.ready:
+                return []
+            else:
+                self._changed.wait(LOOK_SECONDS)
+
+    @property
+    def _leaves_one_idle(self) -> bool:
+        """Whether another taker stays free if an idle one becomes busy; not asked for where there is one in all."""
+        return len(self._idle) > 1 or len(self._running) == 1
 
     def _remove(self, job: Job[Item, Answer]) -> bool:
         if job not in self._waiting:

@@ -9,7 +9,7 @@ import gzip
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Final
+from typing import Final, Literal, get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -27,6 +27,7 @@ from prometheus_client.exposition import choose_encoder
 
 from models import AutoAttention
 from models.detector import Detector
+from models.matching import Matching
 from service.errors import ClientClosed, all_errors
 from service.telemetry.request_record import NO_ATTENTION, DetectedImage, RequestRecord, Stopwatch
 
@@ -35,12 +36,18 @@ CLUSTERING: Final = ("act", "tangent")
 STAGES: Final = ("read", "wait", "decode", "preprocess", "queue", "inference", "postprocess", "draw")
 """read: the body arrives; wait: for a decoding thread; queue: for the device."""
 
+ShadowDrop = Literal["full", "gave-way", "tiles", "out-of-memory", "failed", "draining"]
+SHADOW_DROPS: Final = get_args(ShadowDrop)
+"""full: dropped for a later image; gave-way: to a request; tiles: images that were cut are not compared."""
+
 _REQUEST_SECONDS: Final = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60)
 _STAGE_SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _IMAGES: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _PREDICTION: Final = (0.25, 0.5, 0.67, 0.8, 0.9, 1.1, 1.25, 1.5, 2, 4, 8)
 _RATIO: Final = (0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1)
 _TOKENS: Final = (1, 4, 16, 32, 64, 128, 256, 512, 768, 1024, 1536, 2048, 3072, 4096, 8192, 16384)
+_IOU: Final = (0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 1)
+_DRIFT: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
 _GZIP_LEVEL: Final = 6
 _REFUSED: Final = re.compile(r"q\s*=\s*0(\.0*)?")
 
@@ -129,6 +136,43 @@ class Metrics:
             "Measured time of the encoder's attention for one image, by settings and tokens: what `auto` chooses by.",
             ("setting", "tokens"),
         )
+        self.shadow_images = counter(
+            "act_detr_shadow_images_total",
+            "Images that were compared with exact attention, by the attention mode that they had run with.",
+            ("attention",),
+        )
+        self.shadow_iou = histogram(
+            "act_detr_shadow_matched_iou",
+            "IoU of a detection by exact attention and the one that the request got in its place.",
+            ("attention",),
+            buckets=_IOU,
+        )
+        self.shadow_score_drift = histogram(
+            "act_detr_shadow_score_drift",
+            "Absolute difference of the scores of two such detections.",
+            ("attention",),
+            buckets=_DRIFT,
+        )
+        self.shadow_missed = counter(
+            "act_detr_shadow_missed_detections_total",
+            "Detections by exact attention that the request did not get.",
+            ("attention",),
+        )
+        self.shadow_extra = counter(
+            "act_detr_shadow_extra_detections_total",
+            "Detections that the request got and exact attention does not give.",
+            ("attention",),
+        )
+        self.shadow_dropped = counter(
+            "act_detr_shadow_dropped_total",
+            "Images chosen for a comparison that were not compared, by reason.",
+            ("attention", "reason"),
+        )
+        self.shadow_seconds = counter(
+            "act_detr_shadow_device_seconds_total",
+            "Otherwise idle device time that comparisons took, also those that gave way to a request.",
+            ("attention",),
+        )
         self.model = Info("act_detr_model", "The model that is served.", registry=registry)
         self.device_memory = gauge("act_detr_device_memory_bytes", "Memory allocated on the model's device.")
         self.device_memory_limit = gauge(
@@ -198,6 +242,38 @@ class Metrics:
         for attention, milliseconds in auto.times.milliseconds.items():
             for tokens, time in zip(auto.times.tokens, milliseconds, strict=True):
                 self.auto_attention_seconds.labels(str(attention), str(tokens)).set(time / 1e3)
+
+    def describe_shadows(self) -> None:
+        """Create the series of comparisons with exact attention, which a service has that makes some."""
+        for attention in CLUSTERING:
+            for family in (
+                self.shadow_images,
+                self.shadow_iou,
+                self.shadow_score_drift,
+                self.shadow_missed,
+                self.shadow_extra,
+                self.shadow_seconds,
+            ):
+                family.labels(attention)
+            for reason in SHADOW_DROPS:
+                self.shadow_dropped.labels(attention, reason)
+
+    def on_shadow(self, attention: str, matching: Matching) -> None:
+        """An image was compared: on the left what exact attention gives, on the right what a request got."""
+        self.shadow_images.labels(attention).inc()
+        for pair in matching.pairs:
+            self.shadow_iou.labels(attention).observe(pair.iou)
+            self.shadow_score_drift.labels(attention).observe(abs(pair.score_difference))
+        self.shadow_missed.labels(attention).inc(len(matching.only_left))
+        self.shadow_extra.labels(attention).inc(len(matching.only_right))
+
+    def on_shadow_dropped(self, attention: str, reason: ShadowDrop) -> None:
+        """An image that was chosen is not compared."""
+        self.shadow_dropped.labels(attention, reason).inc()
+
+    def on_shadow_time(self, attention: str, seconds: float) -> None:
+        """A comparison took so much device time, whether it came to its end or not."""
+        self.shadow_seconds.labels(attention).inc(seconds)
 
     def observe_request(self, record: RequestRecord, route: str, status: int) -> None:
         """Count a finished request: its time and error, and the stages and results of its images."""

@@ -118,7 +118,7 @@ class Prometheus:
 def service(run_server: Callable[..., Any]) -> Iterator[Any]:
     from models import load_detector
 
-    with run_server(load_detector(device="cpu"), target_ms=5000.0) as running:
+    with run_server(load_detector(device="cpu"), target_ms=5000.0, shadow_rate=1.0) as running:
         yield running
 
 

@@ -82,6 +82,7 @@ def test_every_alert_has_its_place_in_the_runbook(deploy: Path) -> None:
 def test_the_rules_ask_for_metrics_that_exist() -> None:
     metrics = Metrics()
     metrics.describe(load_detector(device="cpu"), "1", 1, lambda: True, lambda: 0.0)
+    metrics.describe_shadows()
     exposed = {row.name for family in metrics.registry.collect() for row in family.samples}
     # The first names are made by rules, and have a colon on either side of the metric's own name.
     asked = {name for expr in EXPRESSIONS for name in re.findall(r"(?<![\w:])act_detr_\w+(?![\w:])", expr)}

@@ -22,6 +22,7 @@ from models.config import AttentionConfig, DetrConfig
 from models.detections import AttentionReport, Detections, LayerClusters, Prediction
 from models.masks.masks import Masks
 from models.named_models import pages_small
+from models.networks.interruptible import Interrupted
 from models.networks.network import Family
 from models.preprocess import PreparedImage
 
@@ -53,6 +54,7 @@ class FakeDetector:
     thresholds: list[float] = field(default_factory=list)
     explained: list[tuple[AttentionConfig, int]] = field(default_factory=list)
     entered: int = 0
+    held: int = 0
     broken: Exception | None = None
     dead: bool = False
     auto: AutoAttention | None = None
@@ -98,6 +100,9 @@ class FakeDetector:
         clusters = tuple(LayerClusters(layer, attention.L / 2, 1, attention.L) for layer in rows)
         return Prediction(detections, AttentionReport(attention, self.tokens(image), clusters, 1.5, 3.0))
 
+    def interruptible(self, stop: Callable[[], bool]) -> InterruptibleDetector:
+        return InterruptibleDetector(self, stop)
+
     def tokens(self, image: PreparedImage) -> int:
         return image.height * image.width
 
@@ -135,6 +140,24 @@ class FakeDetector:
 
     def memory_limit_bytes(self) -> int:
         return 5678
+
+
+@dataclass
+class InterruptibleDetector:
+    """A fake detector that can be stopped before it predicts, also while its gate holds it up: `held` counts that."""
+
+    detector: FakeDetector
+    stop: Callable[[], bool]
+
+    def predict(self, *arguments: Any) -> list[Prediction]:
+        self.detector.held += 1
+        while not self.stop():
+            if self.detector.gate.wait(0.005):
+                return self.detector.predict(*arguments)
+        raise Interrupted
+
+    def check(self) -> None:
+        self.detector.check()
 
 
 @pytest.fixture

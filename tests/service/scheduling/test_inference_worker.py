@@ -4,6 +4,7 @@ import asyncio
 import functools
 import gc
 import threading
+import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Sequence
 from contextlib import asynccontextmanager
@@ -24,6 +25,7 @@ from service.scheduling.batcher import BatchLimits
 from service.scheduling.inference_worker import Completed, InferenceWorker
 
 PATIENCE = 60.0  # seconds until a test that hangs fails instead
+PAUSE = 0.001  # seconds between the questions of spare work
 
 
 class MemoryFull(RuntimeError):
@@ -93,6 +95,7 @@ class Bench:
         max_queue: int = 100,
         set_up: Callable[[int], Any] = lambda _: None,
         streams: int = 1,
+        spare: Any = None,
     ) -> None:
         self.device = Device(behave)
         self.observed = Observed()
@@ -106,6 +109,7 @@ class Bench:
             is_out_of_memory=lambda error: isinstance(error, MemoryFull),
             set_up=set_up,
             streams=streams,
+            spare=spare,
         )
 
     def submit(
@@ -579,6 +583,82 @@ class TestStreams:
         assert two.worker.backlog.wait() == 2.0
         for bench in (one, two):
             await bench.worker.drain()
+
+
+class Spare:
+    """Spare work that goes on until it has to make way for an image, or dies."""
+
+    def __init__(self, death: BaseException | None = None) -> None:
+        self.ready = True
+        self.death = death
+        self.bench: Bench | None = None
+        self.began = threading.Semaphore(0)
+        self.runs = 0
+
+    def run(self) -> None:
+        self.runs += 1
+        self.began.release()
+        if self.death is not None:
+            raise self.death
+        assert self.bench is not None
+        for _ in range(int(PATIENCE / PAUSE)):
+            if self.bench.worker.backlog.crowded():
+                return
+            time.sleep(PAUSE)
+        raise AssertionError("nothing made it end")
+
+
+@asynccontextmanager
+async def sparing(streams: int = 1, death: BaseException | None = None) -> AsyncIterator[tuple[Bench, Spare]]:
+    """Start a worker that does spare work, as soon as that runs."""
+    spare = Spare(death)
+    spare.bench = Bench(spare=spare, streams=streams)
+    async with spare.bench.started() as bench:
+        assert await asyncio.to_thread(spare.began.acquire, timeout=PATIENCE)
+        yield bench, spare
+
+
+class TestSpareWork:
+    @scenario
+    async def test_an_image_that_comes_is_answered_and_then_it_goes_on(self) -> None:
+        async with sparing() as (bench, spare):
+            assert await outcomes(bench.submit(3)) == [9]
+            assert await asyncio.to_thread(spare.began.acquire, timeout=PATIENCE)
+            assert await outcomes(bench.submit(4)) == [16]
+            assert spare.runs >= 2
+
+    @scenario
+    async def test_nothing_is_learnt_or_reported_of_it(self) -> None:
+        async with sparing() as (bench, _):
+            assert (bench.worker.backlog.images, bench.worker.backlog.wait()) == (0, 0)
+            assert bench.observed.batches == []
+            assert bench.worker._costs.mean == 0
+
+    @scenario
+    async def test_with_several_streams_an_image_finds_one_free(self) -> None:
+        async with sparing(streams=2) as (bench, spare):
+            assert await outcomes(bench.submit(3)) == [9]
+            assert not bench.worker.backlog.crowded()
+            assert spare.runs == 1
+
+    @scenario
+    async def test_there_is_none_while_it_is_not_ready(self) -> None:
+        async with sparing() as (bench, spare):
+            spare.ready = False
+            assert await outcomes(bench.submit(3), bench.submit(4)) == [9, 16]
+            assert spare.runs == 1
+
+    @scenario
+    async def test_a_device_that_fails_in_it_ends_the_worker(self) -> None:
+        async with sparing(death=WorkerDead()) as (bench, _):
+            assert await outcomes(bench.submit(1)) == [WorkerDead]
+            assert not bench.worker.alive
+
+    @scenario
+    async def test_a_drain_does_not_wait_for_it(self) -> None:
+        async with sparing() as (bench, spare):
+            await bench.worker.drain()
+            assert spare.runs == 1
 
 
 class TestDrain:

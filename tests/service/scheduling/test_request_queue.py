@@ -30,16 +30,32 @@ class Observed:
         self.depths.append(n)
 
 
+class Spare:
+    """Work for idle takers, always as much as they like."""
+
+    ready = True
+
+    def run(self) -> None:
+        raise AssertionError("the queue runs nothing")
+
+
 class Bench:
     """A queue with its clock, its observer, and the answers that its jobs were given."""
 
-    def __init__(self, max_queue: int = 100, max_images: int = 4, max_delay: float = 0.0, takers: int = 1) -> None:
+    def __init__(
+        self,
+        max_queue: int = 100,
+        max_images: int = 4,
+        max_delay: float = 0.0,
+        takers: int = 1,
+        spare: Spare | None = None,
+    ) -> None:
         self.clock = Clock()
         self.costs = CostModel()
         self.observed = Observed()
         self.answers: dict[int, ServiceError] = {}
         self.queue: RequestQueue[int, object] = RequestQueue(
-            BatchLimits(max_images, 10**9, max_delay), max_queue, self.observed, self.clock, self.costs, takers
+            BatchLimits(max_images, 10**9, max_delay), max_queue, self.observed, self.clock, self.costs, takers, spare
         )
 
     @property
@@ -70,6 +86,54 @@ class Bench:
     def take(self, taker: int = 0) -> list[int] | None:
         batch = self.queue.take(taker)
         return None if batch is None else [job.item for job in batch]
+
+
+class TestSpareWork:
+    def test_a_taker_gets_it_only_while_nothing_waits(self) -> None:
+        bench = Bench(spare=Spare())
+        assert bench.take() == []
+        bench.put(0)
+        assert bench.queue.crowded()
+        assert bench.take() == [0]
+        assert bench.take() == []
+
+    def test_it_is_neither_in_the_backlog_nor_in_the_wait(self) -> None:
+        bench = Bench(spare=Spare())
+        bench.learn(4.0)
+        assert bench.take() == []
+        assert (bench.queue.images, bench.queue.wait()) == (0, 0)
+        bench.put(0)
+        assert bench.queue.wait() == 4
+
+    def test_it_has_to_make_way_for_what_comes_where_no_taker_is_idle(self) -> None:
+        bench = Bench(spare=Spare())
+        bench.take()
+        assert not bench.queue.crowded()
+        assert bench.queue.crowded(1)
+
+    def test_it_leaves_one_of_several_takers_idle(self, wait_until: Callable[..., None]) -> None:
+        bench = Bench(takers=2, spare=Spare())
+        took: list[tuple[int, list[int] | None]] = []
+        threads = [threading.Thread(target=lambda i=i: took.append((i, bench.take(i)))) for i in range(2)]
+        threads[0].start()
+        wait_until(lambda: bench.queue._idle == {0})
+        assert took == []  # alone in `take`, for all that is known the other is busy
+        threads[1].start()
+        wait_until(lambda: len(took) == 1)
+        assert took[0][1] == []
+        assert len(bench.queue._idle) == 1
+        assert not bench.queue.crowded(1)
+        assert bench.queue.crowded(2)
+        bench.queue.close(Draining)
+        for thread in threads:
+            thread.join(10)
+        assert [batch for _, batch in took] == [[], None]
+
+    def test_there_is_none_after_the_end(self) -> None:
+        bench = Bench(spare=Spare())
+        bench.queue.close(Draining)
+        assert bench.queue.crowded()
+        assert bench.take() is None
 
 
 class TestAdmission:
