@@ -1,0 +1,208 @@
+"""What comparisons with exact attention cost: a service that makes them of every image, and one of none, in turns.
+
+    python -m deploy.loadtest.shadows [--callers 4] [--seconds 5] [--rounds 6] [--output FILE]
+
+Both services run all the time, with the settings of the environment; only one is called at a time. In each round they
+take turns, the first one first in every second round. Saturated: callers in a closed loop, images a second. Calm: one
+call after another, with a pause between them, and the milliseconds of a call. After each turn it waits until the
+service has no comparison left to make, so that those do not run beside the other service's turn. The ratio is the
+median of the rounds' ratios, with comparisons over without; its least and greatest say how much the machine varied.
+Comparisons are counted within the turns, and after them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
+from rich.table import Table
+
+from deploy.loadtest.callers import keep_calling
+from deploy.loadtest.exchange import Target
+from deploy.loadtest.load import Mix
+from deploy.loadtest.program import machine
+from deploy.local_server import SAMPLE_PAGE, LocalServer
+from models.measurement.results import write_results
+
+RATES: Final = (0.0, 1.0)
+QUIET_SECONDS: Final = 0.5
+"""A service that compares nothing for as long has nothing left to compare, or is busy with one image."""
+_COMPARED: Final = "act_detr_shadow_images_total"
+_DROPPED: Final = "act_detr_shadow_dropped_total"
+_SECONDS: Final = "act_detr_shadow_device_seconds_total"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A load, `unit` of it without and with comparisons, as medians, and the latter over the former.
+
+    Of the service with comparisons, in all rounds: the `calls` of its turns, the images that were `compared` and those
+    that `gave_way` meanwhile, and those that were compared once it was left alone.
+    """
+
+    load: str
+    unit: str
+    without: float
+    with_: float
+    ratio: float
+    least: float
+    greatest: float
+    calls: int
+    compared: int
+    gave_way: int
+    compared_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """The comparisons that a service has counted so far."""
+
+    compared: int = 0
+    gave_way: int = 0
+    others: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def of(cls, url: str) -> _Counts:
+        """Ask a service."""
+        text = httpx.get(f"{url}/metrics", timeout=30, trust_env=False).raise_for_status().text
+        rows = [row for family in text_string_to_metric_families(text) for row in family.samples]
+        compared = sum(row.value for row in rows if row.name == _COMPARED)
+        gave_way = sum(row.value for row in rows if row.name == _DROPPED and row.labels["reason"] == "gave-way")
+        others = sum(row.value for row in rows if row.name == _DROPPED) - gave_way
+        return cls(int(compared), int(gave_way), int(others), sum(row.value for row in rows if row.name == _SECONDS))
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """A figure of one service, its calls, and its comparisons within the turn and after it."""
+
+    figure: float
+    calls: int
+    compared: int
+    gave_way: int
+    compared_after: int
+
+
+def saturated(target: Target, mix: Mix, callers: int, seconds: float) -> tuple[float, int]:
+    """Let callers call in a closed loop; return images a second and the number of calls."""
+    answers, took = keep_calling(target, mix, callers, seconds)
+    return len(answers) / took, len(answers)
+
+
+def calm(target: Target, mix: Mix, pause: float, seconds: float) -> tuple[float, int]:
+    """Call once and pause, again and again; return the median milliseconds of a call, and their number."""
+    waited: list[float] = []
+    end = time.monotonic() + seconds
+    while not waited or time.monotonic() < end:
+        (answer,), _ = keep_calling(target, mix, 1, 0.0)
+        waited.append(answer.seconds)
+        time.sleep(pause)
+    return 1e3 * statistics.median(waited), len(waited)
+
+
+def measure(mix: Mix, callers: int, pause: float, seconds: float, rounds: int) -> list[Row]:
+    """Call two services in turns under both loads. Raises SystemExit where one does not start."""
+    loads: dict[tuple[str, str], Callable[[Target], tuple[float, int]]] = {
+        (f"saturated, {callers} callers", "images/s"): lambda target: saturated(target, mix, callers, seconds),
+        (f"calm, a pause of {pause:g} s", "ms"): lambda target: calm(target, mix, pause, seconds),
+    }
+    without, with_ = RATES
+    with (
+        LocalServer(LOG_LEVEL="error", SHADOW_RATE=str(without)) as plain,
+        LocalServer(LOG_LEVEL="error", SHADOW_RATE=str(with_)) as comparing,
+    ):
+        servers = (plain, comparing)
+        for server in servers:
+            server.wait_until_ready()
+            keep_calling(Target.of(server.url), mix, callers, min(seconds, 2.0))  # warms up
+            _wait_until_quiet(server.url)
+        return [_row(name, [_round(servers, load, number) for number in range(rounds)]) for name, load in loads.items()]
+
+
+def _round(
+    servers: tuple[LocalServer, LocalServer], load: Callable[[Target], tuple[float, int]], number: int
+) -> tuple[_Turn, _Turn]:
+    """The turns of (the service without comparisons, the one with them)."""
+    turns: dict[int, _Turn] = {}
+    for which in (0, 1) if number % 2 == 0 else (1, 0):
+        turns[which] = _turn(servers[which].url, load)
+    return turns[0], turns[1]
+
+
+def _turn(url: str, load: Callable[[Target], tuple[float, int]]) -> _Turn:
+    before = _Counts.of(url)
+    figure, calls = load(Target.of(url))
+    ended = _Counts.of(url)
+    after = _wait_until_quiet(url)
+    return _Turn(
+        figure,
+        calls,
+        ended.compared - before.compared,
+        ended.gave_way - before.gave_way,
+        after.compared - ended.compared,
+    )
+
+
+def _wait_until_quiet(url: str) -> _Counts:
+    """Wait until a service counts no more comparisons; return its counts."""
+    counts, last = _Counts.of(url), _Counts()
+    while counts != last:
+        time.sleep(QUIET_SECONDS)
+        counts, last = _Counts.of(url), counts
+    return counts
+
+
+def _row(name: tuple[str, str], rounds: Sequence[tuple[_Turn, _Turn]]) -> Row:
+    plain, comparing = zip(*rounds, strict=True)
+    ratios = [with_.figure / without.figure for without, with_ in rounds]
+    load, unit = name
+    return Row(
+        load,
+        unit,
+        without=round(statistics.median(turn.figure for turn in plain), 3),
+        with_=round(statistics.median(turn.figure for turn in comparing), 3),
+        ratio=round(statistics.median(ratios), 3),
+        least=round(min(ratios), 3),
+        greatest=round(max(ratios), 3),
+        calls=sum(turn.calls for turn in comparing),
+        compared=sum(turn.compared for turn in comparing),
+        gave_way=sum(turn.gave_way for turn in comparing),
+        compared_after=sum(turn.compared_after for turn in comparing),
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--image", type=Path, action="append", help="an image to send instead of the sample page")
+    parser.add_argument("--query", default="attention=tangent", help="the query of every call")
+    parser.add_argument("--callers", type=int, default=4, help="callers at a time that saturate the service")
+    parser.add_argument("--pause", type=float, default=0.5, help="seconds between two calls to a calm service")
+    parser.add_argument("--seconds", type=float, default=5.0, help="length of one measurement")
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--output", type=Path, help="JSON file for the results")
+    arguments = parser.parse_args(argv)
+    environment: dict[str, Any] = machine()
+    mix = Mix(tuple(file.read_bytes() for file in arguments.image or [SAMPLE_PAGE]), (arguments.query,))
+    rows = measure(mix, arguments.callers, arguments.pause, arguments.seconds, arguments.rounds)
+    write_results(arguments.output, {"environment": environment, "rows": [asdict(row) for row in rows]})
+    table = Table("load", "without", "with", "ratio", "least", "greatest", "calls", "compared", "gave way", "after")
+    for row in rows:
+        figures = (f"{value:.1f} {row.unit}" for value in (row.without, row.with_))
+        ratios = (f"{value:.3f}" for value in (row.ratio, row.least, row.greatest))
+        counts = (str(count) for count in (row.calls, row.compared, row.gave_way, row.compared_after))
+        table.add_row(row.load, *figures, *ratios, *counts)
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()
