@@ -30,7 +30,7 @@ COMMANDS = {
     name: {option for parameter in command.params for option in parameter.opts + parameter.secondary_opts}
     for name, command in typer.main.get_command(app).commands.items()  # type: ignore[attr-defined]
 }
-OF_TESTS = {"ACT_DETR_TEST_THREADS", "ACT_DETR_FUZZ_EXAMPLES"}
+OF_TESTS = {"ACT_DETR_TEST_THREADS", "ACT_DETR_FUZZ_EXAMPLES", "ACT_DETR_TOOLS_PYTHON"}
 
 
 def each(files: list[Path]) -> pytest.MarkDecorator:
