@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import Field
@@ -73,6 +73,7 @@ def resolve_explanation(
         raise BadParameter(why_not)
     of_the_run = EncoderQuery.model_fields.keys() | AttentionQuery.model_fields.keys()
     run = resolve_options(DetectQuery(**query.model_dump(include=of_the_run)), defaults, arrival)
+    run = replace(run, may_be_cheaper=False)  # it shows what a detection does, not what load makes of it
     for name, count in (("layer", detector.config.encoder_layers), ("head", detector.config.heads)):
         if getattr(query, name) >= count:
             raise BadParameter(

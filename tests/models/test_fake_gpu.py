@@ -24,7 +24,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from models.attention import exact, multihead, prototype_attention, varlen
 from models.attention.exact import ExactAttention
-from models.attention.strategy import Attended
+from models.attention.factory import make_attention
+from models.attention.strategy import Attended, ClusteringStrategy
 from models.config import AttentionConfig, BoxRefinementConfig, DetrConfig
 from models.detector import Detector
 from models.detr.canvas import token_grid
@@ -184,6 +185,29 @@ def test_a_forward_pass_on_a_canvas_stays_on_the_gpu(
 def test_a_forward_pass_of_a_published_model_stays_on_the_gpu(name: str) -> None:
     output = outputs(named_config(name), AttentionConfig.tangent(), [(800, 1066)], "bf16")
     assert output.boxes_cxcywh.device.type == "cuda"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("attention", [one for one in ATTENTIONS if one.mode != "exact"], ids=str)
+def test_an_explanation_stays_on_the_gpu_and_waits_for_nothing(
+    refining_config: DetrConfig, attention: AttentionConfig, precision: Precision
+) -> None:
+    with torch.device("meta"):
+        detector = Detector(Detr(refining_config), "meta", precision)
+    token_grid(64, 96, refining_config)
+    strategy = make_attention(attention)
+    assert isinstance(strategy, ClusteringStrategy)
+    with FakeTensorMode(), torch.inference_mode():
+        on_fake_gpu(detector)
+        image = PreparedImage(torch.zeros(3, 64, 96, dtype=torch.uint8), 64, 96)
+        detector.outputs([image], attention)
+        detector.layer_inputs(image, attention, 1)
+        with NoWaiting():
+            inputs = detector.network.layer_inputs(detector._batch([image]), attention, 1)
+            ids = strategy.assign(inputs.q, inputs.k).ids
+            weights = strategy.weights(inputs.q, inputs.k, 3)
+    assert (ids.shape, weights.shape) == (inputs.q.shape[:3],) * 2
+    assert ids.device.type == weights.device.type == "cuda"
 
 
 @pytest.mark.parametrize("attention", [AttentionConfig.exact(), AttentionConfig.tangent(4)], ids=str)

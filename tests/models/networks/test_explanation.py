@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 
 from models import AttentionConfig, load_detector
 from models.explanation import explain, refusal
+from models.networks.layouts import CoarsestMap, LastMap, SampledPoints
+from models.resizing import Resizing
 
 pytest.importorskip("transformers")
 
@@ -42,6 +45,29 @@ def test_a_layer_is_explained_as_it_ran(name: str, attention: AttentionConfig, s
         assert (min(counts), max(counts), sum(counts) / heads) == (report.min, report.max, report.mean)
     with pytest.raises(ValueError, match="must be below"):
         explain(detector, image, attention, layers)
+
+
+def test_padding_has_no_cluster_and_is_not_attended_to(saved: Saved, images: Images) -> None:
+    detector = load_detector(str(saved("conditional-detr")), device="cpu", precision="fp32")
+    network = detector.network
+    padded = replace(network.config, resizing=Resizing("sides", canvas=(160, 192)))
+    network.config = detector.config = padded  # type: ignore[misc]
+    image = detector.preprocess(images[0])
+    attention = AttentionConfig.act(8, 1.0, metric="key")
+    (prediction,) = detector.predict([image], attention)
+    explained = explain(detector, image, attention, 1, 0, point=(127, 95))
+    assert explained.clusters is not None
+    assert explained.clusters.size == prediction.attention.tokens < 10 * 12  # cells of 16 pixels
+    assert explained.attention_map is not None
+    assert (explained.attention_map.row + 1, explained.attention_map.column + 1) == explained.grid
+    assert explained.attention_map.exact.sum() == pytest.approx(1, abs=1e-4)
+
+
+def test_a_padded_image_whose_padding_attends_is_refused() -> None:
+    assert LastMap().grid([(10, 12)], (96, 128), (160, 192)) == (6, 8)
+    assert CoarsestMap().grid([(10, 12)], (160, 192), (160, 192)) == (10, 12)
+    assert CoarsestMap().grid([(10, 12)], (96, 128), (160, 192)) is None
+    assert SampledPoints(2, 4, 8).grid([(10, 12)], (160, 192), (160, 192)) is None
 
 
 @torch.inference_mode()

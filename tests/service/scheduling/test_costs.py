@@ -135,3 +135,18 @@ class TestBounds:
         for thread in threads:
             thread.join()
         assert not failures
+
+
+class TestKeysThatAreNotTypical:
+    def test_have_costs_of_their_own_and_change_no_others(self) -> None:
+        costs = CostModel(typical=lambda key: key != "explained")
+        costs.assume(PIXELS, 0.5)
+        for _ in range(30):
+            costs.record("explained", [PIXELS], 0.01)
+        assert costs.predict("explained", PIXELS) == pytest.approx(0.01, rel=0.01)
+        assert costs.predict("exact", PIXELS) == costs.mean == 0.5
+
+    def test_begin_with_what_is_typical(self) -> None:
+        costs = CostModel(typical=lambda key: key != "explained")
+        costs.record("exact", [PIXELS], 0.1)
+        assert costs.predict("explained", PIXELS) == pytest.approx(0.1)
