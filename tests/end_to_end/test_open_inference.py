@@ -167,6 +167,20 @@ def test_the_asyncio_client_gets_the_same(server: Any) -> None:
     assert said.startswith("unsupported-image-type: ")
 
 
+def test_the_documented_example_prints_detections_and_the_attention(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = (Path(__file__).parents[2] / "docs" / "open-inference.md").read_text(encoding="utf-8")
+    code = document.partition("```python\n")[2].partition("```")[0]
+    (tmp_path / "page.jpg").write_bytes(PAGE)
+    monkeypatch.chdir(tmp_path)
+    exec(code.replace("localhost:8000", f"127.0.0.1:{server.port}"), {})
+    *printed, parameters = capsys.readouterr().out.splitlines()
+    assert len(printed) == len(detected(server, "attention=tangent&C=16&threshold=0.95")) > 3
+    assert printed[0].startswith("text 1.0 [")
+    assert "'attention': 'tangent:C=16'" in parameters
+
+
 def test_statistics_grow_with_what_was_answered(client: Any) -> None:
     def inferences() -> tuple[int, int]:
         (stats,) = client.get_inference_statistics(MODEL)["model_stats"]

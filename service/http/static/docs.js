@@ -42,16 +42,24 @@ function example(title, value) {
   return made;
 }
 
-function curl(method, path) {
-  const body = path === "/detect" ? " --data-binary @image.jpg" : path === "/detect/batch" ? " -F image=@a.jpg -F image=@b.png" : "";
-  return `curl${body} '${new URL(path.slice(1), document.baseURI)}'`;
+function body(content) {
+  if (content["image/jpeg"]) return " --data-binary @image.jpg";
+  if (content["multipart/form-data"]) return " -F image=@a.jpg -F image=@b.png";
+  const json = content["application/json"];
+  return json && json.example ? ` --json '${JSON.stringify(json.example)}'` : "";
+}
+
+function curl(path, about) {
+  const values = Object.fromEntries((about.parameters || []).map(({ name, schema }) => [name, schema.enum?.[0]]));
+  const filled = path.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+  return `curl${body(about.requestBody?.content || {})} '${new URL(filled.slice(1), document.baseURI)}'`;
 }
 
 function operation(method, path, about) {
   const made = element("section", undefined, "operation");
   const title = element("h2");
   title.append(element("code", method.toUpperCase(), "method"), element("code", path));
-  made.append(title, element("p", about.summary), element("p", about.description || "", "muted"), element("pre", curl(method, path)));
+  made.append(title, element("p", about.summary), element("p", about.description || "", "muted"), element("pre", curl(path, about)));
   const query = (about.parameters || []).filter((parameter) => parameter.in === "query");
   if (query.length) {
     made.append(table(["query", "values", "meaning"], query.map((parameter) => [
