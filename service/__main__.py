@@ -33,11 +33,14 @@ def serve(**overrides: Any) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     # Imported after the settings are checked, so that errors in them show at once: torch takes seconds to import.
     from service.app import create_app
+    from service.http.routes_status import service_version
     from service.server import build_server
+    from service.telemetry.tracing import configured_tracer
 
     configure_process(settings)
     for name in unknown_variables(os.environ):
         logger.warning("%s is not a setting", name)
+    tracer = configured_tracer(os.environ, service_version())
     try:
         detector = load_configured_detector(settings, _DownloadLog(settings.model))
     except Exception as error:
@@ -45,7 +48,7 @@ def serve(**overrides: Any) -> int:
         logger.debug("the reason", exc_info=True)
         return 1
     try:
-        app = create_app(settings, detector)
+        app = create_app(settings, detector, tracer)
     except BadSettings as error:
         print(f"bad settings:\n{error}", file=sys.stderr)
         return 2

@@ -37,6 +37,7 @@ from service.settings import Settings
 from service.shadows import Shadows
 from service.telemetry.metrics import Metrics
 from service.telemetry.request_record import now
+from service.telemetry.tracing import NO_TRACER, Tracer
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ clustering) or tangent attention, chosen per request. Errors are `application/pr
 the headers `X-Request-Id` and `Server-Timing`."""
 
 
-def create_app(settings: Settings, detector: Detector) -> FastAPI:
+def create_app(settings: Settings, detector: Detector, tracer: Tracer = NO_TRACER) -> FastAPI:
     """Build the app. Its lifespan warms the detector up in the background, and drains at the end.
 
     Raises BadSettings for a ladder that the model cannot do.
@@ -70,7 +71,7 @@ def create_app(settings: Settings, detector: Detector) -> FastAPI:
         )
         metrics.describe_shadows()
     worker = InferenceWorker[Any, Any](  # a key's tasks and their results are of the key's kind
-        partial(run_tasks, detector),
+        tracer.watch(partial(run_tasks, detector)),
         limits=_batch_limits(settings, detector.device),
         max_queue=settings.max_queue,
         observer=metrics,
@@ -112,6 +113,7 @@ def create_app(settings: Settings, detector: Detector) -> FastAPI:
         await warming
         await _drain(worker, settings.drain_seconds)
         service.pipeline.close()
+        tracer.close()
 
     app = FastAPI(
         title="act-detr",
@@ -129,7 +131,7 @@ def create_app(settings: Settings, detector: Detector) -> FastAPI:
     app.include_router(routes_status.router)
     app.include_router(routes_open_inference.router)
     install_error_handlers(app)
-    _add_middleware(app, settings, metrics)
+    _add_middleware(app, settings, metrics, tracer)
     _complete_document(app, detector.name)
     return app
 
@@ -176,11 +178,11 @@ def _batch_limits(settings: Settings, device: str) -> BatchLimits:
     )
 
 
-def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
+def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, tracer: Tracer) -> None:
     """Add the middleware; each runs around those added before it."""
     if settings.allowed_origins:
         _allow_origins(app, settings.allowed_origins)
-    app.add_middleware(RequestObserver, metrics=metrics)
+    app.add_middleware(RequestObserver, metrics=metrics, tracer=tracer)
     app.add_middleware(LingeringClose)
     app.add_middleware(HeadAsGet)
     if settings.root_path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -21,11 +21,12 @@ from service.images.explanation_drawing import draw_clusters, draw_weights
 from service.pipeline import Pipeline, Task, predict, tell_device_failures
 from service.scheduling.inference_worker import InferenceWorker
 from service.telemetry.request_record import Stopwatch
+from service.telemetry.tracing import ImageTrace, current_trace
 
 
 @dataclass(frozen=True, slots=True)
 class ExplanationTask:
-    """What the device needs to explain one image; `reason` says why it attends so."""
+    """What the device needs to explain one image; `reason` says why it attends so, `trace` is of its request."""
 
     image: PreparedImage
     attention: AttentionConfig
@@ -33,6 +34,7 @@ class ExplanationTask:
     layer: int
     head: int
     point: tuple[float, float] | None
+    trace: ImageTrace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +96,19 @@ class Explainer:
         (prepared,) = await self._pipeline.prepare(data, [options.run], stopwatch)
         (whole,) = prepared.tasks
         task = await self._pipeline.in_pool(partial(explanation_task, self._detector, whole, options))
-        completed = await self._worker.submit(
-            task,
-            key=ExplanationKey(task.attention.mode, task.layer),
-            height=task.image.height,
-            width=task.image.width,
-            deadline=options.run.deadline,
-        )
-        stopwatch.seconds |= {"queue": completed.queue_seconds, "inference": completed.inference_seconds}
+        trace = current_trace.get()
+        if trace is not None:
+            task = replace(task, trace=trace.image(stopwatch))
+        with stopwatch.stage("queue"):
+            completed = await self._worker.submit(
+                task,
+                key=ExplanationKey(task.attention.mode, task.layer),
+                height=task.image.height,
+                width=task.image.width,
+                deadline=options.run.deadline,
+            )
+        stopwatch.add("queue", completed.arrival, completed.queue_seconds)
+        stopwatch.add("inference", completed.arrival + completed.queue_seconds, completed.inference_seconds)
         return ExplainedImage(completed.result, task)
 
     async def draw(self, data: bytes, explained: ExplainedImage, view: View | None, stopwatch: Stopwatch) -> bytes:

@@ -34,6 +34,7 @@ from service.images.pixels import use_pixels
 from service.scheduling.inference_worker import Completed, InferenceWorker
 from service.settings import Settings
 from service.telemetry.request_record import DetectedImage, Stopwatch, now
+from service.telemetry.tracing import ImageTrace, current_trace
 
 T = TypeVar("T")
 
@@ -42,7 +43,7 @@ T = TypeVar("T")
 class Task:
     """What the device needs for one image or tile: its pixels, how to attend, and the minimum score of its detections.
 
-    `reason` says why it attends so. `masks`: whether detections get masks.
+    `reason` says why it attends so. `masks`: whether detections get masks. `trace` is of its request, if that has one.
     """
 
     image: PreparedImage
@@ -50,6 +51,7 @@ class Task:
     threshold: float
     reason: str
     masks: bool
+    trace: ImageTrace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,10 +203,12 @@ class Pipeline:
 
         Raises the errors of decoding and DeadlinePassed.
         """
-        arrived = now()
+        arrived, trace = now(), current_trace.get()
+        if trace is not None:
+            trace.image(stopwatch)
 
         def decode() -> NDArray[np.uint8]:
-            stopwatch.seconds["wait"] = now() - arrived
+            stopwatch.add("wait", arrived, now() - arrived)
             with stopwatch.stage("decode"):
                 return self._decode(data)
 
@@ -225,10 +229,17 @@ class Pipeline:
 
         Raises the errors of scheduling.
         """
-        completed = await self._predict(prepared.tasks, options.deadline)
+        trace = current_trace.get()
+        tasks = prepared.tasks
+        if trace is not None:
+            tasks = [replace(task, trace=trace.image(stopwatch)) for task in tasks]
+        with stopwatch.stage("queue"):
+            completed = await self._predict(tasks, options.deadline)
+        arrival = min(one.arrival for one in completed)
         begun = min(one.queue_seconds for one in completed)
         ended = max(one.queue_seconds + one.inference_seconds for one in completed)
-        stopwatch.seconds |= {"queue": begun, "inference": ended - begun}
+        stopwatch.add("queue", arrival, begun)
+        stopwatch.add("inference", arrival + begun, ended - begun)
         with stopwatch.stage("postprocess"):
             merge = partial(prepared.merged, [one.result for one in completed], options)
             prediction, detections = merge() if len(completed) == 1 else await self.in_pool(merge)

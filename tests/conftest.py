@@ -126,13 +126,14 @@ class Running:
 
 
 @contextmanager
-def _running(detector: Any, warm: bool, values: dict[str, Any]) -> Iterator[Running]:
+def _running(detector: Any, warm: bool, tracer: Any, values: dict[str, Any]) -> Iterator[Running]:
     from service.app import create_app
     from service.server import build_server
     from service.settings import Settings
+    from service.telemetry.tracing import NO_TRACER
 
     settings = Settings(**({"port": 0, "preprocess_threads": 2, "drain_seconds": 5.0} | values))
-    app = create_app(settings, detector)
+    app = create_app(settings, detector, tracer or NO_TRACER)
     service, server = app.state.service, build_server(app, settings)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
     thread.start()
@@ -151,11 +152,13 @@ def _running(detector: Any, warm: bool, values: dict[str, Any]) -> Iterator[Runn
 
 @pytest.fixture(scope="session")
 def run_server(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AbstractContextManager[Running]]:
-    """Return a function (detector, warm=True, **settings) that runs a server while its `with` block lasts."""
+    """Return a function (detector, warm=True, tracer=None, **settings) that runs a server during its `with` block."""
     cache = tmp_path_factory.mktemp("cache")
 
-    def run(detector: Any, *, warm: bool = True, **settings: Any) -> AbstractContextManager[Running]:
-        return _running(detector, warm, {"cache_dir": cache} | settings)
+    def run(
+        detector: Any, *, warm: bool = True, tracer: Any = None, **settings: Any
+    ) -> AbstractContextManager[Running]:
+        return _running(detector, warm, tracer, {"cache_dir": cache} | settings)
 
     return run
 

@@ -16,6 +16,7 @@ from service.http.problems import error_response
 from service.telemetry.metrics import Metrics
 from service.telemetry.request_log import log_request
 from service.telemetry.request_record import RequestRecord, request_id
+from service.telemetry.tracing import RequestTrace, Tracer
 
 logger = logging.getLogger(__name__)
 
@@ -28,11 +29,15 @@ _SECURITY_HEADERS: Final = {
 
 
 class RequestObserver:
-    """Gives each request a record and an id, and finishes it: headers, metrics, log line. Exceptions become a 500."""
+    """Gives each request a record and an id, and finishes it: headers, metrics, log line, trace.
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    Exceptions become a 500.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, tracer: Tracer) -> None:
         self._app = app
         self._metrics = metrics
+        self._tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the app."""
@@ -41,17 +46,27 @@ class RequestObserver:
             return
         record = RequestRecord(request_id(Headers(scope=scope).get("x-request-id")))
         scope.setdefault("state", {})["record"] = record
-        await _Exchange(self._app, self._metrics, scope, record, send).run(receive)
+        trace = self._tracer.begin(record, scope)
+        await _Exchange(self._app, self._metrics, scope, record, trace, send).run(receive)
 
 
 class _Exchange:
     """One request and its response."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, scope: Scope, record: RequestRecord, send: Send) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        scope: Scope,
+        record: RequestRecord,
+        trace: RequestTrace | None,
+        send: Send,
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._scope = scope
         self._record = record
+        self._trace = trace
         self._send = send
         self._status: int | None = None
         self._finished = False
@@ -84,10 +99,13 @@ class _Exchange:
         if self._finished:
             return
         self._finished = True
-        route = str(getattr(self._scope.get("route"), "path_format", _UNKNOWN_ROUTE))
-        self._metrics.observe_request(self._record, route, status)
+        self._record.end()
+        route: str | None = getattr(self._scope.get("route"), "path_format", None)
+        self._metrics.observe_request(self._record, route or _UNKNOWN_ROUTE, status)
         method = self._scope["state"].get(ASKED_METHOD, self._scope["method"])
-        log_request(self._record, method, route, status)
+        log_request(self._record, method, route or _UNKNOWN_ROUTE, status)
+        if self._trace is not None:
+            self._trace.finish(self._record, method, route, status)
 
 
 class LingeringClose:

@@ -36,12 +36,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Completed(Generic[Result]):
-    """An image's result, how many images ran with it, and its seconds in the queue and on the device."""
+    """An image's result, how many images ran with it, and its seconds in the queue and on the device.
+
+    `arrival` is when it was submitted, on the worker's clock.
+    """
 
     result: Result
     batch_size: int
     queue_seconds: float
     inference_seconds: float
+    arrival: float
 
 
 class WorkerObserver(QueueObserver, Protocol):
@@ -254,7 +258,7 @@ class InferenceWorker(Generic[Item, Result]):
         self._costs.record(jobs[0].key, [job.pixels for job in jobs], seconds)
         self._observer.on_batch(jobs[0].key, len(jobs), padding_ratio(jobs), seconds, total_seconds(jobs))
         for job, result in zip(jobs, results, strict=True):
-            job.done(Completed(result, len(jobs), started - job.arrival, seconds))
+            job.done(Completed(result, len(jobs), started - job.arrival, seconds, job.arrival))
 
 
 def _deliver(

@@ -1,1 +1,1 @@
-"""Metrics, logs and request records."""
+"""Metrics, logs, traces and request records."""

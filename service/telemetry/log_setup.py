@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from PIL import _imaging
 
+from service.telemetry.tracing import current_trace
+
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
 
 
@@ -44,6 +46,14 @@ class TextFormatter(logging.Formatter):
         return f"{super().formatMessage(record)} {extras}".rstrip()
 
 
+def add_trace_ids(record: logging.LogRecord) -> bool:
+    """Add `trace_id` and `span_id` to what is logged while a traced request is served. Filters nothing out."""
+    trace = current_trace.get()
+    if trace is not None:
+        vars(record).update(trace.ids)
+    return True
+
+
 def _extra(record: logging.LogRecord) -> dict[str, Any]:
     return {name: value for name, value in vars(record).items() if name not in _STANDARD}
 
@@ -52,6 +62,7 @@ def configure_logging(level: str, style: str) -> None:
     """Send every log line of the process to standard error; `style` is json or text."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
+    handler.addFilter(add_trace_ids)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

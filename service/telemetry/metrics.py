@@ -277,20 +277,21 @@ class Metrics:
 
     def observe_request(self, record: RequestRecord, route: str, status: int) -> None:
         """Count a finished request: its time and error, and the stages and results of its images."""
-        self.request_duration.labels(route, record.attention, str(status)).observe(record.elapsed)
+        duration = self.request_duration.labels(route, record.attention, str(status))
+        duration.observe(record.elapsed, record.exemplar)
         if status == ClientClosed.status:
             self.cancelled.inc()
         elif record.error is not None:
             self.rejected.labels(record.error).inc()
         for error in record.image_errors:
             self.rejected.labels(error).inc()
-        self._observe_stages(record.stopwatch, record.attention)
+        self._observe_stages(record.stopwatch, record.attention, record.exemplar)
         for image in record.images:
-            self._observe_image(image)
+            self._observe_image(image, record.exemplar)
 
-    def _observe_image(self, image: DetectedImage) -> None:
+    def _observe_image(self, image: DetectedImage, exemplar: dict[str, str] | None) -> None:
         report = image.prediction.attention
-        self._observe_stages(image.stopwatch, image.attention)
+        self._observe_stages(image.stopwatch, image.attention, exemplar)
         self.images.labels(image.attention).inc()
         if image.auto:
             self.auto_images.labels(image.attention).inc()
@@ -305,9 +306,9 @@ class Metrics:
         for label in image.detections.labels:
             self.detections.labels(label).inc()
 
-    def _observe_stages(self, stopwatch: Stopwatch, attention: str) -> None:
+    def _observe_stages(self, stopwatch: Stopwatch, attention: str, exemplar: dict[str, str] | None) -> None:
         for stage, seconds in stopwatch.seconds.items():
-            self.stage_duration.labels(stage, attention).observe(seconds)
+            self.stage_duration.labels(stage, attention).observe(seconds, exemplar)
 
     def on_queue_depth(self, n: int) -> None:
         """`n` images wait. This and the following make it the inference worker's observer."""

@@ -23,23 +23,36 @@ now = time.monotonic
 
 
 class Stopwatch:
-    """Seconds by stage."""
+    """Seconds by stage, and when each began, on the service's clock.
+
+    `failed` has name and seconds of the stage that ended by an exception; it is not among `seconds`.
+    """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.begun: dict[str, float] = {}
+        self.failed: tuple[str, float] | None = None
 
     def copy(self) -> Stopwatch:
         """Return one that has run as long so far, and goes on by itself."""
         copied = Stopwatch()
-        copied.seconds = dict(self.seconds)
+        copied.seconds, copied.begun = dict(self.seconds), dict(self.begun)
         return copied
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time the block, unless it fails."""
-        started = now()
-        yield
+        """Time the block."""
+        started = self.begun[name] = now()
+        try:
+            yield
+        except BaseException:
+            self.failed = name, now() - started
+            raise
         self.seconds[name] = now() - started
+
+    def add(self, name: str, begun: float, seconds: float) -> None:
+        """Add a stage that was timed elsewhere."""
+        self.begun[name], self.seconds[name] = begun, seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +96,8 @@ class RequestRecord:
     """One request. `started` is on the service's clock.
 
     `images` are its results in the order of their completion, `image_errors` the error types of a batch's failed
-    images, and `error` that of the whole request. `batch_images` counts the images of a batch request.
+    images, and `error` that of the whole request. `batch_images` counts the images of a batch request. `exemplar` are
+    the ids of its trace, None if it has none or is not sampled.
     """
 
     request_id: str
@@ -94,16 +108,22 @@ class RequestRecord:
     images: list[DetectedImage] = field(default_factory=list)
     image_errors: list[str] = field(default_factory=list)
     error: str | None = None
+    exemplar: dict[str, str] | None = None
+    ended: float | None = None
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
 
     def stage(self, name: str) -> AbstractContextManager[None]:
         """Time the block as a stage of the request itself, unless it fails."""
         return self.stopwatch.stage(name)
 
+    def end(self) -> None:
+        """Note that the response has ended: log, metrics and trace tell of the same time."""
+        self.ended = now()
+
     @property
     def elapsed(self) -> float:
-        """Seconds since the request's headers were read."""
-        return now() - self.started
+        """Seconds since the request's headers were read, until now or the end of the response."""
+        return (now() if self.ended is None else self.ended) - self.started
 
     @property
     def attention(self) -> str:

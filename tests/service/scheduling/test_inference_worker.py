@@ -191,8 +191,8 @@ class TestAnswers:
                 second = await bench.queued(4, size=(10, 20))
                 bench.device.behave = slow
             # The gate opened last: the image that held the device takes two seconds too.
-            assert await first == Completed(9, 2, 3.0, 2.0)
-            assert await second == Completed(16, 2, 2.0, 2.0)
+            assert await first == Completed(9, 2, 3.0, 2.0, arrival=0.0)
+            assert await second == Completed(16, 2, 2.0, 2.0, arrival=1.0)
         assert bench.device.calls == [([0], "hold"), ([3, 4], "exact")]
         assert bench.observed.batches[1] == ("exact", 2, 0.25)
         assert bench.observed.depth == 0
