@@ -201,8 +201,12 @@ def framework_error(status: int, headers: Mapping[str, str] | None = None) -> Se
 
 
 def invalid_parameters(rows: Sequence[Mapping[str, Any]]) -> BadParameter:
-    """Return the error for parameters that pydantic refused; the `loc` of a row starts with the place, as `query`."""
-    errors = [_explained(row) for row in rows[:_MAX_ROWS]]
+    """Return the error for parameters that pydantic refused; the `loc` of a row starts with the place, as `query`.
+
+    A row that comes again is left out: FastAPI checks a query for each dependency that reads it.
+    """
+    distinct = {(row["parameter"], row["message"]): row for row in map(_explained, rows)}
+    errors = list(distinct.values())[:_MAX_ROWS]
     return BadParameter("; ".join(f"{row['parameter']}: {row['message']}" for row in errors), errors=errors)
 
 

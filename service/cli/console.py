@@ -59,6 +59,22 @@ def exit_on_error(status: int) -> Iterator[None]:
         fail(reason(error), status)
 
 
+@contextmanager
+def exit_on_refusal() -> Iterator[None]:
+    """Print an error as a red line and exit with 2 for bad input, 1 for a refusal of a service or the system.
+
+    Unlike `exit_on_error`, it does without the library of models.
+    """
+    from service.errors import BadParameter, ServiceError
+
+    try:
+        yield
+    except (BadParameter, ValueError) as error:
+        fail(str(error), 2)
+    except (ServiceError, OSError) as error:
+        fail(reason(error), 1)
+
+
 def require(command: str, *packages: str) -> None:
     """Exit with status 1 if packages are missing that the command needs and a plain installation lacks."""
     missing = [package for package in packages if not _installed(package)]

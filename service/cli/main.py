@@ -5,37 +5,21 @@ Only the commands that run a model import it: torch takes seconds to load.
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from service.cli.console import err, error_text, exit_on_error, fail, load, progress_bar, reason
+from service.cli.console import err, exit_on_error, fail
+from service.cli.detect import detect
 from service.cli.evaluate import evaluate
 from service.cli.export import export
-from service.cli.options import MODEL_HELP, CacheOption, DeviceOption, ModelOption
+from service.cli.options import MODEL_HELP, CacheOption
 from service.cli.train import train
 from service.cli.tune import tune
-from service.settings import Settings
-
-if TYPE_CHECKING:
-    from models.detections import Detections, Prediction
-    from models.detector import Detector
-    from service.detection_options import DetectionOptions
-    from service.http.schemas import Attention
-    from service.pipeline import PreparedTiles
 
 app = typer.Typer(
     name="act-detr",
@@ -46,8 +30,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 _out = Console()
-_DEFAULTS: Final = Settings.model_construct()
-"""The settings' own defaults, whatever the environment says."""
 
 
 def main() -> None:
@@ -67,99 +49,6 @@ def serve(
     from service.__main__ import serve as run
 
     raise typer.Exit(run(host=host, port=port, model=model, device=device, log_format=log_format))
-
-
-@app.command()
-def detect(
-    files: Annotated[list[Path], typer.Argument(help="Image files.", metavar="FILE...")],
-    model: ModelOption = "pages-small",
-    attention: Annotated[
-        Literal["exact", "act", "tangent", "auto"],
-        typer.Option(envvar="ACT_DETR_ATTENTION", help="Attention mode."),
-    ] = _DEFAULTS.attention,
-    rounds: Annotated[int | None, typer.Option("-L", min=1, max=64, help="ACT's hash rounds.")] = None,
-    width: Annotated[float | None, typer.Option("-r", help="ACT's bucket width; greater than 0.")] = None,
-    clusters: Annotated[int | None, typer.Option("-C", min=1, max=4096, help="Tangent's clusters per head.")] = None,
-    metric: Annotated[
-        Literal["query", "key"] | None,
-        typer.Option(
-            show_default="query where -r is given, else the model's",
-            help="ACT's and tangent's distance between queries, in whose units -r is.",
-        ),
-    ] = None,
-    size: Annotated[
-        int | None,
-        typer.Option(show_default="the model's own", help="Shortest side in pixels that images are resized to."),
-    ] = None,
-    tiles: Annotated[
-        str | None,
-        typer.Option(metavar="ROWSxCOLUMNS|auto", help="Cut long or huge images into tiles; default: not."),
-    ] = None,
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="Minimum score.")] = _DEFAULTS.threshold,
-    max_detections: Annotated[
-        int, typer.Option(min=1, max=1_000_000, help="Maximum number of detections per image.")
-    ] = _DEFAULTS.max_detections,
-    nms: Annotated[
-        float | None,
-        typer.Option(
-            min=0.01,
-            max=1,
-            show_default="the model's own",
-            help="Drop a detection whose IoU with a better one of its class is greater; 1 drops none.",
-        ),
-    ] = None,
-    labels: Annotated[str | None, typer.Option(help="Classes to keep, comma-separated.")] = None,
-    masks: Annotated[
-        Literal["rle", "polygons"] | None,
-        typer.Option(help="Give masks too, in COCO's form with --json, drawn with --save; of models that have them."),
-    ] = None,
-    save: Annotated[Path | None, typer.Option(help="Folder for copies of the images with boxes drawn.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON per file.")] = False,
-    device: DeviceOption = "auto",
-    cache_dir: CacheOption = None,
-) -> None:
-    """Detect objects in image files. A bad file does not stop the others; the exit status is then 1."""
-    from service.detection_options import DetectionDefaults, DetectQuery, resolve_options
-    from service.errors import ServiceError
-    from service.http.schemas import Attention
-
-    with exit_on_error(1):
-        detector = load(model, device, cache_dir)
-    try:
-        query = DetectQuery(
-            attention=attention,
-            L=rounds,
-            r=width,
-            C=clusters,
-            metric=metric,
-            size=size,
-            tiles=tiles,
-            threshold=threshold,
-            max_detections=max_detections,
-            nms=nms,
-            labels=[labels] if labels else [],
-            masks=masks,
-        )
-        options = resolve_options(query, DetectionDefaults.of(_DEFAULTS, detector), 0.0)
-        if options.attention is None:
-            detector.measure_attention(cache_dir)
-    except (ServiceError, ValueError) as error:
-        fail(reason(error), 2)
-    failed = 0
-    columns = (TextColumn("detecting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with progress_bar(*columns) as progress:
-        bar = progress.add_task("files", total=len(files))
-        for file in files:
-            try:
-                prepared, prediction, detections = _detect_file(detector, file, options, save)
-            except (ServiceError, OSError) as error:
-                failed += 1
-                err.print(f"[red]{escape(str(file))}:[/red] {escape(error_text(error))}", soft_wrap=True)
-            else:
-                attention_ran = Attention.of(prediction.attention, prepared.tasks[0].reason)
-                _show(file, prepared, attention_ran, detections, options if as_json else None)
-            progress.advance(bar)
-    raise typer.Exit(1 if failed else 0)
 
 
 @app.command()
@@ -199,60 +88,7 @@ def download(
     print(path)
 
 
-def _detect_file(
-    detector: Detector, file: Path, options: DetectionOptions, save: Path | None
-) -> tuple[PreparedTiles, Prediction, Detections]:
-    from service.images.drawing import draw_detections
-    from service.images.image_decoding import decode_file
-    from service.pipeline import detect
-
-    image = decode_file(file)
-    prepared, prediction, detections = detect(detector, image, options)
-    if save is not None:
-        save.mkdir(parents=True, exist_ok=True)
-        drawn = draw_detections(image, detections, tuple(detector.labels), detections.masks or ())
-        (save / f"{file.name}.png").write_bytes(drawn)
-    return prepared, prediction, detections
-
-
-def _show(
-    file: Path, prepared: PreparedTiles, attention: Attention, detections: Detections, json_of: DetectionOptions | None
-) -> None:
-    """Print a table, or a line of JSON as the options say."""
-    from service.http.schemas import ResizedTo, TileGrid, detection_rows
-    from service.pipeline import encoded_masks
-
-    masks = encoded_masks(detections, json_of) if json_of else None
-    rows, tiling, resized = detection_rows(detections, masks), prepared.tiling, prepared.resized
-    if json_of:
-        answer = {
-            "file": str(file),
-            "detections": [row.model_dump() for row in rows],
-            "resized": ResizedTo(width=resized[1], height=resized[0]).model_dump(),
-            "tiles": TileGrid(rows=tiling.rows, columns=tiling.columns).model_dump(),
-            "attention": attention.model_dump(),
-        }
-        print(json.dumps(answer, ensure_ascii=False))
-        return
-    table = Table("label", "score", "xmin", "ymin", "xmax", "ymax", title=escape(str(file)), title_justify="left")
-    for row in rows:
-        corners = (row.box.xmin, row.box.ymin, row.box.xmax, row.box.ymax)
-        table.add_row(escape(row.label), f"{row.score:.3f}", *(f"{value:.1f}" for value in corners))
-    _out.print(table)
-    _out.print(_cost(attention.model_dump(), len(tiling)), style="dim", soft_wrap=True)
-
-
-def _cost(attention: dict[str, Any], tiles: int) -> str:
-    of_tiles = f" in each of {tiles} tiles" if tiles > 1 else ""
-    layers = ", ".join(f"{row['mean']:.0f}" for row in attention["clusters"])
-    clusters = f"; clusters by layer {layers}" if layers else ""
-    return (
-        f"{attention['mode']} attention over {attention['tokens']} tokens{of_tiles} ({attention['reason']}){clusters}; "
-        f"encoder {attention['encoder_gflops']:.2f} of {attention['exact_encoder_gflops']:.2f} GFLOPs"
-    )
-
-
-for _command in (evaluate, train, tune, export):
+for _command in (detect, evaluate, train, tune, export):
     app.command()(_command)
 
 

@@ -34,14 +34,18 @@ class DetectOptions(TypedDict, total=False):
     deadline_ms: float | None
 
 
-def query_of(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options as query parameters, checked as the service checks each of them. Raises BadParameter.
+def checked_query(options: Mapping[str, Any]) -> DetectQuery:
+    """Return the options as the service reads them. Raises BadParameter in the service's own words.
 
     Only the service knows its defaults and its model, so only it can say which options do not go together.
     """
     labels = options.get("labels")
     try:
-        query = DetectQuery.model_validate({**options, "labels": [labels] if isinstance(labels, str) else labels or []})
+        return DetectQuery.model_validate({**options, "labels": [labels] if isinstance(labels, str) else labels or []})
     except ValidationError as error:
         raise invalid_parameters([{**row, "loc": ("query", *row["loc"])} for row in error.errors()]) from None
-    return query.model_dump(exclude_none=True)
+
+
+def query_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that are given, as query parameters. Raises as `checked_query`."""
+    return {name: value for name, value in checked_query(options).model_dump(exclude_none=True).items() if value != []}
