@@ -23,30 +23,18 @@ from service.telemetry.request_record import NO_ATTENTION, DetectedImage
 _ERRORS: Final = documented(*(set(all_errors()) - {NotFound, MethodNotAllowed, ClientClosed}))
 
 
-async def _query(query: Annotated[FormattedQuery, Query()]) -> FormattedQuery:
-    """Parse the query once for all that depends on it."""
-    return query
-
-
-QueryOfRequest = Annotated[FormattedQuery, Depends(_query)]
-
-
-async def _options(request: Request, query: QueryOfRequest) -> DetectionOptions:
-    """Resolve the query. Raises BadParameter."""
+async def _resolve(
+    request: Request, query: Annotated[FormattedQuery, Query()]
+) -> tuple[DetectionOptions, AnswerFormat | None]:
+    """Resolve the query: how to detect, and the format of other tools to answer in. Raises BadParameter."""
     refuse_repeats(request)
-    record = record_of(request)
-    options = resolve_options(query, service_of(request).defaults, record.started)
+    service, record = service_of(request), record_of(request)
+    options = resolve_options(query, service.defaults, record.started)
     record.requested_attention = options.attention.mode if options.attention else NO_ATTENTION
-    return options
+    return options, AnswerFormat.of(query, service.detector.config.labels, png=wants_png(request))
 
 
-async def _format(request: Request, query: QueryOfRequest) -> AnswerFormat | None:
-    """Return the format of other tools that is asked for, if any. Raises BadParameter."""
-    return AnswerFormat.of(query, service_of(request).detector.config.labels, png=wants_png(request))
-
-
-OptionsOfQuery = Annotated[DetectionOptions, Depends(_options)]
-FormatOfQuery = Annotated[AnswerFormat | None, Depends(_format)]
+ResolvedQuery = Annotated[tuple[DetectionOptions, AnswerFormat | None], Depends(_resolve)]
 router = APIRouter(dependencies=[Depends(require_key)], tags=["detection"])
 
 
@@ -64,9 +52,10 @@ router = APIRouter(dependencies=[Depends(require_key)], tags=["detection"])
     },
     openapi_extra=ONE_IMAGE,
 )
-async def detect(request: Request, options: OptionsOfQuery, form: FormatOfQuery) -> Response:
+async def detect(request: Request, query: ResolvedQuery) -> Response:
     """Return the objects in one image, how the encoder attended, and how long each stage took."""
     service, record = service_of(request), record_of(request)
+    options, form = query
     if form is not None:
         form.check_images(1)
     with service.admission.admit(options.deadline):
@@ -88,12 +77,13 @@ async def detect(request: Request, options: OptionsOfQuery, form: FormatOfQuery)
     responses={200: {"description": "One result per image, in order; a bad image fails by itself."}, **_ERRORS},
     openapi_extra=SEVERAL_IMAGES,
 )
-async def detect_batch(request: Request, options: OptionsOfQuery, form: FormatOfQuery) -> Response:
+async def detect_batch(request: Request, query: ResolvedQuery) -> Response:
     """Return the objects in several images, sent as fields `image` of one form.
 
     Images of one request, and of different requests, may run together.
     """
     service, record = service_of(request), record_of(request)
+    options, form = query
 
     async def one(data: bytes) -> DetectionResult | FailedImage:
         try:
