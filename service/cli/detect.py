@@ -87,11 +87,12 @@ def detect(
         ),
     ] = None,
     output_format: Annotated[
-        Literal["jsonl", "coco", "csv"] | None,
+        Literal["jsonl", "coco", "csv", "label-studio"] | None,
         typer.Option(
             "--format",
             show_default="by the ending of --output",
-            help="Format of --output: a line of JSON per file, COCO's results, or a row per detection.",
+            help="Format of --output: a line of JSON per file, COCO's results, a row per detection, or Label Studio's "
+            "tasks.",
         ),
     ] = None,
     device: DeviceOption = "auto",

@@ -1,4 +1,4 @@
-"""The file that `act-detr detect --output` writes: JSON lines, COCO's results, or CSV."""
+"""The file that `act-detr detect --output` writes: JSON lines, COCO's results, CSV, or Label Studio's tasks."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Final, Literal
+from urllib.parse import quote
 
 from models.whole_file import whole_file
 from service.cli.journal import Journal
 from service.result_formats.coco import coco_results
 from service.result_formats.csv_rows import CSV_HEADER, csv_rows
+from service.result_formats.label_studio import label_studio_task
 
-Format = Literal["jsonl", "coco", "csv"]
+Format = Literal["jsonl", "coco", "csv", "label-studio"]
 _SUFFIXES: Final[dict[str, Format]] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "coco", ".csv": "csv"}
 _JOURNAL: Final = ".journal"
+_LOCAL_FILES: Final = "/data/local-files/?d="
+"""Where Label Studio serves files of its own folder."""
 
 
 class OutputFile:
@@ -42,7 +46,12 @@ class OutputFile:
             )
 
     def journal(self, model: str, options: Mapping[str, Any]) -> Journal:
-        """Open the journal, which has what earlier runs did. Raises as Journal."""
+        """Open the journal, which has what earlier runs did.
+
+        Raises as Journal, and ValueError for masks in a form that the format does not take.
+        """
+        if self.kind == "label-studio" and options.get("masks") == "rle":
+            raise ValueError("Label Studio takes polygons: use --masks polygons")
         return Journal(self._journal, model, options)
 
     def finish(self, journal: Journal, categories: Mapping[str, int]) -> None:
@@ -55,8 +64,10 @@ class OutputFile:
         ):
             if self.kind == "csv":
                 _write_csv(to, journal)
+            elif self.kind == "coco":
+                _write_list(to, _coco_rows(journal, categories))
             else:
-                _write_coco(to, journal, categories)
+                _write_list(to, _tasks(journal))
 
 
 def _write_csv(to: IO[str], journal: Journal) -> None:
@@ -66,10 +77,10 @@ def _write_csv(to: IO[str], journal: Journal) -> None:
         writer.writerows(csv_rows(row, row["file"]))
 
 
-def _write_coco(to: IO[str], journal: Journal, categories: Mapping[str, int]) -> None:
-    """Write a list with a line for each detection."""
+def _write_list(to: IO[str], rows: Iterator[Any]) -> None:
+    """Write a list with a line for each of its members."""
     to.write("[")
-    for index, row in enumerate(_coco_rows(journal, categories)):
+    for index, row in enumerate(rows):
         to.write(("\n" if index == 0 else ",\n") + json.dumps(row))
     to.write("\n]\n")
 
@@ -80,6 +91,12 @@ def _coco_rows(journal: Journal, categories: Mapping[str, int]) -> Iterator[Any]
     for row in journal.rows():
         number = _number(row["file"])
         yield from coco_results(row, number if number is not None and alone else row["file"], categories)
+
+
+def _tasks(journal: Journal) -> Iterator[Any]:
+    for row in journal.rows():
+        address = _LOCAL_FILES + quote(Path(row["file"]).as_posix(), errors="surrogateescape")
+        yield label_studio_task(row, address)
 
 
 def _number(file: str) -> int | None:

@@ -57,3 +57,22 @@ def test_a_class_without_an_id_is_an_error_and_leaves_the_file_as_it_was(tmp_pat
     with output.journal(RESULT.model, {}) as journal, pytest.raises(KeyError):
         output.finish(journal, {})
     assert json.loads(output.path.read_text(encoding="utf-8")) == before
+
+
+def test_tasks_of_label_studio_name_files_as_it_serves_them(tmp_path: Path) -> None:
+    output = OutputFile(tmp_path / "tasks.json", "label-studio")
+    with output.journal(RESULT.model, {}) as journal:
+        journal.append(Path("pages/a b#1.jpg"), RESULT)
+        journal.append(Path("empty.jpg"), EMPTY)
+        output.finish(journal, {})
+    first, second = json.loads(output.path.read_text(encoding="utf-8"))
+    assert first["data"] == {"image": "/data/local-files/?d=pages/a%20b%231.jpg"}
+    (prediction,) = first["predictions"]
+    assert [region["value"]["rectanglelabels"] for region in prediction["result"]] == [["figure"]]
+    assert second["predictions"][0]["result"] == []
+
+
+def test_label_studio_does_not_take_masks_as_runs(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="use --masks polygons"):
+        OutputFile(tmp_path / "tasks.json", "label-studio").journal(RESULT.model, {"masks": "rle"})
+    assert not list(tmp_path.iterdir())
