@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
@@ -54,18 +55,20 @@ class Degradation:
         shares = self.times.at(resized_height * resized_width)
         return self._step(applied_rung(useful_rungs(shares), self.ladder.rung), shares, options)
 
-    def choose(self, present: Step, key: Hashable, pixels: Sequence[int], elapsed: float) -> Step:
+    def choose(
+        self, present: Step, key: Hashable, pixels: Sequence[int], elapsed: float, patience: float = math.inf
+    ) -> Step:
         """Return the image at the rung at which it is in time, `elapsed` seconds after its arrival; count its load.
 
-        `key` and `pixels` are those of its tasks at the present rung, as the cost model knows them. One without a rung
-        stays as it is.
+        `patience` are the seconds until its deadline. `key` and `pixels` are those of its tasks at the present rung, as
+        the cost model knows them. One without a rung stays as it is.
         """
         seconds = sum(self._costs.predict(key, each) for each in pixels)
         if present.rung is None:
             self.ladder.count(seconds)
             return present
         unit = seconds / present.shares[present.rung]
-        rung = self.ladder.choose([unit * share for share in present.shares], elapsed)
+        rung = self.ladder.choose([unit * share for share in present.shares], elapsed, patience)
         return self._step(rung, present.shares, present.options)
 
     def _step(self, rung: int, shares: tuple[float, ...], options: DetectionOptions) -> Step:

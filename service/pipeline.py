@@ -264,7 +264,8 @@ class Pipeline:
         present = self._degradation.present(image.shape[0], image.shape[1], options)
         prepared = prepare(self._detector, image, present.options)
         pixels = [task.image.height * task.image.width for task in prepared.tasks]
-        step = self._degradation.choose(present, prepared.tasks[0].attention, pixels, now() - arrived)
+        elapsed, patience = now() - arrived, options.deadline - now()
+        step = self._degradation.choose(present, prepared.tasks[0].attention, pixels, elapsed, patience)
         if step.rung != present.rung:
             prepared = prepare(self._detector, image, step.options)
         return replace(prepared, rung=step.rung, note=step.note)

@@ -149,9 +149,9 @@ class Settings(BaseSettings):
         le=3_600_000,
         allow_inf_nan=False,
         json_schema_extra={"shown_default": "none: images are never made cheaper"},
-        description="Time in which an image should be answered, at most `ACT_DETR_DEADLINE_MS`. Where the predicted "
-        "wait would make it late, it is [detected in more cheaply](operations.md#cheaper-before-429), if its attention "
-        "is `auto` and its request sets neither `size` nor `tiles`.",
+        description="Time in which an image should be answered. Where the predicted wait would make it late, it is "
+        "[detected in more cheaply](operations.md#cheaper-before-429), if its attention is `auto` and its request sets "
+        "neither `size` nor `tiles`.",
     )
     ladder: str = Field(
         "",
@@ -266,12 +266,6 @@ class Settings(BaseSettings):
     def _one_image_fits(self) -> Self:
         if self.max_batch_bytes < self.max_bytes:
             raise ValueError("max_batch_bytes is smaller than max_bytes: one image would not fit")
-        return self
-
-    @model_validator(mode="after")
-    def _cheaper_before_refused(self) -> Self:
-        if self.target_ms is not None and self.target_ms > self.deadline_ms:
-            raise ValueError("target_ms is longer than deadline_ms: images would be refused before they are late")
         return self
 
     @property

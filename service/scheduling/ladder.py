@@ -3,7 +3,8 @@
 Rung 0 is an image as it is without load. Every further rung is cheaper and less accurate. The rules:
 
 1. An image gets the first rung, from the present one on, at which it is predicted to be answered within the target; the
-   last one if there is none.
+   last one if there is none, or if the wait takes most of the time to its deadline: what waits so long that it may be
+   refused comes after what is cheaper.
 2. Where it would have been in time but for the wait, the next rung becomes the present one, once in as much time as
    the target is: a wait that was there before has passed by then. An image that would be late by itself changes
    nothing for others.
@@ -54,6 +55,8 @@ class Ladder:
 
     WINDOW_SECONDS: Final = 30.0
     ROOM: Final = 0.8
+    NEAR: Final = 0.75
+    """Share of the time to an image's deadline that the wait may take at most before it counts as late."""
     CALM: Final = 0.25
     """Share of the target that the wait may be at most when a rung is left upwards."""
 
@@ -79,10 +82,11 @@ class Ladder:
             self._step_up(WAIT_SAFETY_FACTOR * self._wait())
             return self._rung
 
-    def choose(self, seconds: Sequence[float], elapsed: float) -> int:
+    def choose(self, seconds: Sequence[float], elapsed: float, patience: float = math.inf) -> int:
         """Return the rung for an image that arrived `elapsed` seconds ago and would begin after the present wait.
 
-        `seconds` has its predicted time on the device at every rung, from rung 0 on.
+        `seconds` has its predicted time on the device at every rung, from rung 0 on; `patience` are the seconds until
+        its deadline.
         """
         useful = useful_rungs(seconds)
         with self._lock:
@@ -90,8 +94,9 @@ class Ladder:
             self._step_up(wait)
             present = applied_rung(useful, self._rung)
             left = self.target - elapsed - wait
+            in_time = left if wait <= self.NEAR * patience else -math.inf
             possible = [rung for rung in useful if rung >= present]
-            chosen = next((rung for rung in possible if seconds[rung] <= left), possible[-1])
+            chosen = next((rung for rung in possible if seconds[rung] <= in_time), possible[-1])
             if chosen > present and seconds[present] <= left + wait:
                 self._step_down(possible[1])
             self._count([seconds[applied_rung(useful, rung)] for rung in range(len(self._work))])

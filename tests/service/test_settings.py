@@ -82,12 +82,6 @@ def test_a_batch_limit_below_the_image_limit_is_invalid(monkeypatch: pytest.Monk
         load_settings(max_bytes=100, max_batch_bytes=99)
 
 
-def test_a_target_beyond_the_deadline_is_invalid() -> None:
-    assert load_settings(target_ms=500, deadline_ms=500).target_ms == 500
-    with pytest.raises(BadSettings, match="images would be refused before they are late"):
-        load_settings(target_ms=501, deadline_ms=500)
-
-
 def test_api_keys_are_split_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACT_DETR_API_KEY", " k3y , new,")
     settings = load_settings()

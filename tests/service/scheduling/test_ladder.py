@@ -47,6 +47,14 @@ class TestTheChoice:
     ) -> None:
         assert Still().choose(wait, elapsed) == rung
 
+    def test_is_the_last_rung_where_the_wait_takes_most_of_the_time_to_the_deadline(self) -> None:
+        still = Still()
+        seconds = (0.4, 0.3, 0.2, 0.1)
+        still.wait = 0.3 / WAIT_SAFETY_FACTOR
+        assert still.ladder.choose(seconds, 0.0, patience=0.3 / Ladder.NEAR + 0.01) == still.ladder.rung == 0
+        assert still.ladder.choose(seconds, 0.0, patience=0.3 / Ladder.NEAR - 0.01) == 3
+        assert still.ladder.rung == 1
+
     def test_makes_the_next_rung_the_present_one_for_the_images_behind(self) -> None:
         still = Still()
         assert [still.choose(wait) for wait in (0.0, 0.75, 0.0)] == [0, 2, 1]
@@ -236,7 +244,7 @@ class Played:
             return 0
         present = self.ladder.rung
         unit = self.costs.predict("auto", round(self.shares[present] * height) * width) / self.shares[present]
-        return self.ladder.choose([unit * share for share in self.shares], 0.0)
+        return self.ladder.choose([unit * share for share in self.shares], 0.0, self.deadline)
 
     def start(self) -> None:
         for job in [job for job in self.queue._waiting if job.expired(self.now)]:
@@ -270,6 +278,12 @@ def test_beyond_the_last_rung_the_rest_is_refused_and_as_many_are_answered_as_it
     without, with_ladder = Played(None).play(400, 4.0), Played(SHARES).play(400, 4.0)
     assert with_ladder["refused"] > 0.4 * with_ladder["offered"]
     assert with_ladder["in time"] > 1.6 * without["in time"]
+
+
+@pytest.mark.parametrize("share", [0.5, 0.7])
+def test_a_deadline_shorter_than_the_target_comes_after_the_ladder(share: float) -> None:
+    without, with_ladder = (Played(shares, deadline=share * TARGET).play(400, 1.5) for shares in (None, SHARES))
+    assert with_ladder["in time"] > 0.9 * with_ladder["offered"] > 1.3 * without["in time"]
 
 
 def test_without_a_ladder_and_with_the_usual_deadline_hardly_anything_is_in_time() -> None:
