@@ -17,7 +17,7 @@ from service.client.file_outcome import FileOutcome
 from service.client.folders import image_files
 from service.client.image_bytes import AnyImage, image_bytes
 from service.client.options import DetectOptions, query_of
-from service.client.pace import AsyncGate
+from service.client.pace import NOW, AsyncGate
 from service.client.retrying import Answer, RetryPolicy
 from service.errors import ServiceError
 from service.http.schemas import DetectionResult, Health, ModelCard
@@ -128,14 +128,15 @@ class AsyncClient:
 
     async def _run(self, call: Call[T], gate: AsyncGate | None = None) -> T:
         attempts, gate = call.attempts(), gate or AsyncGate(1)
+        pause: float | None = NOW
         while True:
+            await gate.enter(pause or NOW)
             pause = None
-            await gate.enter()
             try:
                 answer = await self._attempt(call)
                 pause = attempts.pause_after(answer)
             finally:
-                gate.leave(pause)
+                gate.leave(refused=pause is not None)
             if pause is None:
                 return call.result(answer)
 

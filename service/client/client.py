@@ -19,7 +19,7 @@ from service.client.file_outcome import FileOutcome
 from service.client.folders import image_files
 from service.client.image_bytes import AnyImage, image_bytes
 from service.client.options import DetectOptions, query_of
-from service.client.pace import Gate
+from service.client.pace import NOW, Gate
 from service.client.retrying import Answer, RetryPolicy
 from service.errors import ServiceError
 from service.http.schemas import DetectionResult, Health, ModelCard
@@ -142,14 +142,15 @@ class Client:
 
     def _run(self, call: Call[T], gate: Gate | None = None) -> T:
         attempts, gate = call.attempts(), gate or Gate(1)
+        pause: float | None = NOW
         while True:
+            gate.enter(pause or NOW)
             pause = None
-            gate.enter()
             try:
                 answer = self._attempt(call)
                 pause = attempts.pause_after(answer)
             finally:
-                gate.leave(pause)
+                gate.leave(refused=pause is not None)
             if pause is None:
                 return call.result(answer)
 

@@ -1,4 +1,4 @@
-"""How many requests are under way at a time: fewer, and none for a while, when the service refuses for now."""
+"""How many requests are under way at a time: fewer when the service refuses for now."""
 
 from __future__ import annotations
 
@@ -10,44 +10,52 @@ from concurrent.futures import CancelledError
 from typing import Final
 
 NOW: Final = 0.0
+CAUTION: Final = 10
+"""How many times more answers it takes to try a number again that was refused."""
 
 
 class Pace:
     """Decides when the next of many requests may start; it knows neither threads nor tasks.
 
-    At most `limit` requests run at a time, `concurrency` at first. A refusal halves the limit, once for all requests
-    that are refused within its pause, and nothing starts before the pause is over. Every answer raises the limit again,
-    by one for as many answers as it lets run.
+    At most `limit` requests run at a time, `concurrency` at first. A refusal for now lowers the limit to the number of
+    requests that are still under way, as the service has taken those, and to one at least. Answers raise it again: by
+    one for as many answers as it lets run, and CAUTION times as slowly where that would reach the number that was
+    refused last.
     """
 
     def __init__(self, concurrency: int) -> None:
         self._concurrency = concurrency
         self._limit = float(concurrency)
+        self._refused = math.inf
         self._running = 0
-        self._held_until = -math.inf
 
     @property
     def limit(self) -> int:
         """The number of requests that may run now."""
         return int(self._limit)
 
-    def wait(self, now: float) -> float:
-        """Return the seconds until the next may start: 0 for now, infinity for not before another has ended."""
-        return math.inf if self._running >= self.limit else max(NOW, self._held_until - now)
+    def wait(self, seconds: float) -> float:
+        """Return how long one waits that has a pause of `seconds` left: 0 for not at all.
+
+        Infinity means that another has to end first.
+        """
+        return math.inf if self._running >= self.limit else max(NOW, seconds)
 
     def start(self) -> None:
         """Count one that starts."""
         self._running += 1
 
-    def end(self, now: float, pause: float | None) -> None:
-        """Count one that ended, with an answer or, if there is a `pause` in seconds, with a refusal for now."""
+    def end(self, *, refused: bool) -> None:
+        """Count one that ended, with an answer or with a refusal for now."""
         self._running -= 1
-        if pause is None:
-            self._limit = min(self._concurrency, self._limit + 1 / self.limit)
+        if refused:
+            self._refused = self._running + 1
+            self._limit = float(max(1, self._running))
             return
-        if now >= self._held_until:
-            self._limit = max(1.0, self._limit / 2)
-        self._held_until = max(self._held_until, now + pause)
+        if self.limit >= self._refused:
+            self._refused = math.inf
+        answers = self.limit * (1 if self.limit + 1 < self._refused else CAUTION)
+        self._limit = min(self._concurrency, self._limit + 1 / answers)
 
 
 class Gate:
@@ -58,19 +66,20 @@ class Gate:
         self._changed = threading.Condition()
         self._closed = False
 
-    def enter(self) -> None:
-        """Wait until this thread's request may start. Raises CancelledError if the gate is closed."""
+    def enter(self, pause: float) -> None:
+        """Wait for `pause` seconds and until this thread's request may start. Raises CancelledError once closed."""
+        end = time.monotonic() + pause
         with self._changed:
-            while not self._closed and (wait := self._pace.wait(time.monotonic())) > NOW:
+            while not self._closed and (wait := self._pace.wait(end - time.monotonic())) > NOW:
                 self._changed.wait(None if wait == math.inf else wait)
             if self._closed:
                 raise CancelledError
             self._pace.start()
 
-    def leave(self, pause: float | None) -> None:
+    def leave(self, *, refused: bool) -> None:
         """Count this thread's request as ended: see `Pace.end`."""
         with self._changed:
-            self._pace.end(time.monotonic(), pause)
+            self._pace.end(refused=refused)
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -87,9 +96,10 @@ class AsyncGate:
         self._pace = Pace(concurrency)
         self._changed = asyncio.Event()
 
-    async def enter(self) -> None:
-        """Wait until this task's request may start."""
-        while (wait := self._pace.wait(time.monotonic())) > NOW:
+    async def enter(self, pause: float) -> None:
+        """Wait for `pause` seconds and until this task's request may start."""
+        end = time.monotonic() + pause
+        while (wait := self._pace.wait(end - time.monotonic())) > NOW:
             changed = self._changed
             try:
                 async with asyncio.timeout(None if wait == math.inf else wait):
@@ -98,8 +108,8 @@ class AsyncGate:
                 continue
         self._pace.start()
 
-    def leave(self, pause: float | None) -> None:
+    def leave(self, *, refused: bool) -> None:
         """Count this task's request as ended: see `Pace.end`."""
-        self._pace.end(time.monotonic(), pause)
+        self._pace.end(refused=refused)
         self._changed.set()
         self._changed = asyncio.Event()

@@ -7,65 +7,85 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from service.client.pace import AsyncGate, Gate, Pace
+from service.client.pace import CAUTION, AsyncGate, Gate, Pace
 
 
-def started(pace: Pace, now: float) -> int:
+def started(pace: Pace) -> int:
     """Start as many as may, and return their number."""
     number = 0
-    while pace.wait(now) == 0:
+    while pace.wait(0) == 0:
         pace.start()
         number += 1
     return number
 
 
+def full(concurrency: int, taken: int) -> Pace:
+    """A pace after a service refused all but `taken` of the first requests."""
+    pace = Pace(concurrency)
+    for refused in range(started(pace) - taken):
+        assert pace.limit == concurrency - refused
+        pace.end(refused=True)
+    return pace
+
+
 def test_no_more_than_the_concurrency_start() -> None:
     pace = Pace(3)
-    assert started(pace, 0) == 3
+    assert started(pace) == 3
     assert pace.wait(0) == math.inf
-    pace.end(0, None)
-    assert started(pace, 0) == 1
+    pace.end(refused=False)
+    assert started(pace) == 1
 
 
-def test_a_refusal_halves_the_limit_and_holds_all_up() -> None:
-    pace = Pace(8)
-    started(pace, 0)
-    for refused in range(8):
-        pace.end(10, 2 + refused / 4)
-    assert pace.limit == 4  # one burst of refusals counts once
-    assert pace.wait(10) == 3.75
-    assert pace.wait(13) == 0.75
-    assert started(pace, 13.75) == 4
+def test_refusals_leave_as_many_as_the_service_took() -> None:
+    pace = full(16, 2)
+    assert pace.limit == 2
+    assert pace.wait(1) == math.inf
+    pace.end(refused=False)
+    assert started(pace) == 1
 
 
-def test_refusals_after_the_pause_halve_it_again_down_to_one() -> None:
-    pace = Pace(8)
-    for now, limit in ((0, 4), (10, 2), (20, 1), (30, 1)):
-        pace.start()
-        pace.end(now, 1)
-        assert pace.limit == limit
+def test_one_is_left_where_all_are_refused() -> None:
+    pace = full(8, 0)
+    assert pace.limit == 1
+    assert pace.wait(1.5) == 1.5  # what was refused waits for its own pause
+    assert started(pace) == 1
 
 
-def test_answers_raise_the_limit_to_the_concurrency_again() -> None:
-    pace = Pace(4)
-    pace.start()
-    pace.end(0, 1)
+def test_a_number_that_was_refused_is_tried_rarely() -> None:
+    pace = full(16, 2)
+    answers = 0
+    while pace.limit == 2:
+        pace.end(refused=False)
+        answers += 1
+        started(pace)
+    assert answers in (2 * CAUTION, 2 * CAUTION + 1)  # as the sum rounds
+    pace.end(refused=True)
+    assert pace.limit == 2
+
+
+def test_a_service_that_recovers_soon_gets_as_many_as_before() -> None:
+    pace = full(8, 0)
+    started(pace)
     limits = []
-    for _ in range(12):
-        pace.start()
-        pace.end(2, None)
+    while pace.limit < 8:
+        pace.end(refused=False)
         limits.append(pace.limit)
+        started(pace)
     assert limits == sorted(limits)
-    assert (limits[0], limits[-1]) == (2, 4)
+    assert len(limits) < 40
+    for _ in range(30):
+        pace.end(refused=False)
+        started(pace)
+    assert pace.limit == 8
 
 
 def test_a_closed_gate_lets_no_thread_through() -> None:
     gate, ended = Gate(1), []
-    gate.enter()
+    gate.enter(0)
 
     def second() -> None:
         with pytest.raises(CancelledError):
-            gate.enter()
+            gate.enter(0)
         ended.append(True)
 
     thread = threading.Thread(target=second)
@@ -80,10 +100,10 @@ def test_a_task_waits_for_another_to_leave_and_can_be_cancelled() -> None:
         gate, order = AsyncGate(1), []
 
         async def one(name: str) -> None:
-            await gate.enter()
+            await gate.enter(0)
             order.append(name)
             await asyncio.sleep(0)
-            gate.leave(None)
+            gate.leave(refused=False)
 
         tasks = [asyncio.ensure_future(one(name)) for name in "abc"]
         await asyncio.sleep(0)
