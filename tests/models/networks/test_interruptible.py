@@ -2,11 +2,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from models import AttentionConfig, Detector
+from models import AttentionConfig, Detector, load_detector
 from models.detr.detr import Detr
 from models.detr.mask_head import MaskHead
 from models.named_models import pages_small
@@ -66,6 +67,23 @@ def test_it_can_run_again_after_it_was_stopped(detector: Detector) -> None:
         other.detect(IMAGE)
     stopped = False
     assert np.array_equal(other.detect(IMAGE).detections.scores, detector.detect(IMAGE).detections.scores)
+
+
+@pytest.mark.parametrize("name", ["conditional-detr", "dab-detr", "detr-timm-resnet-d", "rt-detr", "deformable-detr"])
+def test_models_that_transformers_runs_can_be_stopped_and_are_otherwise_the_same(
+    saved: Callable[[str], Path], name: str
+) -> None:
+    detector = load_detector(str(saved(name)), device="cpu", precision="fp32")
+    plain = detector.detect(IMAGE)
+    going_on = detector.interruptible(lambda: False)
+    assert np.array_equal(going_on.detect(IMAGE).detections.scores, plain.detections.scores)
+    weights = going_on.network.module.state_dict()
+    kept = detector.network.module.state_dict().items()
+    assert all(weight.data_ptr() == weights[name].data_ptr() for name, weight in kept)
+    for asked in (0, 30):
+        with pytest.raises(Interrupted):
+            detector.interruptible(after(asked)).detect(IMAGE)
+    assert np.array_equal(detector.detect(IMAGE).detections.scores, plain.detections.scores)
 
 
 def test_weights_are_shared_and_the_other_detector_asks_nothing(tiny_detr: Detr) -> None:
