@@ -7,7 +7,8 @@ take turns, the first one first in every second round. Saturated: callers in a c
 call after another, with a pause between them, and the milliseconds of a call. After each turn it waits until the
 service has no comparison left to make, so that those do not run beside the other service's turn. The ratio is the
 median of the rounds' ratios, with comparisons over without; its least and greatest say how much the machine varied.
-Comparisons are counted within the turns, and after them.
+That of the services' own CPU time for a call holds on a busy machine too. Comparisons are counted within the turns, and
+after them.
 """
 
 from __future__ import annotations
@@ -33,19 +34,20 @@ from deploy.local_server import SAMPLE_PAGE, LocalServer
 from models.measurement.results import write_results
 
 RATES: Final = (0.0, 1.0)
-QUIET_SECONDS: Final = 0.5
+QUIET_SECONDS: Final = 1.0
 """A service that compares nothing for as long has nothing left to compare, or is busy with one image."""
 _COMPARED: Final = "act_detr_shadow_images_total"
 _DROPPED: Final = "act_detr_shadow_dropped_total"
-_SECONDS: Final = "act_detr_shadow_device_seconds_total"
+_CPU: Final = "process_cpu_seconds_total"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """A load, `unit` of it without and with comparisons, as medians, and the latter over the former.
 
-    Of the service with comparisons, in all rounds: the `calls` of its turns, the images that were `compared` and those
-    that `gave_way` meanwhile, and those that were compared once it was left alone.
+    `cpu_ms_...` is the CPU time that a service took for a call, within its turns, and `cpu_ratio` the median of the
+    rounds' ratios. Of the service with comparisons, in all rounds: the `calls` of its turns, the images that were
+    `compared` and those that `gave_way` meanwhile, and those that were compared once it was left alone.
     """
 
     load: str
@@ -55,6 +57,9 @@ class Row:
     ratio: float
     least: float
     greatest: float
+    cpu_ms_without: float
+    cpu_ms_with: float
+    cpu_ratio: float
     calls: int
     compared: int
     gave_way: int
@@ -63,33 +68,42 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class _Counts:
-    """The comparisons that a service has counted so far."""
+    """The comparisons that a service has counted so far, and its CPU seconds."""
 
     compared: int = 0
+    dropped: int = 0
     gave_way: int = 0
-    others: int = 0
-    seconds: float = 0.0
+    cpu: float = 0.0
 
     @classmethod
     def of(cls, url: str) -> _Counts:
         """Ask a service."""
         text = httpx.get(f"{url}/metrics", timeout=30, trust_env=False).raise_for_status().text
         rows = [row for family in text_string_to_metric_families(text) for row in family.samples]
-        compared = sum(row.value for row in rows if row.name == _COMPARED)
-        gave_way = sum(row.value for row in rows if row.name == _DROPPED and row.labels["reason"] == "gave-way")
-        others = sum(row.value for row in rows if row.name == _DROPPED) - gave_way
-        return cls(int(compared), int(gave_way), int(others), sum(row.value for row in rows if row.name == _SECONDS))
+        dropped = [row for row in rows if row.name == _DROPPED]
+        return cls(
+            int(sum(row.value for row in rows if row.name == _COMPARED)),
+            int(sum(row.value for row in dropped)),
+            int(sum(row.value for row in dropped if row.labels["reason"] == "gave-way")),
+            sum(row.value for row in rows if row.name == _CPU),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """A figure of one service, its calls, and its comparisons within the turn and after it."""
+    """A figure of one service, its calls and CPU seconds, and its comparisons within the turn and after it."""
 
     figure: float
     calls: int
+    cpu: float
     compared: int
     gave_way: int
     compared_after: int
+
+    @property
+    def cpu_ms(self) -> float:
+        """Milliseconds of CPU time for a call."""
+        return 1e3 * self.cpu / self.calls
 
 
 def saturated(target: Target, mix: Mix, callers: int, seconds: float) -> tuple[float, int]:
@@ -146,6 +160,7 @@ def _turn(url: str, load: Callable[[Target], tuple[float, int]]) -> _Turn:
     return _Turn(
         figure,
         calls,
+        ended.cpu - before.cpu,
         ended.compared - before.compared,
         ended.gave_way - before.gave_way,
         after.compared - ended.compared,
@@ -154,11 +169,12 @@ def _turn(url: str, load: Callable[[Target], tuple[float, int]]) -> _Turn:
 
 def _wait_until_quiet(url: str) -> _Counts:
     """Wait until a service counts no more comparisons; return its counts."""
-    counts, last = _Counts.of(url), _Counts()
-    while counts != last:
+    counts = _Counts.of(url)
+    while True:
         time.sleep(QUIET_SECONDS)
-        counts, last = _Counts.of(url), counts
-    return counts
+        last, counts = counts, _Counts.of(url)
+        if (counts.compared, counts.dropped) == (last.compared, last.dropped):
+            return counts
 
 
 def _row(name: tuple[str, str], rounds: Sequence[tuple[_Turn, _Turn]]) -> Row:
@@ -173,6 +189,9 @@ def _row(name: tuple[str, str], rounds: Sequence[tuple[_Turn, _Turn]]) -> Row:
         ratio=round(statistics.median(ratios), 3),
         least=round(min(ratios), 3),
         greatest=round(max(ratios), 3),
+        cpu_ms_without=round(statistics.median(turn.cpu_ms for turn in plain), 1),
+        cpu_ms_with=round(statistics.median(turn.cpu_ms for turn in comparing), 1),
+        cpu_ratio=round(statistics.median(with_.cpu_ms / without.cpu_ms for without, with_ in rounds), 3),
         calls=sum(turn.calls for turn in comparing),
         compared=sum(turn.compared for turn in comparing),
         gave_way=sum(turn.gave_way for turn in comparing),
@@ -195,10 +214,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     mix = Mix(tuple(file.read_bytes() for file in arguments.image or [SAMPLE_PAGE]), (arguments.query,))
     rows = measure(mix, arguments.callers, arguments.pause, arguments.seconds, arguments.rounds)
     write_results(arguments.output, {"environment": environment, "rows": [asdict(row) for row in rows]})
-    table = Table("load", "without", "with", "ratio", "least", "greatest", "calls", "compared", "gave way", "after")
+    columns = ("load", "without", "with", "ratio", "least", "greatest", "ratio of CPU time")
+    table = Table(*columns, "calls", "compared", "gave way", "compared after")
     for row in rows:
         figures = (f"{value:.1f} {row.unit}" for value in (row.without, row.with_))
-        ratios = (f"{value:.3f}" for value in (row.ratio, row.least, row.greatest))
+        ratios = (f"{value:.3f}" for value in (row.ratio, row.least, row.greatest, row.cpu_ratio))
         counts = (str(count) for count in (row.calls, row.compared, row.gave_way, row.compared_after))
         table.add_row(row.load, *figures, *ratios, *counts)
     Console(width=120).print(table)

@@ -20,5 +20,6 @@ def test_both_loads_have_ratios_and_a_calm_service_compares_what_it_answers(imag
     assert (calm["load"], calm["unit"]) == ("calm, a pause of 0.3 s", "ms")
     for row in (saturated, calm):
         assert 0 < row["least"] <= row["ratio"] <= row["greatest"]
+        assert row["cpu_ratio"] > 0
     assert saturated["compared"] + saturated["compared_after"] > 0
     assert calm["calls"] >= calm["compared"] + calm["compared_after"] >= 2
