@@ -4,16 +4,18 @@
 #   docker build -t act-detr:cpu --build-arg TORCH_INDEX=ADDRESS .
 #
 # TORCH_INDEX is one more index to take PyTorch from, as its installation page names one for CPUs: without it, the build
-# for CUDA that PyPI has, which runs on CPUs too and makes an image four times as large. BASE is a Python
+# for CUDA that PyPI has, which runs on CPUs too and makes an image four times as large. EXTRAS names optional parts of
+# pyproject.toml, with spaces between them: `otel` for traces, `transformers` for models of other kinds. BASE is a Python
 # image; pin it by digest where builds must be the same bit for bit.
 ARG BASE=python:3.11-slim-bookworm
 
 
 # What to install, without how the project is otherwise set up: linter settings do not make the next stage run again.
 FROM ${BASE} AS requirements
+ARG EXTRAS=""
 WORKDIR /build
 COPY pyproject.toml ./
-RUN python3 -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
+RUN python3 -c "import os, tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*p['dependencies'], *sum([p['optional-dependencies'][extra] for extra in os.environ['EXTRAS'].split()], []), sep='\n')" \
     > requirements.txt
 
 

@@ -9,8 +9,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import httpx
@@ -24,15 +25,22 @@ READY_SECONDS: Final = 250.0
 class LocalServer:
     """A process of `python -m service`; `settings` (`LOG_LEVEL="error"`) override those of the environment.
 
-    With `log`, a file takes what it writes to standard error. `root` is the checkout whose code runs. A context
-    manager: leaving it ends the process.
+    With `log`, a file takes what it writes to standard error. `root` is the checkout whose code runs, `variables`
+    are others of its environment. A context manager: leaving it ends the process.
     """
 
-    def __init__(self, log: Path | None = None, root: Path = ROOT, **settings: str) -> None:
+    def __init__(
+        self,
+        log: Path | None = None,
+        root: Path = ROOT,
+        variables: Mapping[str, str] = MappingProxyType({}),
+        **settings: str,
+    ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         settings |= {"HOST": "127.0.0.1", "PORT": str(self.port)}
-        self._environment = os.environ | {f"ACT_DETR_{name}": value for name, value in settings.items()}
+        named = {f"ACT_DETR_{name}": value for name, value in settings.items()}
+        self._environment = os.environ | dict(variables) | named
         self._log = log
         self._root = root
         self.start()

@@ -16,6 +16,7 @@ from service.settings import Settings, unknown_variables
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
+TRACING = ROOT / "docker-compose.tracing.yml"
 DETECTORS = ["detector", "detector-gpu"]
 UNITS = {"m": 2**20, "g": 2**30}
 
@@ -53,8 +54,9 @@ def example() -> dict[str, list[str]]:
 
 
 @pytest.mark.skipif(find_spec("check_jsonschema") is None, reason="pip install check-jsonschema")
-def test_it_follows_the_compose_specification() -> None:
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(COMPOSE)]
+@pytest.mark.parametrize("file", [COMPOSE, TRACING], ids=lambda file: file.name)
+def test_it_follows_the_compose_specification(file: Path) -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(file)]
     checked = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
@@ -158,3 +160,18 @@ def test_the_example_names_every_variable_and_its_default(example: dict[str, lis
     assert own - {"COMPOSE_PROFILES"} <= used, "not used by docker-compose.yml"
     assert used - settings <= own, "not in .env.example"
     assert not any(name.startswith("ACT_DETR_") for name in own), "not a setting"
+
+
+def test_with_tracing_jaeger_is_confined_and_everything_else_as_before(services: dict[str, Any]) -> None:
+    with_it = yaml.safe_load(interpolate(TRACING.read_text(), {}))["services"]
+    confined = {"restart", "read_only", "cap_drop", "security_opt", "logging"}
+    jaeger = with_it.pop("jaeger")
+    assert {name: jaeger[name] for name in confined} == {name: services["grafana"][name] for name in confined}
+    assert set(jaeger["deploy"]["resources"]["limits"]) == {"cpus", "memory", "pids"}
+    assert all(port.startswith("127.0.0.1:") for port in jaeger["ports"])
+    assert set(with_it) == {*DETECTORS, "prometheus"}
+    flag = "--enable-feature=exemplar-storage"
+    assert with_it["prometheus"] == {"command": [*services["prometheus"]["command"], flag]}
+    for name in DETECTORS:
+        assert with_it[name]["environment"] == {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://jaeger:4318"}
+        assert with_it[name]["build"] == {"args": {"EXTRAS": "otel"}}

@@ -129,17 +129,20 @@ def test_what_is_written_goes_to_the_volume(runtime: str, environment: dict[str,
     assert f"install --directory --owner=10001 --group=10001 {volume}" in runtime
 
 
-def test_dependencies_are_those_of_the_project_at_the_constraints(dockerfile: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("extras", [[], ["otel"], ["otel", "transformers"]])
+def test_dependencies_are_those_of_the_project_at_the_constraints(dockerfile: str, extras: list[str]) -> None:
     (script,) = re.findall(r'^RUN python3 -c "(.*)" > requirements.txt$', dockerfile, re.MULTILINE)
     printed = subprocess.run(
         [sys.executable, "-c", script.replace("\\n", "\n").replace("'\n'", "chr(10)")],
         cwd=ROOT,
+        env=os.environ | {"EXTRAS": " ".join(extras)},
         capture_output=True,
         text=True,
         check=True,
     ).stdout
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert printed.split("\n")[:-1] == project["dependencies"]
+    optional = [package for extra in extras for package in project["optional-dependencies"][extra]]
+    assert printed.split("\n")[:-1] == project["dependencies"] + optional
     assert "--constraint constraints.txt --requirement requirements.txt" in dockerfile
 
 

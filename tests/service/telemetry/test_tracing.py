@@ -260,6 +260,19 @@ def test_images_of_one_request_have_spans_of_their_own(traced: Any, traces: Trac
         assert image.attributes["act_detr.tokens"] == 2400
 
 
+def test_both_sides_of_a_comparison_have_spans_and_share_what_was_done_once(
+    traced: Any, traces: Traces, png: bytes
+) -> None:
+    with traced() as server:
+        assert server.client.post("/compare?left=exact&right=act", content=png).status_code == 200
+    left, right = [span for span in traces.below(traces.of("POST /compare")) if span.name == "image"]
+    modes = {span.attributes["act_detr.attention.mode"] for span in (left, right)}
+    assert modes == {"exact", "act"}
+    stages = [traces.below(image) for image in (left, right)]
+    assert [[span.name for span in each] for each in stages] == [STAGES[1:]] * 2
+    assert [span.end_time for span in stages[0][:3]] == [span.end_time for span in stages[1][:3]]
+
+
 def test_tiles_of_an_image_link_to_all_their_batches(traced: Any, traces: Traces, png: bytes) -> None:
     with traced() as server:
         server.client.post("/detect?tiles=2x2", content=png)
