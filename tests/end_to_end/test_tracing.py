@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -192,6 +193,50 @@ def test_sampling_and_names_follow_the_standard_variables(
     assert len(collector.spans) == 1 + len(STAGES) + 1
     wanted = {"service.name": "pages", "deployment.environment.name": "test"}
     assert collector.resource.items() >= wanted.items()
+
+
+@pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed (Debian: prometheus)")
+def test_prometheus_leads_from_a_latency_to_the_trace(
+    start: Any, encoded: Callable[..., bytes], tmp_path: Path, wait_until: Callable[..., None]
+) -> None:
+    from opentelemetry.sdk.trace import TracerProvider
+
+    from service.telemetry.spans import SpanTracer
+
+    with start(tracer=SpanTracer(TracerProvider(shutdown_on_exit=False))) as server:
+        caller = {"traceparent": f"00-{TRACE}-{CALLER}-01"}
+        assert server.client.post("/detect", content=encoded(), headers=caller).status_code == 200
+        job = {"job_name": "act-detr", "static_configs": [{"targets": [f"127.0.0.1:{server.port}"]}]}
+        config = {"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}
+        (tmp_path / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
+        port = free_port()
+        command = [
+            "prometheus",
+            f"--config.file={tmp_path / 'prometheus.yml'}",
+            f"--storage.tsdb.path={tmp_path / 'data'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+            "--enable-feature=exemplar-storage",
+        ]
+
+        def exemplars() -> set[str]:
+            query = {
+                "query": "act_detr_request_duration_seconds_bucket",
+                "start": time.time() - 600,
+                "end": time.time() + 60,
+            }
+            try:
+                answer = httpx.get(
+                    f"http://127.0.0.1:{port}/api/v1/query_exemplars", params=query, trust_env=False
+                ).json()
+            except httpx.TransportError:
+                return set()
+            return {one["labels"]["trace_id"] for series in answer.get("data", []) for one in series["exemplars"]}
+
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as prometheus:
+            try:
+                wait_until(lambda: exemplars() == {TRACE}, 60)
+            finally:
+                prometheus.kill()
 
 
 def test_a_collector_that_is_down_changes_nothing_but_a_line_in_the_log(
