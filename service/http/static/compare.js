@@ -74,7 +74,7 @@ function showSides({ left, right }, leftName, rightName) {
     head,
     row("Detections", ({ detections }) => String(detections.length)),
     row("Inference", ({ timing_ms: timing }) => `${timing.inference.toFixed(0)} ms`),
-    row("Encoder", ({ attention }) => `${attention.encoder_gflops.toFixed(2)} GFLOPs`),
+    row("GFLOPs", ({ attention }) => attention.encoder_gflops.toFixed(2)),
     row("Tokens", ({ attention }) => String(attention.tokens)),
   );
 }

@@ -37,11 +37,11 @@ function spent(cost, time) {
 
 function found({ pairs, only_left: missed, only_right: extra }) {
   const total = pairs.length + missed.length;
-  if (!total && !extra.length) return "both found nothing";
   const objects = (count) => `${count} ${count === 1 ? "object" : "objects"}`;
+  if (!total) return extra.length ? `found ${objects(extra.length)} where it found none` : "both found nothing";
   const { moved } = sorted({ pairs });
   const parts = [missed.length ? `found ${pairs.length} of its ${objects(total)}` : `found the same ${objects(total)}`];
-  if (extra.length) parts.push(`${extra.length} more`);
-  if (moved.length) parts.push(`${moved.length} of them elsewhere`);
+  if (moved.length) parts.push(`${moved.length} of them moved`);
+  if (extra.length) parts.push(`and ${extra.length} that it had not`);
   return parts.join(", ");
 }

@@ -8,8 +8,11 @@ import { forget, visit } from "./visited.js";
 
 const canvases = Object.fromEntries([...document.querySelectorAll("[data-map]")].map((figure) =>
   [figure.dataset.map, figure.querySelector("canvas")]));
+const CLEARLY = 2;
+/** Neighbours are clearly more alike than others if they share a cluster this many times as often. */
 let chosen = { layer: 0, head: 0, point: null };
 let shown = null;
+let pending = null;
 let ask = () => {};
 
 /** What is looked at: layer, head and point {x, y} in pixels of the image, null before there is one. */
@@ -32,6 +35,7 @@ export function begin({ width, height }) {
 export function show(answer) {
   if (!shown || !sameMaps(shown, answer)) forget();
   shown = answer;
+  pending = null;
   chosen = { layer: answer.layer, head: answer.head, point: answer.point && { x: answer.point.x, y: answer.point.y } };
   offer("layers", answer.layers, answer.layer, (layer) => look({ layer }));
   offer("heads", answer.heads, answer.head, (head) => look({ head }));
@@ -46,7 +50,7 @@ export function show(answer) {
 
 /** Forget what is shown, and the point, which is of the last image. */
 export function clear() {
-  shown = null;
+  shown = pending = null;
   chosen.point = null;
   forget();
   for (const canvas of Object.values(canvases)) clearMap(canvas);
@@ -65,7 +69,8 @@ export function draw() {
   }
   if (clusters) drawClusters(canvases.clusters, grid, clusters.assignment, point ? point.cluster : null);
   else clearMap(canvases.clusters);
-  if (point) for (const [name, canvas] of Object.entries(canvases)) if (canvas.width && name) drawPoint(canvas, grid, point);
+  const marked = pending ?? point;
+  if (marked) for (const canvas of Object.values(canvases)) if (canvas.width) drawPoint(canvas, grid, marked);
   $("scale").hidden = !map;
   $("scale-most").textContent = `${(100 * most).toFixed(1)} % of all attention`;
 }
@@ -115,9 +120,11 @@ function chooseMap(name) {
 /** Show how much more alike neighbours are than others; return it in a sentence. */
 function showLikeness({ clusters, grid, layer, head }) {
   const { neighbours, any } = clusters ? likeness(grid, clusters.assignment) : {};
+  const [both, lesson] = neighbours > CLEARLY * any
+    ? ["but only", ": what is near is alike, what is far is not"] : ["and", ""];
   $("likeness").textContent = clusters
-    ? `In layer ${layer}, head ${head}, two neighbours are in one of ${clusters.count} clusters in ${percent(neighbours)} of `
-      + `all cases, and any two positions in ${percent(any)}: what is near is alike, what is far is not.`
+    ? `In layer ${layer}, head ${head}, ${percent(neighbours)} of neighbours share a cluster, `
+      + `${both} ${percent(any)} of any two positions${lesson}.`
     : "";
 }
 
@@ -135,23 +142,29 @@ function showPoint({ point, clusters, attention_map: map }) {
   return text;
 }
 
-function showEncoder({ attention, grid, timing_ms: timing }) {
+function showEncoder({ attention, clusters, grid, timing_ms: timing }) {
+  const count = clusters ? ` in ${clusters.count} clusters` : "";
   const name = attentionName(attention);
-  $("explained").textContent = `${name[0].toUpperCase()}${name.slice(1)} attention over ${grid.columns} x ${grid.rows} positions, `
+  $("explained").textContent = `${name[0].toUpperCase()}${name.slice(1)} attention over ${grid.columns} x ${grid.rows} positions${count}, `
     + `answered in ${timing.total.toFixed(0)} ms.`;
   $("explained").title = attention.reason;
 }
 
 function percent(share) {
-  return `${(100 * share).toFixed(share > 0.995 ? 1 : 0)} %`;
+  const percents = 100 * share;
+  return `${percents.toFixed(percents > 99 || percents < 2 ? 1 : 0)} %`;
 }
 
-/** Look at the position of a row and a column, as far as there is one. */
+/** Look at the position of a row and a column, as far as there is one; its mark does not wait for the answer. */
 function lookAt(row, column) {
   const { grid, image } = shown;
   const inside = (value, count) => Math.min(count - 1, Math.max(0, value));
-  const middle = (index, count, size) => Math.min(size - 1, Math.floor((inside(index, count) + 0.5) * size / count));
-  look({ point: { x: middle(column, grid.columns, image.width), y: middle(row, grid.rows, image.height) } });
+  pending = { row: inside(row, grid.rows), column: inside(column, grid.columns) };
+  draw();
+  look({ point: {
+    x: Math.floor((pending.column + 0.5) * image.width / grid.columns),
+    y: Math.floor((pending.row + 0.5) * image.height / grid.rows),
+  } });
 }
 
 $("maps").addEventListener("click", (event) => {
@@ -168,9 +181,8 @@ $("maps").addEventListener("keydown", (event) => {
   }[event.key] ?? [0, 0];
   if (!shown || !(down || right)) return;
   event.preventDefault();
-  const { grid, image } = shown;
-  const at = chosen.point ?? { x: image.width / 2, y: image.height / 2 };
-  lookAt(Math.floor(grid.rows * at.y / image.height) + down, Math.floor(grid.columns * at.x / image.width) + right);
+  const { row, column } = pending ?? shown.point ?? { row: 0, column: 0 };
+  lookAt(row + down, column + right);
 });
 $("shown-map").addEventListener("change", (event) => {
   event.stopPropagation();

@@ -2,7 +2,7 @@
 
 /** The attention that two maps have in common, 0 to 1: the sum of the lesser of each position's two weights. */
 export function inCommon(one, other) {
-  return one.reduce((sum, value, index) => sum + Math.max(0, Math.min(value, other[index])), 0);
+  return Math.max(0, one.reduce((sum, value, index) => sum + Math.min(value, other[index]), 0));
 }
 
 /** How often two positions are in one cluster: {neighbours, any}, shares of neighbours in a row or column and of all pairs. */

@@ -1,6 +1,7 @@
 // Values of encoder positions, drawn over the image: one cell for each position.
 
-/** From little to much attention: red, green, blue. */
+/** The colour of weights below 0, which tangent attention has in places, and from little to much: red, green, blue. */
+const BELOW = [29, 99, 200];
 const RAMP = [[255, 214, 102], [247, 127, 0], [214, 40, 57], [114, 9, 120], [40, 6, 80]];
 const GOLDEN_ANGLE = 137.508;
 /** Degrees between the hues of successive clusters: neighbours in number get hues far apart. */
@@ -21,13 +22,13 @@ export function drawClusters(canvas, grid, assignment, chosen) {
   outline(context, grid, cell, within, 2, "#111");
 }
 
-/** Colour every position by its attention, of which `most` has the last colour of the ramp. */
+/** Colour every position by its attention, of which `most` has the last colour of the ramp; the ramp is of the root. */
 export function drawAttention(canvas, grid, values, most) {
   const { context, cell } = prepared(canvas, grid);
   each(grid, (row, column, index) => {
-    const share = Math.sqrt(Math.min(1, Math.max(0, values[index]) / most));
+    const share = Math.sqrt(Math.min(1, Math.abs(values[index]) / most));
     context.globalAlpha = Math.min(0.92, 1.5 * share);
-    context.fillStyle = `rgb(${heat(share).join(" ")})`;
+    context.fillStyle = `rgb(${(values[index] < 0 ? BELOW : heat(share)).join(" ")})`;
     context.fillRect(...cell(row, column));
   });
 }

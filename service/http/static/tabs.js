@@ -10,6 +10,8 @@ export function tabs(row, workspace, changed) {
       tab.tabIndex = nameOf(tab) === name ? 0 : -1;
     }
     workspace.dataset.view = name;
+    if (!row.hidden) workspace.role = "tabpanel";
+    workspace.setAttribute("aria-labelledby", `tab-${name}`);
   };
   const choose = (tab) => {
     show(nameOf(tab));

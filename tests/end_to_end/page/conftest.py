@@ -6,8 +6,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 CHROMIUM = shutil.which("chromium")
@@ -62,3 +64,10 @@ def opened(open_page: Callable[..., Any], start: Callable[..., Any]) -> Iterator
 def sample() -> str:
     """Return the path of a sample image."""
     return str(resources.files("models").joinpath("pretrained", "sample-page.jpg"))
+
+
+@pytest.fixture(scope="session")
+def again(sample: str) -> Callable[[Any], Any]:
+    """Return a function that asks for what a response of the page was to, with the sample: the same answer, as JSON."""
+    image = Path(sample).read_bytes()
+    return lambda response: httpx.post(response.url, content=image, trust_env=False, timeout=60).json()

@@ -23,7 +23,9 @@ def assert_accessible(page: Any) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("screen", SCREENS)
-def test_detection(start: Callable[..., Any], open_page: Callable[..., Any], screen: str, scheme: str) -> None:
+def test_every_view_on_every_screen(
+    start: Callable[..., Any], open_page: Callable[..., Any], screen: str, scheme: str
+) -> None:
     width, height = SCREENS[screen]
     context = {"viewport": {"width": width, "height": height}, "color_scheme": scheme, "reduced_motion": "reduce"}
     with start(threshold=0.0) as server, open_page(server, **context) as page:
@@ -32,3 +34,11 @@ def test_detection(start: Callable[..., Any], open_page: Callable[..., Any], scr
         page.wait_for_selector("#detect-result:not([hidden])")
         page.get_by_text("Show the code").click()
         assert_accessible(page)
+        for key, view in (("ArrowRight", "compare"), ("End", "explain")):
+            page.get_by_role("tab", selected=True).press(key)
+            page.wait_for_selector(f"#{view}-result:not([hidden])")
+            assert page.get_by_role("tab", selected=True).inner_text().lower() == view
+            if view == "explain":
+                page.locator("#maps").press("Shift+ArrowDown")
+                page.locator("#visited button").wait_for()
+            assert_accessible(page)

@@ -84,6 +84,24 @@ def test_python_prints_the_detections_on_the_screen(opened: Any, sample: str, tm
 
 
 @needs_curl
+@pytest.mark.parametrize("view", ["compare", "explain"])
+def test_the_other_views_are_copied_too(
+    open_page: Callable[..., Any], start: Callable[..., Any], tmp_path: Path, view: str
+) -> None:
+    with start(threshold=0.0) as server, open_page(server, f"#view={view}&sample=sample-wide.webp") as page:
+        page.wait_for_selector(f"#{view}-result:not([hidden])")
+        answer = json.loads(output(["sh", "-c", copied(page, "curl")], tmp_path))
+        printed = output([sys.executable, "-c", copied(page, "Python")], tmp_path)
+        if view == "compare":
+            assert page.locator("#left-boxes g").count() == len(answer["left"]["detections"])
+            assert len(printed.splitlines()) == len(answer["pairs"]) + 1
+        else:
+            point = answer["point"]
+            assert f"Row {point['row']}, column {point['column']}" in page.inner_text("#point")
+            assert str(answer["grid"]) in printed
+
+
+@needs_curl
 def test_a_key_is_a_variable_of_the_environment(
     open_page: Callable[..., Any], browser: Any, start: Callable[..., Any], tmp_path: Path
 ) -> None:
