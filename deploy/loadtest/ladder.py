@@ -1,13 +1,13 @@
 """More load than the service can take, with and without a ladder: how much is answered within the target.
 
-    python -m deploy.loadtest.ladder [--target-ms 2000] [--factor 1.5] [--seconds 20] [--rounds 2] [--output FILE]
+    python -m deploy.loadtest.ladder [--target-ms 2000] [--factor 1.5] [--seconds 60] [--output FILE]
 
-Starts two services with the settings of the environment, one of which has ACT_DETR_TARGET_MS. Each round measures the
-capacity of the other. Then the same calls are sent several times, one after the other, at Poisson times, `factor` times
-that capacity: to the service without a target, with the target as every call's deadline and with 60 % of it, which
-refuses more and lets less of what began in time end late; and to the service with a ladder, with the target as the
-deadline. The order is another in every round. Calls without an answer in time count against each. The ladder begins at
-rung 0, and its way down is part of a turn.
+Starts three services with the settings of the environment, and loads all at the same time, so that they share the
+machine and whatever else it does. Two have no target; one of these gets the target as every call's deadline, the other
+60 % of it, which refuses more and lets less of what began in time end late. The third has the target, a ladder, and the
+target as the deadline. First callers that wait for their answers find what a service can do beside the others. Then all
+get the same calls at Poisson times, `factor` times that. Calls without an answer in time count against each. The ladder
+begins at rung 0, and its way down is part of the run. Each service has one CPU thread unless ACT_DETR_THREADS is set.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import math
+import os
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -36,7 +37,7 @@ WITHOUT: Final = "without"
 SHORT: Final = "without, short deadline"
 WITH: Final = "with a ladder"
 DEADLINES: Final = {WITHOUT: 1.0, SHORT: 0.6, WITH: 1.0}
-"""Deadline of the calls of each turn, as a share of the target."""
+"""Deadline of the calls to each service, as a share of the target."""
 PHASE: Final = "overload"
 RUNGS: Final = "act_detr_rung_images_total"
 
@@ -83,43 +84,35 @@ def run_checks(phases: dict[str, dict[str, Any]]) -> list[Check]:
 
 
 async def run(arguments: argparse.Namespace) -> None:
-    """Measure the capacity, let the services take turns, and finish with the checks."""
-    target_ms, seconds = arguments.target_ms, arguments.seconds
+    """Measure the capacity, load all services at once, and finish with the checks."""
+    target_ms, seconds, seed = arguments.target_ms, arguments.seconds, arguments.seed
     images = tuple(file.read_bytes() for file in arguments.image or [SAMPLE_PAGE])
     mix = Mix(images, tuple(arguments.query or ["attention=auto"]))
-    outcomes: dict[str, list[Outcome]] = {name: [] for name in DEADLINES}
-    rungs: dict[str, Counter[str]] = {name: Counter() for name in DEADLINES}
-    rates: list[float] = []
+    threads = os.environ.get("ACT_DETR_THREADS", "1")
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="act-detr-ladder-"))
         targets: dict[str, Target] = {}
-        for name, setting in ((WITHOUT, ""), (WITH, f"{target_ms:g}")):
+        for name in DEADLINES:
             print(f"starting a service {name}", flush=True)
-            server = stack.enter_context(LocalServer(Path(folder, f"{len(targets)}.log"), TARGET_MS=setting))
+            log, target = Path(folder, f"{len(targets)}.log"), f"{target_ms:g}" if name == WITH else ""
+            server = stack.enter_context(LocalServer(log, TARGET_MS=target, THREADS=threads))
             server.wait_until_ready()
             targets[name] = Target.of(server.url)
-        targets[SHORT] = targets[WITHOUT]
         results: dict[str, Any] = {"environment": await environment(targets[WITHOUT])}
         results["ladder"] = (await model_card(targets[WITH]))["ladder"]
-        for turn in range(arguments.rounds):
-            seed, callers = arguments.seed + turn, arguments.callers
-            rates.append(await capacity(targets[WITHOUT], mix, callers, arguments.capacity_seconds, seed))
-            print(f"{callers} callers get {rates[-1]:.2f} answers a second; now {arguments.factor:g} times that")
-            for name in list(DEADLINES)[:: -1 if turn % 2 else 1]:
-                if name == WITH:
-                    await until_calm(targets[WITH])
-                hurried = replace(mix, deadlines_ms=(DEADLINES[name] * target_ms,))
-                calls = schedule([Phase(PHASE, arguments.factor * rates[-1], seconds)], hurried, seed)
-                more, used = await overload(targets[name], calls)
-                outcomes[name] += more
-                rungs[name] += used
-    results |= {
-        "capacity_per_s": [round(rate, 3) for rate in rates],
-        "factor": arguments.factor,
-        "target_ms": target_ms,
-    }
-    length = seconds * arguments.rounds
-    phases = {name: summary(outcomes[name], rungs[name], length, target_ms / 1e3) for name in outcomes}
+        closed = (capacity(one, mix, arguments.callers, arguments.capacity_seconds, seed) for one in targets.values())
+        rate = (await asyncio.gather(*closed))[0]
+        print(f"{arguments.callers} callers get {rate:.2f} answers a second; now {arguments.factor:g} times that")
+        await until_calm(targets[WITH])
+        phase = Phase(PHASE, arguments.factor * rate, seconds)
+        schedules = {
+            name: schedule([phase], replace(mix, deadlines_ms=(share * target_ms,)), seed)
+            for name, share in DEADLINES.items()
+        }
+        loads = (overload(targets[name], calls) for name, calls in schedules.items())
+        ended = dict(zip(targets, await asyncio.gather(*loads), strict=True))
+    results |= {"capacity_per_s": round(rate, 3), "factor": arguments.factor, "target_ms": target_ms}
+    phases = {name: summary(*observed, seconds, target_ms / 1e3) for name, observed in ended.items()}
     for name, phase in phases.items():
         shares = ", ".join(f"rung {rung}: {share:.0%}" for rung, share in phase["rungs"].items())
         median, p95 = (phase["accepted_ms"][q] or math.nan for q in ("p50", "p95"))
@@ -132,8 +125,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = options(__doc__, capacity_seconds=6.0, url=False)
     parser.add_argument("--target-ms", type=float, default=2000.0, help="ACT_DETR_TARGET_MS, and each call's deadline")
     parser.add_argument("--factor", type=float, default=1.5, help="times the capacity")
-    parser.add_argument("--seconds", type=float, default=20.0, help="length of one turn")
-    parser.add_argument("--rounds", type=int, default=2, help="times that all take a turn")
+    parser.add_argument("--seconds", type=float, default=60.0, help="length of the overload")
     asyncio.run(run(parser.parse_args(argv)))
 
 

@@ -37,9 +37,11 @@ def test_checks_name_what_fails(shares: tuple[float, ...], lost: tuple[int, ...]
 
 
 @pytest.mark.slow
-def test_all_turns_get_the_same_calls(program: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_services_get_the_same_calls(
+    program: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ACT_DETR_LADDER", "size=48;size=48,tangent:C=2")
-    results = program(ladder.main, "--seconds", "2", "--rounds", "1", "--callers", "2", "--target-ms", "20000")
+    results = program(ladder.main, "--seconds", "2", "--callers", "2", "--target-ms", "20000")
     assert results["ladder"]["rungs"] == ["size=48", "size=48,tangent:C=2"]
     sent = {name: phase["sent"] for name, phase in results["phases"].items()}
     assert sent.keys() == set(ladder.DEADLINES)
