@@ -104,9 +104,9 @@ async def run(arguments: argparse.Namespace) -> None:
         rate = (await asyncio.gather(*closed))[0]
         print(f"{arguments.callers} callers get {rate:.2f} answers a second; now {arguments.factor:g} times that")
         await until_calm(targets[WITH])
-        phase = Phase(PHASE, arguments.factor * rate, seconds)
+        load = Phase(PHASE, arguments.factor * rate, seconds)
         schedules = {
-            name: schedule([phase], replace(mix, deadlines_ms=(share * target_ms,)), seed)
+            name: schedule([load], replace(mix, deadlines_ms=(share * target_ms,)), seed)
             for name, share in DEADLINES.items()
         }
         loads = (overload(targets[name], calls) for name, calls in schedules.items())
