@@ -20,7 +20,7 @@ export function show(answer) {
   $("left-name").textContent = left;
   $("right-name").textContent = right;
   $("compare-result").hidden = false;
-  $("verdict").textContent = verdict(answer, left, right);
+  $("verdict").textContent = verdict(answer, names(answer, " attention")[0], right);
   showSides(answer, left, right);
   showClusters(answer);
   showDifferences(answer);
@@ -53,11 +53,11 @@ export function draw() {
   }
 }
 
-/** What the sides are called; sizes are named where they differ. */
-function names({ left, right }) {
+/** What the sides are called; `after` follows the attention, and sizes are named where they differ. */
+function names({ left, right }, after = "") {
   const differ = left.resized.width !== right.resized.width || left.resized.height !== right.resized.height;
   return [left, right].map(({ attention, resized }) =>
-    attentionName(attention) + (differ ? ` at ${resized.width} x ${resized.height}` : ""));
+    attentionName(attention) + after + (differ ? ` at ${resized.width} x ${resized.height}` : ""));
 }
 
 function showSides({ left, right }, leftName, rightName) {

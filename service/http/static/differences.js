@@ -17,7 +17,7 @@ export function verdict(answer, left, right) {
   const [l, r] = [answer.left, answer.right];
   const cost = change(l.attention.encoder_gflops, r.attention.encoder_gflops, "multiply-adds in the encoder");
   const time = change(l.timing_ms.inference, r.timing_ms.inference, "inference time");
-  return `Beside ${left} attention, ${right} ${spent(cost, time)}, and ${found(answer)}.`;
+  return `Beside ${left}, ${right} ${spent(cost, time)}, and ${found(answer)}.`;
 }
 
 /** {verb, what}: "saved" and "18 % of the …", or "took" and "12 % more …"; null where the values are the same. */

@@ -51,7 +51,8 @@ export function readAttention(text) {
   return { mode, ...Object.fromEntries(numbers.map(([name, value]) => [name, Number(value)])) };
 }
 
-/** The attention of an answer, for people: `tangent (C = 16)`. */
+/** The attention of an answer, for people: `tangent (C = 16)`, whose parts do not part at the end of a line. */
 export function attentionName({ mode, L, r, C }) {
-  return { exact: "exact", act: `ACT (L = ${L}, r = ${r})`, tangent: `tangent (C = ${C})` }[mode];
+  const options = { exact: "", act: ` (L = ${L}, r = ${r})`, tangent: ` (C = ${C})` }[mode];
+  return (mode === "act" ? "ACT" : mode) + options.replace(/ = /g, "\u00a0=\u00a0");
 }

@@ -39,7 +39,7 @@ def test_both_sides_and_their_differences_are_shown(compared: tuple[Any, Any]) -
         assert page.locator(f"#{side}-boxes g").count() == len(answer[side]["detections"])
         assert page.locator(f"#{side}-boxes g.only").count() == len(answer[f"only_{side}"])
     assert page.inner_text("#left-name") == "exact"
-    assert page.inner_text("#right-name").startswith("tangent (C = ")
+    assert page.inner_text("#right-name").startswith("tangent (C")
     rows = dict(row.split("\t", 1) for row in page.inner_text("#sides").splitlines()[1:])
     assert rows["Detections"] == f"{len(answer['left']['detections'])}\t{len(answer['right']['detections'])}"
     costs = [answer[side]["attention"]["encoder_gflops"] for side in ("left", "right")]
@@ -93,6 +93,7 @@ def test_each_side_has_settings_of_its_own(compared: tuple[Any, Any], again: Cal
     assert answer["left"]["attention"]["L"] == 9
     assert answer["right"]["resized"] != answer["left"]["resized"]
     page.locator("#right-name", has_text=f"at {answer['right']['resized']['width']} x").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.reload()
     assert left.get_by_role("slider", name="Hash rounds L").input_value() == "9"
     assert right.get_by_role("slider", name="Size").input_value() == "96"
@@ -144,7 +145,7 @@ def test_the_verdict_is_a_plain_sentence(
     answer["pairs"] = [{"iou": iou} for iou in matching["pairs"]]
     verdict = opened.evaluate(
         "async (answer) => (await import(new URL('static/differences.js', document.baseURI)))"
-        ".verdict(JSON.parse(answer), 'exact', 'tangent')",
+        ".verdict(JSON.parse(answer), 'exact attention', 'tangent')",
         json.dumps(answer),
     )
     assert verdict == f"Beside exact attention, tangent {words}"

@@ -25,7 +25,7 @@ def test_a_reload_restores_the_settings_and_a_sample(opened: Any) -> None:
     before = opened.url
     opened.reload()
     opened.wait_for_selector(SHOWN)
-    opened.locator("#encoder", has_text="L = 7").wait_for()
+    opened.locator("#encoder", has_text="(L\u00a0=\u00a07").wait_for()
     assert opened.get_by_role("radio", name="ACT", exact=True).is_checked()
     assert opened.get_by_role("slider", name="Hash rounds L").input_value() == "7"
     assert opened.get_by_label("Threshold").input_value() == "0.02"
