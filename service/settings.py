@@ -150,7 +150,7 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         json_schema_extra={"shown_default": "none: images are never made cheaper"},
         description="Time in which an image should be answered. Where the predicted wait would make it late, it is "
-        "[detected in more cheaply](operations.md#cheaper-before-429), if its attention is `auto` and its request sets "
+        "[made cheaper](operations.md#cheaper-before-429), if its attention is `auto` and its request sets "
         "neither `size` nor `tiles`.",
     )
     ladder: str = Field(

@@ -75,7 +75,7 @@ def main() -> None:
             _refuse(f"a worker cannot start: {reason(error.cause)}")
         except WorkersKeepDying as error:
             _refuse(f"{error}; those results that there are have been kept")
-    err.print(f"{len(left) - len(failures)} images detected in, {len(failures)} failed", highlight=False)
+    err.print(f"{len(left) - len(failures)} images detected, {len(failures)} failed", highlight=False)
     raise SystemExit(1 if failures else 0)
 
 

@@ -93,6 +93,4 @@ class DetectionRun:
             return
         earlier = f"{before} done before, " if before else ""
         speed = f", {self._detected / seconds:.1f} images/s" if self._detected else ""
-        err.print(
-            f"{files} files: {earlier}{self._detected} detected in, {self._failed} failed{speed}", highlight=False
-        )
+        err.print(f"{files} files: {earlier}{self._detected} detected, {self._failed} failed{speed}", highlight=False)

@@ -163,7 +163,7 @@ def test_folders_are_walked_and_counted(detect: Callable[..., Any], folder: Path
     assert names == ["page [1].png", "a [b].png", "1.png", "e\u0301.PNG", "ä.png"]
     assert result.exit_code == 1
     assert "bad.png: This is not a supported image." in result.stderr
-    assert "6 files: 5 detected in, 1 failed, " in result.stderr
+    assert "6 files: 5 detected, 1 failed, " in result.stderr
     assert detect(page).stderr == ""
 
 
@@ -186,7 +186,7 @@ def test_an_output_goes_on_where_it_stopped(
     (folder / "bad.png").write_bytes(encoded())
     second = detect(folder, folder / "bad.png", "--output", output)
     assert (second.exit_code, len(fake.batches)) == (0, ran + 1)
-    assert "5 files: 4 done before, 1 detected in, 0 failed, " in second.stderr
+    assert "5 files: 4 done before, 1 detected, 0 failed, " in second.stderr
     assert len(output.read_text(encoding="utf-8").splitlines()) == 5
     assert detect(folder, "--output", output, "--json").stdout == ""
 
@@ -319,4 +319,4 @@ def test_a_service_that_goes_away_stops_the_run(
     assert run.detect(found_images([folder])) == 1
     written = capsys.readouterr().err
     assert re.match(r"stopped: http://127.0.0.1:\d+/livez: no connection: ", written)
-    assert "5 files: 0 detected in, 5 failed\n" in written
+    assert "5 files: 0 detected, 5 failed\n" in written

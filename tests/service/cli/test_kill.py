@@ -61,7 +61,7 @@ def test_a_killed_run_goes_on_where_it_stopped(
             torn.write(journal.read_bytes()[:37])
         again = subprocess.run(remote, check=False, timeout=60, **options)
     assert again.returncode == 0, again.stderr
-    assert f"30 files: {kept} done before, {30 - kept} detected in, 0 failed" in again.stderr
+    assert f"30 files: {kept} done before, {30 - kept} detected, 0 failed" in again.stderr
     assert detector.entered == ran + 30 - kept
     rows = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
     assert sorted(row["file"] for row in rows) == sorted(map(str, folder.iterdir()))
