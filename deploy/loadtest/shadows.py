@@ -13,12 +13,11 @@ after them.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any, Final
 
 import httpx
@@ -30,7 +29,8 @@ from deploy.loadtest.callers import keep_calling
 from deploy.loadtest.exchange import Target
 from deploy.loadtest.load import Mix
 from deploy.loadtest.program import machine
-from deploy.local_server import SAMPLE_PAGE, LocalServer
+from deploy.loadtest.turns import Ratio, in_turns, mix_of, options
+from deploy.local_server import LocalServer
 from models.measurement.results import write_results
 
 RATES: Final = (0.0, 1.0)
@@ -134,25 +134,15 @@ def measure(mix: Mix, callers: int, pause: float, seconds: float, rounds: int) -
         LocalServer(LOG_LEVEL="error", SHADOW_RATE=str(without)) as plain,
         LocalServer(LOG_LEVEL="error", SHADOW_RATE=str(with_)) as comparing,
     ):
-        servers = (plain, comparing)
-        for server in servers:
+        for server in (plain, comparing):
             server.wait_until_ready()
             keep_calling(Target.of(server.url), mix, callers, min(seconds, 2.0))  # warms up
             _wait_until_quiet(server.url)
-        return [_row(name, [_round(servers, load, number) for number in range(rounds)]) for name, load in loads.items()]
+        urls = plain.url, comparing.url
+        return [_row(name, in_turns(urls, partial(_turn, load), rounds)) for name, load in loads.items()]
 
 
-def _round(
-    servers: tuple[LocalServer, LocalServer], load: Callable[[Target], tuple[float, int]], number: int
-) -> tuple[_Turn, _Turn]:
-    """The turns of (the service without comparisons, the one with them)."""
-    turns: dict[int, _Turn] = {}
-    for which in (0, 1) if number % 2 == 0 else (1, 0):
-        turns[which] = _turn(servers[which].url, load)
-    return turns[0], turns[1]
-
-
-def _turn(url: str, load: Callable[[Target], tuple[float, int]]) -> _Turn:
+def _turn(load: Callable[[Target], tuple[float, int]], url: str) -> _Turn:
     before = _Counts.of(url)
     figure, calls = load(Target.of(url))
     ended = _Counts.of(url)
@@ -179,19 +169,16 @@ def _wait_until_quiet(url: str) -> _Counts:
 
 def _row(name: tuple[str, str], rounds: Sequence[tuple[_Turn, _Turn]]) -> Row:
     plain, comparing = zip(*rounds, strict=True)
-    ratios = [with_.figure / without.figure for without, with_ in rounds]
     load, unit = name
     return Row(
         load,
         unit,
         without=round(statistics.median(turn.figure for turn in plain), 3),
         with_=round(statistics.median(turn.figure for turn in comparing), 3),
-        ratio=round(statistics.median(ratios), 3),
-        least=round(min(ratios), 3),
-        greatest=round(max(ratios), 3),
+        **asdict(Ratio.of([(without.figure, with_.figure) for without, with_ in rounds])),
         cpu_ms_without=round(statistics.median(turn.cpu_ms for turn in plain), 1),
         cpu_ms_with=round(statistics.median(turn.cpu_ms for turn in comparing), 1),
-        cpu_ratio=round(statistics.median(with_.cpu_ms / without.cpu_ms for without, with_ in rounds), 3),
+        cpu_ratio=Ratio.of([(without.cpu_ms, with_.cpu_ms) for without, with_ in rounds]).ratio,
         calls=sum(turn.calls for turn in comparing),
         compared=sum(turn.compared for turn in comparing),
         gave_way=sum(turn.gave_way for turn in comparing),
@@ -201,18 +188,12 @@ def _row(name: tuple[str, str], rounds: Sequence[tuple[_Turn, _Turn]]) -> Row:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--image", type=Path, action="append", help="an image to send instead of the sample page")
-    parser.add_argument("--query", default="attention=tangent", help="the query of every call")
+    parser = options(__doc__, query="attention=tangent", seconds=5.0, rounds=6)
     parser.add_argument("--callers", type=int, default=4, help="callers at a time that saturate the service")
     parser.add_argument("--pause", type=float, default=0.5, help="seconds between two calls to a calm service")
-    parser.add_argument("--seconds", type=float, default=5.0, help="length of one measurement")
-    parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--output", type=Path, help="JSON file for the results")
     arguments = parser.parse_args(argv)
     environment: dict[str, Any] = machine()
-    mix = Mix(tuple(file.read_bytes() for file in arguments.image or [SAMPLE_PAGE]), (arguments.query,))
-    rows = measure(mix, arguments.callers, arguments.pause, arguments.seconds, arguments.rounds)
+    rows = measure(mix_of(arguments), arguments.callers, arguments.pause, arguments.seconds, arguments.rounds)
     write_results(arguments.output, {"environment": environment, "rows": [asdict(row) for row in rows]})
     columns = ("load", "without", "with", "ratio", "least", "greatest", "ratio of CPU time")
     table = Table(*columns, "calls", "compared", "gave way", "compared after")

@@ -8,14 +8,13 @@ medians of the rounds' ratios. CPU time is that of a service's own process, per 
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -26,7 +25,8 @@ from deploy.loadtest.callers import keep_calling
 from deploy.loadtest.exchange import Target
 from deploy.loadtest.load import Mix
 from deploy.loadtest.program import machine
-from deploy.local_server import SAMPLE_PAGE, LocalServer
+from deploy.loadtest.turns import Ratio, in_turns, mix_of, options
+from deploy.local_server import LocalServer
 from models.measurement.results import write_results
 
 _CPU_SECONDS: Final = "process_cpu_seconds_total "
@@ -69,27 +69,23 @@ def collector() -> Iterator[tuple[str, list[int]]]:
         server.server_close()
 
 
-def measure(mix: Mix, callers: int, seconds: float, rounds: int) -> tuple[list[Round], list[Round], int]:
-    """Call both services in turns; return the rounds without and with tracing, and the bytes of all spans."""
+def measure(mix: Mix, callers: int, seconds: float, rounds: int) -> tuple[list[tuple[Round, Round]], int]:
+    """Call both services in turns; return the rounds (without, with tracing), and the bytes of all spans."""
     with collector() as (url, exports):
         variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_TRACES_SAMPLER": "always_on"}
-        off: list[Round] = []
-        on: list[Round] = []
         with LocalServer(LOG_LEVEL="error") as plain, LocalServer(LOG_LEVEL="error", variables=variables) as traced:
             for server in (plain, traced):
                 server.wait_until_ready()
-                _round(server, mix, callers, min(1.0, seconds))
-            for _ in range(rounds):
-                off.append(_round(plain, mix, callers, seconds))
-                on.append(_round(traced, mix, callers, seconds))
+                _turn(mix, callers, min(1.0, seconds), server.url)
+            each = in_turns((plain.url, traced.url), partial(_turn, mix, callers, seconds), rounds)
             traced.stop()  # it sends what it has
-    return off, on, sum(exports)
+    return each, sum(exports)
 
 
-def _round(server: LocalServer, mix: Mix, callers: int, seconds: float) -> Round:
-    before = _cpu_seconds(server.url)
-    answers, took = keep_calling(Target.of(server.url), mix, callers, seconds)
-    spent = _cpu_seconds(server.url) - before
+def _turn(mix: Mix, callers: int, seconds: float, url: str) -> Round:
+    before = _cpu_seconds(url)
+    answers, took = keep_calling(Target.of(url), mix, callers, seconds)
+    spent = _cpu_seconds(url) - before
     return Round(len(answers) / took, 1e3 * spent / len(answers))
 
 
@@ -98,36 +94,26 @@ def _cpu_seconds(url: str) -> float:
     return float(next(line for line in text.splitlines() if line.startswith(_CPU_SECONDS)).removeprefix(_CPU_SECONDS))
 
 
-def ratio(off: Sequence[float], on: Sequence[float]) -> float:
-    """Return the median of the rounds' ratios, on over off."""
-    return statistics.median(with_it / without for without, with_it in zip(off, on, strict=True))
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--image", type=Path, action="append", help="an image to send instead of the sample page")
-    parser.add_argument("--query", default="attention=exact", help="the query of every call")
+    parser = options(__doc__, query="attention=exact", seconds=4.0, rounds=5)
     parser.add_argument("--callers", type=int, default=2, help="callers at a time")
-    parser.add_argument("--seconds", type=float, default=4.0, help="length of one service's turn")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--output", type=Path, help="JSON file for the results")
     arguments = parser.parse_args(argv)
     environment: dict[str, Any] = machine()
-    mix = Mix(tuple(file.read_bytes() for file in arguments.image or [SAMPLE_PAGE]), (arguments.query,))
-    off, on, sent = measure(mix, arguments.callers, arguments.seconds, arguments.rounds)
-    rates = [each.images_per_s for each in off], [each.images_per_s for each in on]
-    times = [each.cpu_ms for each in off], [each.cpu_ms for each in on]
+    rounds, sent = measure(mix_of(arguments), arguments.callers, arguments.seconds, arguments.rounds)
+    off, on = zip(*rounds, strict=True)
+    rates = [(without.images_per_s, with_.images_per_s) for without, with_ in rounds]
+    times = [(without.cpu_ms, with_.cpu_ms) for without, with_ in rounds]
     results = {
         "off": [asdict(each) for each in off],
         "on": [asdict(each) for each in on],
-        "images_per_s_ratio": round(ratio(*rates), 3),
-        "cpu_ms_ratio": round(ratio(*times), 3),
+        "images_per_s_ratio": Ratio.of(rates).ratio,
+        "cpu_ms_ratio": Ratio.of(times).ratio,
         "span_bytes": sent,
     }
     write_results(arguments.output, {"environment": environment, **results})
     table = Table("tracing", "images/s", "CPU ms per image")
-    for name, rate, time in zip(("off", "on"), rates, times, strict=True):
+    for name, rate, time in zip(("off", "on"), zip(*rates, strict=True), zip(*times, strict=True), strict=True):
         table.add_row(name, f"{statistics.median(rate):.2f}", f"{statistics.median(time):.1f}")
     table.add_row("on / off", str(results["images_per_s_ratio"]), str(results["cpu_ms_ratio"]))
     Console(width=100).print(table)

@@ -10,10 +10,10 @@ the rounds' ratios, this one over the other; its least and greatest say how much
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ from deploy.loadtest.callers import keep_calling
 from deploy.loadtest.exchange import Target
 from deploy.loadtest.load import Mix
 from deploy.loadtest.program import machine
-from deploy.local_server import ROOT, SAMPLE_PAGE, LocalServer
+from deploy.loadtest.turns import Ratio, in_turns, mix_of, options
+from deploy.local_server import ROOT, LocalServer
 from models.measurement.results import write_results
 
 
@@ -43,47 +44,34 @@ class Row:
 def measure(other: Path, mix: Mix, callers: Sequence[int], seconds: float, rounds: int) -> list[Row]:
     """Call the services of this checkout and of the `other` in turns. Raises SystemExit where one does not start."""
     with LocalServer(root=other, LOG_LEVEL="error") as before, LocalServer(LOG_LEVEL="error") as now:
-        targets = []
-        for server in (before, now):
+        targets = Target.of(before.url), Target.of(now.url)
+        for server, target in zip((before, now), targets, strict=True):
             server.wait_until_ready()
-            targets.append(Target.of(server.url))
-            keep_calling(targets[-1], mix, max(callers), min(seconds, 2.0))  # warms up
-        rates = {count: [_turn(targets, mix, count, seconds, number) for number in range(rounds)] for count in callers}
-    return [_row(count, each) for count, each in rates.items()]
+            keep_calling(target, mix, max(callers), min(seconds, 2.0))  # warms up
+        return [_row(count, in_turns(targets, partial(_rate, mix, count, seconds), rounds)) for count in callers]
 
 
-def _turn(targets: Sequence[Target], mix: Mix, callers: int, seconds: float, number: int) -> tuple[float, float]:
-    """Images a second of (the other, this one)."""
-    rates = [0.0, 0.0]
-    for which in (0, 1) if number % 2 == 0 else (1, 0):
-        answers, took = keep_calling(targets[which], mix, callers, seconds)
-        rates[which] = len(answers) / took
-    return rates[0], rates[1]
+def _rate(mix: Mix, callers: int, seconds: float, target: Target) -> float:
+    answers, took = keep_calling(target, mix, callers, seconds)
+    return len(answers) / took
 
 
 def _row(callers: int, rates: Sequence[tuple[float, float]]) -> Row:
-    before, now = (statistics.median(column) for column in zip(*rates, strict=True))
-    ratios = [of_this / of_other for of_other, of_this in rates]
-    values = (before, now, statistics.median(ratios), min(ratios), max(ratios))
-    return Row(callers, *(round(value, 3) for value in values))
+    before, now = (round(statistics.median(column), 3) for column in zip(*rates, strict=True))
+    return Row(callers, before, now, **asdict(Ratio.of(rates)))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__, query="attention=exact", seconds=5.0, rounds=6)
     parser.add_argument("other", type=Path, help="the root of the checkout to compare with")
-    parser.add_argument("--image", type=Path, action="append", help="an image to send instead of the sample page")
-    parser.add_argument("--query", default="attention=exact", help="the query of every call")
     parser.add_argument("--callers", type=int, nargs="+", default=[1, 4], help="callers at a time")
-    parser.add_argument("--seconds", type=float, default=5.0, help="length of one measurement")
-    parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--output", type=Path, help="JSON file for the results")
     arguments = parser.parse_args(argv)
     if not (arguments.other / "service" / "__main__.py").is_file():
         parser.error(f"{arguments.other} is no checkout of act-detr: it has no service/__main__.py")
     environment: dict[str, Any] = machine()
-    mix = Mix(tuple(file.read_bytes() for file in arguments.image or [SAMPLE_PAGE]), (arguments.query,))
-    rows = measure(arguments.other.resolve(), mix, arguments.callers, arguments.seconds, arguments.rounds)
+    callers, seconds, rounds = arguments.callers, arguments.seconds, arguments.rounds
+    rows = measure(arguments.other.resolve(), mix_of(arguments), callers, seconds, rounds)
     write_results(arguments.output, {"environment": environment, "rows": [asdict(row) for row in rows]})
     table = Table("callers", "before, images/s", f"{ROOT.name}, images/s", "ratio", "least", "greatest")
     for row in rows:

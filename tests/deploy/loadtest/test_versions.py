@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.loadtest.versions import _row, main
+from deploy.loadtest.versions import main
 from deploy.local_server import ROOT, LocalServer
 
 
@@ -29,12 +29,6 @@ def test_the_other_checkouts_code_runs(tmp_path: Path) -> None:
     (package / "__main__.py").write_text("raise SystemExit(7)")
     with LocalServer(root=tmp_path) as server:
         assert server.process.wait(60) == 7
-
-
-def test_the_ratio_is_that_of_rounds_not_of_medians() -> None:
-    row = _row(4, [(10.0, 11.0), (20.0, 10.0), (30.0, 30.0)])
-    assert (row.before, row.now) == (20, 11)
-    assert (row.ratio, row.least, row.greatest) == (1, 0.5, 1.1)
 
 
 def test_a_folder_that_is_no_checkout_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
