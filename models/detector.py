@@ -143,7 +143,7 @@ class Detector:
             raise NoMaskHead(self.mask_refusal)
         inputs = list(zip(images, min_scores, masked, strict=True))
         batches = [inputs] if inputs and self.device.startswith("cuda") else [[one] for one in inputs]
-        with self._out_of_memory(len(images)):
+        with self.noticing_out_of_memory(len(images)):
             return [prediction for batch in batches for prediction in self._predict_together(batch, attention)]
 
     @torch.inference_mode()
@@ -184,7 +184,7 @@ class Detector:
         so, and ValueError where its encoder has no such layer.
         """
         self.family.check(attention)
-        with self._out_of_memory(1):
+        with self.noticing_out_of_memory(1):
             return self.network.layer_inputs(self._batch([image]), attention, layer)
 
     def grid(self, image: PreparedImage) -> tuple[int, int] | None:
@@ -292,7 +292,7 @@ class Detector:
         return torch.cuda.mem_get_info(self.device)[1] if self.device.startswith("cuda") else 0
 
     @contextmanager
-    def _out_of_memory(self, images: int) -> Iterator[None]:
+    def noticing_out_of_memory(self, images: int) -> Iterator[None]:
         """Raise DeviceOutOfMemory where the device has no room for what is computed inside."""
         try:
             yield

@@ -95,7 +95,8 @@ def explain(
     if not (0 <= layer < layers and 0 <= head < heads):
         raise ValueError(f"layer {layer} and head {head} must be below {layers} and {heads}, from 0 on")
     grid, cell = locate(detector, image, point)
-    return _explain(detector, image, attention, (layer, head), grid, cell)
+    with detector.noticing_out_of_memory(1):
+        return _explain(detector, image, attention, (layer, head), grid, cell)
 
 
 def locate(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -134,6 +134,9 @@ class FakeDetector:
     def check(self) -> None:
         if self.dead:
             raise RuntimeError("the device is gone")
+
+    def noticing_out_of_memory(self, images: int) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def memory_bytes(self) -> int:
         return 1234

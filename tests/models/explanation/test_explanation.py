@@ -16,6 +16,7 @@ from torch import Tensor
 from models import AttentionConfig, Detector, load_detector
 from models.attention.factory import make_attention
 from models.attention.strategy import Attended
+from models.detector import DeviceOutOfMemory
 from models.detr.detr import Detr
 from models.explanation import explain, locate
 from models.networks import own
@@ -191,3 +192,14 @@ def test_layers_and_heads_that_are_not_there_are_refused(
     detector = Detector(tiny_detr)
     with pytest.raises(ValueError, match=f"layer {layer} and head {head} must be below 2 and 2"):
         explain(detector, detector.preprocess(drawn), AttentionConfig.exact(), layer, head)
+
+
+def test_memory_that_runs_out_after_the_layer_is_the_devices(
+    tiny: Detector, drawn: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> Tensor:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr("models.explanation.explanation.exact_weights", fail)
+    with pytest.raises(DeviceOutOfMemory):
+        explain(tiny, tiny.preprocess(drawn), AttentionConfig.exact(), point=(1, 1))
