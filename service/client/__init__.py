@@ -13,15 +13,17 @@ from service.client.file_outcome import FileOutcome
 from service.client.folders import image_files
 from service.client.image_bytes import AnyImage
 from service.client.no_answer import NoAnswer
-from service.client.options import DetectOptions
+from service.client.options import CompareOptions, DetectOptions
 from service.client.retrying import RetryPolicy
 from service.errors import ServiceError
-from service.http.schemas import DetectionResult, ModelCard
+from service.http.schemas import ComparisonResult, DetectionResult, ModelCard
 
 __all__ = [
     "AnyImage",
     "AsyncClient",
     "Client",
+    "CompareOptions",
+    "ComparisonResult",
     "DetectOptions",
     "DetectionResult",
     "FileOutcome",

@@ -16,11 +16,11 @@ from service.client.connections import DEFAULT_CONCURRENCY, DEFAULT_TIMEOUT, che
 from service.client.file_outcome import FileOutcome
 from service.client.folders import image_files
 from service.client.image_bytes import AnyImage, image_bytes
-from service.client.options import DetectOptions, query_of
+from service.client.options import CompareOptions, DetectOptions, query_of
 from service.client.pace import NOW, AsyncGate
 from service.client.retrying import Answer, RetryPolicy
 from service.errors import ServiceError
-from service.http.schemas import DetectionResult, Health, ModelCard
+from service.http.schemas import ComparisonResult, DetectionResult, Health, ModelCard
 
 T = TypeVar("T")
 
@@ -72,6 +72,19 @@ class AsyncClient:
         """Return the result of each image of one request, in order; a bad image has its error, which is not raised."""
         data = [await _read(image) for image in images]
         return await self._run(self._calls.detect_batch(data, options, request_id))
+
+    async def compare(
+        self,
+        image: AnyImage,
+        left: str,
+        right: str,
+        *,
+        request_id: str | None = None,
+        **options: Unpack[CompareOptions],
+    ) -> ComparisonResult:
+        """Return the objects in one image by two attention settings, such as `exact` and `tangent:C=16`, in pairs."""
+        sides = {"left": left, "right": right}
+        return await self._run(self._calls.compare(await _read(image), {**sides, **options}, request_id))
 
     def detect_many(
         self,

@@ -11,10 +11,10 @@ import httpx
 
 from service.client.answers import read_batch, read_model, read_png
 from service.client.no_answer import NoAnswer
-from service.client.options import query_of
+from service.client.options import comparison_query_of, query_of
 from service.client.retrying import ONCE, Answer, Attempts, RetryPolicy
 from service.errors import ServiceError
-from service.http.schemas import DetectionResult, Health, ModelCard
+from service.http.schemas import ComparisonResult, DetectionResult, Health, ModelCard
 
 T = TypeVar("T")
 _FIELD: Final = "image"
@@ -54,18 +54,23 @@ class Calls:
 
     def detect(self, image: bytes, options: Mapping[str, Any], request_id: str | None) -> Call[DetectionResult]:
         """`POST /detect` for JSON. Raises BadParameter."""
-        return self._detection("/detect", _result, options, request_id, content=image)
+        return self._images("/detect", _result, query_of(options), request_id, content=image)
 
     def detect_drawn(self, image: bytes, options: Mapping[str, Any], request_id: str | None) -> Call[bytes]:
         """`POST /detect` for a PNG. Raises BadParameter."""
-        return self._detection("/detect", read_png, options, request_id, accept="image/png", content=image)
+        return self._images("/detect", read_png, query_of(options), request_id, accept="image/png", content=image)
 
     def detect_batch(
         self, images: Sequence[bytes], options: Mapping[str, Any], request_id: str | None
     ) -> Call[list[DetectionResult | ServiceError]]:
         """`POST /detect/batch`. Raises BadParameter."""
         files = [(_FIELD, (f"{index}", image)) for index, image in enumerate(images)]
-        return self._detection("/detect/batch", read_batch, options, request_id, files=files)
+        return self._images("/detect/batch", read_batch, query_of(options), request_id, files=files)
+
+    def compare(self, image: bytes, options: Mapping[str, Any], request_id: str | None) -> Call[ComparisonResult]:
+        """`POST /compare`. Raises BadParameter."""
+        query = comparison_query_of(options)
+        return self._images("/compare", _comparison, query, request_id, content=image)
 
     def model(self) -> Call[ModelCard]:
         """`GET /model`."""
@@ -75,16 +80,16 @@ class Calls:
         """`GET /livez` or `GET /readyz`, sent once: its answer is about now."""
         return self._call("GET", path, lambda answer: read_model(answer, Health), None, ONCE, {})
 
-    def _detection(
+    def _images(
         self,
         path: str,
         read: Callable[[httpx.Response], T],
-        options: Mapping[str, Any],
+        query: Mapping[str, Any],
         request_id: str | None,
         accept: str = "application/json",
         **body: Any,
     ) -> Call[T]:
-        arguments = {"params": query_of(options), **body}
+        arguments = {"params": query, **body}
         return self._call("POST", path, read, request_id, self._retry, arguments, accept)
 
     def _call(
@@ -104,6 +109,10 @@ class Calls:
 
 def _result(answer: httpx.Response) -> DetectionResult:
     return read_model(answer, DetectionResult)
+
+
+def _comparison(answer: httpx.Response) -> ComparisonResult:
+    return read_model(answer, ComparisonResult)
 
 
 def _checked_url(base_url: str) -> str:

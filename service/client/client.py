@@ -18,11 +18,11 @@ from service.client.connections import DEFAULT_CONCURRENCY, DEFAULT_TIMEOUT, che
 from service.client.file_outcome import FileOutcome
 from service.client.folders import image_files
 from service.client.image_bytes import AnyImage, image_bytes
-from service.client.options import DetectOptions, query_of
+from service.client.options import CompareOptions, DetectOptions, query_of
 from service.client.pace import NOW, Gate
 from service.client.retrying import Answer, RetryPolicy
 from service.errors import ServiceError
-from service.http.schemas import DetectionResult, Health, ModelCard
+from service.http.schemas import ComparisonResult, DetectionResult, Health, ModelCard
 
 T = TypeVar("T")
 
@@ -81,6 +81,19 @@ class Client:
     ) -> list[DetectionResult | ServiceError]:
         """Return the result of each image of one request, in order; a bad image has its error, which is not raised."""
         return self._run(self._calls.detect_batch([image_bytes(image) for image in images], options, request_id))
+
+    def compare(
+        self,
+        image: AnyImage,
+        left: str,
+        right: str,
+        *,
+        request_id: str | None = None,
+        **options: Unpack[CompareOptions],
+    ) -> ComparisonResult:
+        """Return the objects in one image by two attention settings, such as `exact` and `tangent:C=16`, in pairs."""
+        sides = {"left": left, "right": right}
+        return self._run(self._calls.compare(image_bytes(image), {**sides, **options}, request_id))
 
     def detect_many(
         self,

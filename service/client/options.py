@@ -1,25 +1,27 @@
-"""The options of a detection, as keywords of the client's methods."""
+"""The options of detections and comparisons, as keywords of the client's methods."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 from pydantic import ValidationError
 
 from models.config import Metric
 from models.masks.forms import MaskForm
-from service.detection_options import AttentionChoice, DetectQuery
+from service.comparison_options import CompareQuery
+from service.detection_options import AttentionChoice, DetectQuery, ImageQuery
 from service.errors import invalid_parameters
 
+Q = TypeVar("Q", bound=ImageQuery)
 
-class DetectOptions(TypedDict, total=False):
-    """The query parameters of `/detect`, as docs/api.md describes them. The service decides what is left out or None.
+
+class ImageOptions(TypedDict, total=False):
+    """The query parameters that `/detect` and `/compare` share. The service decides what is left out or None.
 
     `labels` are class names: a sequence of them, or one string, in which commas separate them.
     """
 
-    attention: AttentionChoice | None
     L: int | None
     r: float | None
     C: int | None
@@ -30,22 +32,48 @@ class DetectOptions(TypedDict, total=False):
     max_detections: int | None
     nms: float | None
     labels: str | Sequence[str]
-    masks: MaskForm | None
     deadline_ms: float | None
 
 
+class DetectOptions(ImageOptions, total=False):
+    """The query parameters of `/detect`, as docs/api.md describes them."""
+
+    attention: AttentionChoice | None
+    masks: MaskForm | None
+
+
+class CompareOptions(ImageOptions, total=False):
+    """The query parameters of `/compare`, as docs/api.md describes them, but for `left` and `right`."""
+
+    left_size: int | None
+    right_size: int | None
+
+
 def checked_query(options: Mapping[str, Any]) -> DetectQuery:
-    """Return the options as the service reads them. Raises BadParameter in the service's own words.
+    """Return the options of a detection as the service reads them. Raises BadParameter in the service's own words.
 
     Only the service knows its defaults and its model, so only it can say which options do not go together.
     """
+    return _checked(options, DetectQuery)
+
+
+def query_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a detection that are given, as query parameters. Raises as `checked_query`."""
+    return _given(checked_query(options))
+
+
+def comparison_query_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a comparison that are given, as query parameters. Raises as `checked_query`."""
+    return _given(_checked(options, CompareQuery))
+
+
+def _checked(options: Mapping[str, Any], query: type[Q]) -> Q:
     labels = options.get("labels")
     try:
-        return DetectQuery.model_validate({**options, "labels": [labels] if isinstance(labels, str) else labels or []})
+        return query.model_validate({**options, "labels": [labels] if isinstance(labels, str) else labels or []})
     except ValidationError as error:
         raise invalid_parameters([{**row, "loc": ("query", *row["loc"])} for row in error.errors()]) from None
 
 
-def query_of(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that are given, as query parameters. Raises as `checked_query`."""
-    return {name: value for name, value in checked_query(options).model_dump(exclude_none=True).items() if value != []}
+def _given(query: ImageQuery) -> dict[str, Any]:
+    return {name: value for name, value in query.model_dump(exclude_none=True).items() if value != []}

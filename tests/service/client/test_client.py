@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.client import AsyncClient, Client, DetectionResult, DetectOptions, NoAnswer
+from service.client import AsyncClient, Client, CompareOptions, DetectionResult, DetectOptions, NoAnswer
+from service.comparison_options import SIDES, CompareQuery
 from service.detection_options import DetectQuery
 from service.errors import BadParameter, NotFound, NotReady, TooManyBytes, Unauthorized, UndecodableImage
 
@@ -30,6 +31,24 @@ def test_the_options_are_those_of_the_query() -> None:
     query = get_type_hints(DetectQuery)
     assert options.keys() == query.keys()
     assert {name for name in options if options[name] != query[name]} == {"labels"}
+
+
+def test_the_options_of_a_comparison_are_those_of_its_query() -> None:
+    options, query = get_type_hints(CompareOptions), get_type_hints(CompareQuery)
+    assert options.keys() | set(SIDES) == query.keys()
+    assert {name for name in options if options[name] != query[name]} == {"labels"}
+
+
+def test_two_settings_are_compared(client: Any, png: bytes) -> None:
+    result = client.compare(png, "exact", "tangent", C=8, right_size=304, threshold=0, request_id="both")
+    assert (result.left.attention.mode, result.right.attention.mode, result.right.attention.C) == (
+        "exact",
+        "tangent",
+        8,
+    )
+    assert len(result.pairs) + len(result.only_left) == len(result.left.detections)
+    with pytest.raises(BadParameter, match="right: 'best'"):
+        client.compare(png, "exact", "best")
 
 
 def test_an_image_is_detected_in_in_every_form(client: Any, png: bytes, tmp_path: Path) -> None:
