@@ -83,9 +83,8 @@ def draw(document: Mapping[str, Any]) -> Figure:
     log_axis(axes, "x")
     timed, images = document["timed"], document["data"]["images"]
     axes.set_title(f"AP on {images} pages; a line goes through the sizes of a model, labels are shortest sides")
-    axes.set_xlabel(
-        f"milliseconds of a page, median of {timed['rounds']} in turns; {timed['threads']} threads, {timed['device']}"
-    )
+    threads = "1 thread" if timed["threads"] == 1 else f"{timed['threads']} threads"
+    axes.set_xlabel(f"milliseconds of a page, median of {timed['rounds']} in turns; {threads}, {timed['device']}")
     figure.legend(handles=[*_line_keys(), *_model_keys(models)], loc="outside right center", frameon=False)
     _label(figure, axes, front)
     return figure
