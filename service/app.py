@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Final
@@ -59,17 +59,13 @@ def create_app(settings: Settings, detector: Detector, tracer: Tracer = NO_TRACE
     threads = settings.threads or default_threads()
     streams = settings.streams_on(detector.device, threads)
     costs = CostModel(typical=lambda key: not isinstance(key, ExplanationKey))
-    shadows = None
-    if settings.shadow_rate > 0:
-        shadows = Shadows(
-            detector,
-            settings.shadow_rate,
-            settings.threshold,
-            metrics,
-            quiet=lambda: not readiness.draining and service.admission.coming == 0,
-            give_way=lambda: readiness.draining or worker.backlog.crowded(service.admission.coming),
-        )
-        metrics.describe_shadows()
+    shadows = _shadows(
+        settings,
+        detector,
+        metrics,
+        quiet=lambda: not readiness.draining and service.admission.coming == 0,
+        give_way=lambda: readiness.draining or worker.backlog.crowded(service.admission.coming),
+    )
     worker = InferenceWorker[Any, Any](  # a key's tasks and their results are of the key's kind
         tracer.watch(partial(run_tasks, detector)),
         limits=_batch_limits(settings, detector.device),
@@ -134,6 +130,16 @@ def create_app(settings: Settings, detector: Detector, tracer: Tracer = NO_TRACE
     _add_middleware(app, settings, metrics, tracer)
     _complete_document(app, detector.name)
     return app
+
+
+def _shadows(
+    settings: Settings, detector: Detector, metrics: Metrics, quiet: Callable[[], bool], give_way: Callable[[], bool]
+) -> Shadows | None:
+    """Return what compares live traffic with exact attention; None where no share of it is compared."""
+    if settings.shadow_rate == 0:
+        return None
+    metrics.describe_shadows()
+    return Shadows(detector, settings.shadow_rate, settings.threshold, metrics, quiet, give_way)
 
 
 def _degradation(

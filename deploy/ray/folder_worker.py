@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import torch
 
 from deploy.ray.folder_results import ShardResult
 from models.allocator import keep_freed_memory
-from models.detector import Detector, DeviceOutOfMemory, load_detector
+from models.detector import DeviceOutOfMemory, load_detector
 from service.cli.console import error_text
+from service.cli.local_detection import detect_file
 from service.cpu_threads import compute_with
-from service.detection_options import DetectionDefaults, DetectionOptions, DetectQuery, resolve_options
+from service.detection_options import DetectionDefaults, DetectQuery, resolve_options
 from service.errors import ServiceError
-from service.http.schemas import Attention, ImageSize, ResizedTo, TileGrid, detection_rows
-from service.images.image_decoding import decode_file
-from service.pipeline import detect, encoded_masks
 from service.settings import Settings
+
+OF_A_REQUEST: Final = {"timing_ms", "batch_size", "rung"}
+"""What an answer of `/detect` has that says nothing of the image."""
 
 
 class FolderWorker:
@@ -51,24 +52,10 @@ class FolderWorker:
         lines, failures = [], {}
         for name in names:
             try:
-                answer = detected_file(self._detector, Path(folder, name), self._options)
+                result = detect_file(self._detector, Path(folder, name), self._options).unwrap()
             except (ServiceError, OSError, DeviceOutOfMemory) as error:
                 failures[name] = error_text(error)
             else:
+                answer = result.model_dump(exclude=OF_A_REQUEST)
                 lines.append(json.dumps({"file": name} | answer, ensure_ascii=False))
         return ShardResult(lines, failures)
-
-
-def detected_file(detector: Detector, file: Path, options: DetectionOptions) -> dict[str, Any]:
-    """Return what `/detect` answers for an image file, without times. Raises ServiceError and OSError."""
-    prepared, prediction, detections = detect(detector, decode_file(file), options)
-    tiling, resized = prepared.tiling, prepared.resized
-    rows = detection_rows(detections, encoded_masks(detections, options))
-    return {
-        "detections": [row.model_dump() for row in rows],
-        "image": ImageSize(width=tiling.width, height=tiling.height).model_dump(),
-        "resized": ResizedTo(width=resized[1], height=resized[0]).model_dump(),
-        "tiles": TileGrid(rows=tiling.rows, columns=tiling.columns).model_dump(),
-        "attention": Attention.of(prediction.attention, prepared.tasks[0].reason).model_dump(),
-        "model": detector.name,
-    }

@@ -34,14 +34,18 @@ def local_source(model: str, device: str, cache_dir: Path | None, given: Mapping
     def outcomes(files: Sequence[Path], drawn: bool) -> Iterator[FileOutcome]:
         for file in files:
             try:
-                yield _outcome(detector, options, file, drawn)
+                yield detect_file(detector, file, options, drawn=drawn)
             except (ServiceError, OSError) as error:
                 yield FileOutcome(file, error=error)
 
     return DetectionSource(detector.name, category_ids(detector.config.labels), outcomes)
 
 
-def _outcome(detector: Detector, options: DetectionOptions, file: Path, drawn: bool) -> FileOutcome:
+def detect_file(detector: Detector, file: Path, options: DetectionOptions, *, drawn: bool = False) -> FileOutcome:
+    """Return what `/detect` answers for an image file, with the picture if it is to be `drawn`.
+
+    Raises ServiceError and OSError.
+    """
     started, stopwatch = now(), Stopwatch()
     with stopwatch.stage("decode"):
         pixels = decode_file(file)

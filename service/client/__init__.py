@@ -16,7 +16,8 @@ from service.client.no_answer import NoAnswer
 from service.client.options import CompareOptions, DetectOptions
 from service.client.retrying import RetryPolicy
 from service.errors import ServiceError
-from service.http.schemas import ComparisonResult, DetectionResult, ModelCard
+from service.http.model_schemas import ModelCard
+from service.http.schemas import ComparisonResult, DetectionResult
 
 __all__ = [
     "AnyImage",

@@ -20,7 +20,8 @@ from service.client.options import CompareOptions, DetectOptions, query_of
 from service.client.pace import NOW, AsyncGate
 from service.client.retrying import Answer, RetryPolicy
 from service.errors import ServiceError
-from service.http.schemas import ComparisonResult, DetectionResult, Health, ModelCard
+from service.http.model_schemas import ModelCard
+from service.http.schemas import ComparisonResult, DetectionResult, Health
 
 T = TypeVar("T")
 

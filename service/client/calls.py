@@ -14,7 +14,8 @@ from service.client.no_answer import NoAnswer
 from service.client.options import comparison_query_of, query_of
 from service.client.retrying import ONCE, Answer, Attempts, RetryPolicy
 from service.errors import ServiceError
-from service.http.schemas import ComparisonResult, DetectionResult, Health, ModelCard
+from service.http.model_schemas import ModelCard
+from service.http.schemas import ComparisonResult, DetectionResult, Health
 
 T = TypeVar("T")
 _FIELD: Final = "image"

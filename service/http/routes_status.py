@@ -18,8 +18,9 @@ from service.detection_options import AttentionChoice
 from service.errors import Draining, NotFound, NotReady, ServiceError, Unauthorized, WorkerDead
 from service.http.access import require_key
 from service.http.dependencies import service_of
+from service.http.model_schemas import AttentionDefaults, AutoAttentionCard, InputSize, LadderCard, Limits, ModelCard
 from service.http.problems import documented
-from service.http.schemas import AttentionDefaults, AutoAttentionCard, Health, InputSize, LadderCard, Limits, ModelCard
+from service.http.schemas import Health
 from service.images.image_formats import MEDIA_TYPES
 from service.result_formats.categories import category_ids
 

@@ -28,6 +28,7 @@ from service.http.explanation_schemas import (
     PointAttention,
     TokenGrid,
 )
+from service.http.model_schemas import ModelCard
 from service.http.schemas import (
     Attention,
     AttentionSettings,
@@ -37,7 +38,6 @@ from service.http.schemas import (
     DetectionResult,
     ImageSize,
     MatchedPair,
-    ModelCard,
     ResizedTo,
     SegmentedDetection,
     TileGrid,
