@@ -51,7 +51,8 @@ def test_auto_answers_as_what_it_chose_and_says_why(server: Any) -> None:
     assert (card["default_attention"]["mode"], attention["mode"] in ("exact", "tangent")) == ("auto", True)
     said = r"auto: tangent:C=(8|16) was measured to take \d+\.\d\d of exact attention's time at 638 tokens"
     assert re.fullmatch(said, attention["reason"])
-    asked = server.client.post(f"/detect?attention={attention['mode']}", content=page).json()
+    chosen = {name: attention[name] for name in ("C", "metric") if attention[name] is not None}
+    asked = server.client.post("/detect", params={"attention": attention["mode"]} | chosen, content=page).json()
     assert asked["detections"] == first["detections"]
     assert asked["attention"] == attention | {"reason": "asked for"}
     vouched = [one["setting"] for one in card["auto_attention"]["vouched"]]
