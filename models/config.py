@@ -8,20 +8,24 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from models.resizing import Resizing
 
-AttentionMode = Literal["exact", "act", "kmeans", "tangent"]
+AttentionMode = Literal["exact", "act", "kmeans", "tangent", "merge"]
 Metric = Literal["query", "key"]
 
 MAX_HASH_ROUNDS: Final = 64
 MAX_CLUSTERS: Final = 4096
 MAX_LLOYD_ROUNDS: Final = 100
+MAX_MERGE_RATIO: Final = 0.75
 METRICS: Final[tuple[Metric, ...]] = ("query", "key")
 ATTENTION_OPTIONS: Final[dict[AttentionMode, tuple[str, ...]]] = {
     "exact": (),
     "act": ("L", "r", "seed", "metric"),
     "kmeans": ("C", "rounds", "seed", "metric"),
     "tangent": ("C", "expansion_points", "rounds", "metric"),
+    "merge": ("ratio", "C"),
 }
 """The fields of an AttentionConfig that have a meaning in each mode."""
+ALWAYS_WRITTEN: Final = ("L", "r", "C", "ratio")
+"""Options that the text form of settings has, even where they are the usual ones; a C of 0 clusters nothing."""
 ACT_DEFAULTS: Final[dict[Metric, tuple[int, float]]] = {"query": (32, 8.0), "key": (16, 2.0)}
 """ACT's L and r by metric: as published, and for models that nobody has tuned (docs/tuning.md has the error)."""
 
@@ -38,6 +42,9 @@ class AttentionConfig:
     tangent: as kmeans, but members follow the first-order change of their cluster's output, taken at
     `expansion_points` (0..C) points. 0 is kmeans; None means all C.
 
+    merge: the share `ratio` (0..0.75) of the tokens is merged into like neighbours before the encoder, and restored
+    after it (`models.attention.token_merging`). What is left attends by tangents of `C` clusters a head; 0: exactly.
+
     `metric` is the distance between two queries: `query` is Euclidean (the paper's), `key` the root mean square
     difference of their logits over the keys.
 
@@ -52,6 +59,7 @@ class AttentionConfig:
     expansion_points: int | None = None
     rounds: int = 4
     metric: Metric = "query"
+    ratio: float = 0.5
 
     def __post_init__(self) -> None:
         if self.mode not in ATTENTION_OPTIONS:
@@ -60,14 +68,17 @@ class AttentionConfig:
             raise ValueError(f"L must be between 1 and {MAX_HASH_ROUNDS}, not {self.L}")
         if not 0 < self.r < float("inf"):
             raise ValueError(f"r must be a positive, finite number, not {self.r}")
-        if not 1 <= self.C <= MAX_CLUSTERS:
-            raise ValueError(f"C must be between 1 and {MAX_CLUSTERS}, not {self.C}")
+        least_clusters = 0 if self.mode == "merge" else 1
+        if not least_clusters <= self.C <= MAX_CLUSTERS:
+            raise ValueError(f"C must be between {least_clusters} and {MAX_CLUSTERS}, not {self.C}")
         if self.expansion_points is not None and not 0 <= self.expansion_points <= self.C:
             raise ValueError(f"expansion_points must be between 0 and C = {self.C}, not {self.expansion_points}")
         if not 0 <= self.rounds <= MAX_LLOYD_ROUNDS:
             raise ValueError(f"rounds must be between 0 and {MAX_LLOYD_ROUNDS}, not {self.rounds}")
         if self.metric not in METRICS:
             raise ValueError(f"metric must be one of {', '.join(METRICS)}, not {self.metric!r}")
+        if not 0 <= self.ratio <= MAX_MERGE_RATIO:
+            raise ValueError(f"ratio must be between 0 and {MAX_MERGE_RATIO}, not {self.ratio}")
 
     @classmethod
     def exact(cls) -> AttentionConfig:
@@ -90,6 +101,18 @@ class AttentionConfig:
     ) -> AttentionConfig:
         """K-means clusters whose members follow their prototype's output to first order."""
         return cls("tangent", C=C, expansion_points=expansion_points, rounds=rounds, metric=metric)
+
+    @classmethod
+    def merge(cls, ratio: float = 0.5, C: int = 0) -> AttentionConfig:
+        """Like neighbours merged before the encoder; what is left attends by tangents of C clusters, or exactly."""
+        return cls("merge", C=C, ratio=ratio)
+
+    @property
+    def in_layers(self) -> AttentionConfig:
+        """What each layer attends by, among the tokens that it gets: with merging, tangent or exact attention."""
+        if self.mode != "merge":
+            return self
+        return AttentionConfig.tangent(self.C) if self.C else AttentionConfig.exact()
 
     @classmethod
     def parse(cls, text: str) -> AttentionConfig:
@@ -120,7 +143,7 @@ class AttentionConfig:
         given = [
             f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
             for name, value in self.options.items()
-            if name in ("L", "r", "C") or value != getattr(plain, name)
+            if value != getattr(plain, name) or (name in ALWAYS_WRITTEN and value != 0)
         ]
         return f"{self.mode}:{','.join(given)}" if given else self.mode
 
@@ -137,7 +160,7 @@ def mode_and_options(text: str) -> tuple[AttentionMode, dict[str, Any]]:
             known = ", ".join(ATTENTION_OPTIONS[mode]) or "none"
             raise ValueError(f"{text!r}: {part!r} is not an option of {mode} given once; its options: {known}")
         try:
-            options[name] = {"r": float, "metric": str}.get(name, int)(value)
+            options[name] = {"r": float, "ratio": float, "metric": str}.get(name, int)(value)
         except ValueError:
             raise ValueError(f"{text!r}: {value!r} is no value for {name}") from None
     return mode, options
@@ -238,13 +261,18 @@ class BoxRefinementConfig:
         return replace(self, reaches=reaches, coarse_channels=self.fine_channels + self.coarse_channels)
 
 
+VOUCHED_MODES: Final[tuple[AttentionMode, ...]] = ("act", "tangent", "merge")
+"""What `auto` may choose from, beside exact attention."""
+
+
 @dataclass(frozen=True, slots=True)
 class VouchedAttention:
     """Approximate attention whose accuracy an evaluation of a model has measured: `auto` may choose it.
 
-    `setting` is what `AttentionConfig.parse` reads, of mode act or tangent (`tangent:C=16`). `ap_lost` is exact
+    `setting` is what `AttentionConfig.parse` reads, of mode act, tangent or merge (`tangent:C=16`). `ap_lost` is exact
     attention's AP less this one's on the same images, AP in 0..1: below 0 where it was higher. `cluster_ratio`, above 0
-    and at most 1, is the mean C/N of layers, heads and images: ACT's cost depends on it. Raises ValueError.
+    and at most 1, is the mean C/N of layers, heads and images, with merging M/N: ACT's cost depends on it. Raises
+    ValueError.
     """
 
     setting: str
@@ -252,8 +280,8 @@ class VouchedAttention:
     cluster_ratio: float
 
     def __post_init__(self) -> None:
-        if self.attention.mode not in ("act", "tangent"):
-            raise ValueError(f"vouched attention must be of mode act or tangent, not {self.setting!r}")
+        if self.attention.mode not in VOUCHED_MODES:
+            raise ValueError(f"vouched attention must be of mode act, tangent or merge, not {self.setting!r}")
         if not -1 <= self.ap_lost <= 1:
             raise ValueError(f"ap_lost {self.ap_lost} must be in -1..1")
         if not 0 < self.cluster_ratio <= 1:
@@ -282,14 +310,13 @@ class DetrConfig:
     the images that it was trained with, None where they are not known. `mean` and `std` normalise RGB in 0..1.
     `norm_between_decoder_layers` is what transformers computes for its `auxiliary_loss`. `act_L`, `act_r` and
     `act_metric` are the default ACT setting: the published one, that of `untuned`, or the one that a model's evaluation
-    recommends;
-    `tangent_C` is the same for tangent attention. `vouched` is the approximate attention that the model's evaluation
-    found to be as accurate as exact attention (`models.evaluation.vouching`): `auto` chooses from it. `nms`, above 0
-    and at most 1, is the recommended IoU limit of `Detections.select`; None where the model gives every object one box.
-    `box_refinement` is None for a plain DETR. `backbone` is a NamedBackbone where another engine runs the model
-    (`models.networks`); `hidden_dim`, `heads`, `encoder_layers` and `feedforward_dim` then are those of the layers that
-    attend. `resizing` is None where images are resized as published, and never
-    padded. Raises ValueError for values that make no model.
+    recommends; `tangent_C` and `merge_ratio` are the same for tangent attention and token merging. `vouched` is the
+    approximate attention that the model's evaluation found to be as accurate as exact attention
+    (`models.evaluation.vouching`): `auto` chooses from it. `nms`, above 0 and at most 1, is the recommended IoU limit
+    of `Detections.select`; None where the model gives every object one box. `box_refinement` is None for a plain DETR.
+    `backbone` is a NamedBackbone where another engine runs the model (`models.networks`); `hidden_dim`, `heads`,
+    `encoder_layers` and `feedforward_dim` then are those of the layers that attend. `resizing` is None where images
+    are resized as published, and never padded. Raises ValueError for values that make no model.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}  # of JSON, all through
@@ -309,6 +336,7 @@ class DetrConfig:
     act_r: float = 8.0
     act_metric: Metric = "query"
     tangent_C: int = 32
+    merge_ratio: float = 0.5
     vouched: tuple[VouchedAttention, ...] = ()
     nms: float | None = None
     box_refinement: BoxRefinementConfig | None = None
@@ -329,6 +357,8 @@ class DetrConfig:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
         if self.act_metric not in METRICS:
             raise ValueError(f"act_metric must be one of {', '.join(METRICS)}, not {self.act_metric!r}")
+        if not 0 <= self.merge_ratio <= MAX_MERGE_RATIO:
+            raise ValueError(f"merge_ratio must be between 0 and {MAX_MERGE_RATIO}, not {self.merge_ratio}")
         if self.hidden_dim % self.heads:
             raise ValueError(f"hidden_dim {self.hidden_dim} does not divide into {self.heads} heads")
         if self.hidden_dim % 4:
@@ -396,14 +426,19 @@ class DetrConfig:
         """Tangent attention with the model's own C."""
         return AttentionConfig.tangent(self.tangent_C)
 
-    def attention(self, text: str) -> AttentionConfig:
-        """Read what `AttentionConfig.parse` reads; an L, r or C that the text leaves open is the model's own.
+    @property
+    def default_merge(self) -> AttentionConfig:
+        """Token merging with the model's own ratio."""
+        return AttentionConfig.merge(self.merge_ratio)
 
-        So `act` and `tangent` mean on the command line what they mean in a request: see `with_options`. Raises
+    def attention(self, text: str) -> AttentionConfig:
+        """Read what `AttentionConfig.parse` reads; an L, r, C or ratio that the text leaves open is the model's own.
+
+        So `act`, `tangent` and `merge` mean on the command line what they mean in a request: see `with_options`. Raises
         ValueError.
         """
         mode, options = mode_and_options(text)
-        own = {"act": self.default_act, "tangent": self.default_tangent}
+        own = {"act": self.default_act, "tangent": self.default_tangent, "merge": self.default_merge}
         return own.get(mode, AttentionConfig.parse(mode)).with_options(**options)
 
     def untuned(self) -> DetrConfig:

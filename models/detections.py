@@ -97,8 +97,9 @@ class LayerClusters:
 class AttentionReport:
     """Account of the encoder for one image.
 
-    `tokens` N; `clusters`, one per encoder layer, empty for exact attention; giga multiply-adds of the whole
+    `tokens` N; `clusters`, one per encoder layer, empty where nothing is clustered; giga multiply-adds of the whole
     encoder (projections, attention, feed-forward), for what ran and for what exact attention would have run.
+    `merged_tokens` is how many of the tokens were left in the encoder after merging; None: nothing was merged.
     """
 
     config: AttentionConfig
@@ -106,6 +107,7 @@ class AttentionReport:
     clusters: tuple[LayerClusters, ...]
     encoder_gflops: float
     exact_encoder_gflops: float
+    merged_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from models.config import AttentionConfig, DetrConfig
 from models.detections import AttentionReport, Detections, LayerClusters, Prediction
 from models.detr.canvas import canvas_size
 from models.detr.detr import Detr, DetrOutput, Features
+from models.detr.encoder import Encoded
 from models.detr.mask_head import Segmentable
 from models.device import choose_device, on_device, on_host
 from models.images import ImageBatch, PackedTokens
@@ -267,12 +268,13 @@ class Detector:
         return (self.auto or self.measure_attention()).choose(tokens)
 
     def warm_up(self) -> int:
-        """Run exact, ACT and tangent attention once, as far as they apply: the first caller does not pay for set-up.
+        """Run exact attention and every other once, as far as they apply: the first caller does not pay for set-up.
 
         Returns in how many squares of the model's shortest side it detected.
         """
         blank = np.full((self.config.shortest_side, self.config.shortest_side, 3), 255, np.uint8)
-        defaults = (AttentionConfig.exact(), self.config.default_act, self.config.default_tangent)
+        own = self.config
+        defaults = (AttentionConfig.exact(), own.default_act, own.default_tangent, own.default_merge)
         attentions = [attention for attention in defaults if attention.mode in self.family.modes]
         for attention in attentions:
             self.detect(blank, attention)
@@ -318,7 +320,7 @@ class Detector:
         for i in range(len(found)):
             if masked[i]:
                 found[i] = self._with_masks(found[i], logits[i], output.segmentable[i], images[i])
-        reports = self._reports(output.encoded.tokens.lengths, counts[0] if counts else None, attention)
+        reports = self._reports(output.encoded, counts[0] if counts else None, attention)
         return [Prediction(detections, report) for detections, report in zip(found, reports, strict=True)]
 
     def _with_masks(
@@ -337,27 +339,26 @@ class Detector:
         masks = Masks(probabilities.numpy(), shown, image.original_height, image.original_width)
         return replace(best, masks=masks)
 
-    def _reports(
-        self, lengths: Sequence[int], counts: Tensor | None, attention: AttentionConfig
-    ) -> list[AttentionReport]:
-        """The encoder's account of images with so many tokens; counts int64 [B, layers, H], on the CPU."""
-        by_image = [None] * len(lengths) if counts is None else counts.unbind()
-        return [
-            self._report(attention, tokens, image_counts)
-            for tokens, image_counts in zip(lengths, by_image, strict=True)
-        ]
+    def _reports(self, encoded: Encoded, counts: Tensor | None, attention: AttentionConfig) -> list[AttentionReport]:
+        """The encoder's account of every image; counts int64 [B, layers, H], on the CPU."""
+        images = len(encoded.tokens.lengths)
+        merged = encoded.merged_lengths or [None] * images
+        by_image = [None] * images if counts is None else counts.tolist()
+        return [self._report(attention, *one) for one in zip(encoded.tokens.lengths, by_image, merged, strict=True)]
 
-    def _report(self, attention: AttentionConfig, tokens: int, counts: Tensor | None) -> AttentionReport:
-        """The encoder's account of one image; counts int64 [layers, H]."""
+    def _report(
+        self, attention: AttentionConfig, tokens: int, counts: Sequence[Sequence[int]] | None, merged: int | None
+    ) -> AttentionReport:
+        """The encoder's account of one image, with clusters by layer and head, of `merged` tokens if any were."""
         exact = exact_gflops(self.network, tokens).encoder
-        if counts is None:
-            return AttentionReport(attention, tokens, (), exact, exact)
+        by_layer = [0] * self.config.encoder_layers if counts is None else [sum(heads) for heads in counts]
         clusters = tuple(
             LayerClusters(layer, sum(heads) / len(heads), min(heads), max(heads))
-            for layer, heads in enumerate(counts.tolist())
+            for layer, heads in enumerate(counts or ())
         )
-        ran = self.network.gflops(attention, tokens, counts.sum(1).tolist()).encoder
-        return AttentionReport(attention, tokens, clusters, ran, exact)
+        nothing_saved = counts is None and merged is None
+        ran = exact if nothing_saved else self.network.gflops(attention, tokens, by_layer, None, merged).encoder
+        return AttentionReport(attention, tokens, clusters, ran, exact, merged)
 
 
 def load_detector(

@@ -51,12 +51,15 @@ class PackedTokens:
     """The tokens of several images, one image after another, with no padding.
 
     `values` float [T, d]; `positions` float [T, d], the position encoding; `lengths[b]` tokens of image b,
-    summing to T.
+    summing to T. `grids[b]` are the (rows, columns) that they lie on, row by row; empty where that is not known.
+    `sizes` float [T] says how many tokens each one stands for; None: one.
     """
 
     values: Tensor
     positions: Tensor
     lengths: tuple[int, ...]
+    grids: tuple[tuple[int, int], ...] = ()
+    sizes: Tensor | None = None
     _offsets: dict[tuple[int, ...], Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     def with_values(self, values: Tensor) -> PackedTokens:

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
 from models.attention.exact import exact_weights
-from models.attention.strategy import Attended, wide_and_contiguous
+from models.attention.strategy import Attended, attend_by_size, wide_and_contiguous
 from models.clustering.kmeans import Grouping, kmeans, kmeans_multiply_adds, spread_sample, spread_start
 from models.clustering.metrics import metric_matrix, metric_multiply_adds
 from models.clustering.prototypes import Clusters, broadcast, own_row
@@ -35,9 +34,16 @@ class KMeansAttention:
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Attended:
         """Group, attend once per prototype, hand the result to every member."""
+        return self._attend(q, k, v, None)
+
+    def attend_sized(self, q: Tensor, k: Tensor, v: Tensor, sizes: Tensor) -> Attended:
+        """The same with keys that stand for as many tokens as sizes float32 [B, N] says."""
+        return self._attend(q, k, v, sizes)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, sizes: Tensor | None) -> Attended:
         q, k, wide = (wide_and_contiguous(x) for x in (q, k, v))
         grouping = self.group(q, k)
-        attended = scaled_dot_product_attention(grouping.prototypes, k, wide)
+        attended = attend_by_size(grouping.prototypes, k, wide, sizes)
         clusters = grouping.clusters
         return Attended(broadcast(attended, clusters).to(v.dtype), clusters.counts)
 
@@ -51,9 +57,16 @@ class KMeansAttention:
 
     def weights(self, q: Tensor, k: Tensor, token: int) -> Tensor:
         """Those of the token's prototype [B, H, N]: all members of a cluster have the same."""
+        return self._weights(q, k, token, None)
+
+    def sized_weights(self, q: Tensor, k: Tensor, token: int, sizes: Tensor) -> Tensor:
+        """The same with keys that stand for as many tokens as sizes float32 [B, N] says."""
+        return self._weights(q, k, token, sizes)
+
+    def _weights(self, q: Tensor, k: Tensor, token: int, sizes: Tensor | None) -> Tensor:
         q, k = (wide_and_contiguous(x) for x in (q, k))
         grouping = self.group(q, k)
-        return exact_weights(own_row(grouping.prototypes, grouping.ids, token), k).squeeze(-2)
+        return exact_weights(own_row(grouping.prototypes, grouping.ids, token), k, sizes).squeeze(-2)
 
     def multiply_adds(self, tokens: int, heads: int, head_dim: int, clusters: int = 0) -> int:
         """Grouping, then attention of all C prototypes 2 C N D a head: the same for every image."""

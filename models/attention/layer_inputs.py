@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 from torch import Tensor
 
-from models.attention.strategy import Attended, AttentionStrategy
+from models.attention.strategy import Attended, AttentionStrategy, SizedStrategy
 
 
 @dataclass(frozen=True, slots=True)
 class AttentionInputs:
-    """Projected, unscaled q, k, v [1, H, N, D] of one encoder layer for one image."""
+    """Projected, unscaled q, k, v [1, H, N, D] of one encoder layer for one image.
+
+    Where the encoder's tokens were merged, N are left of them: `sizes` float32 [1, N] says how many each one stands
+    for, and `stands_for`, int64 with an entry for each that there was, which stands for it. None: nothing was merged.
+    """
 
     q: Tensor
     k: Tensor
     v: Tensor
+    sizes: Tensor | None = None
+    stands_for: Tensor | None = None
 
     @property
     def tokens(self) -> int:
@@ -77,6 +84,13 @@ class _UntilLayer:
             raise _LayerReached(AttentionInputs(q, k, v))
         self.before -= 1
         return self.attention(q, k, v)
+
+    def attend_sized(self, q: Tensor, k: Tensor, v: Tensor, sizes: Tensor) -> Attended:
+        """Attend where keys stand for as many tokens as sizes float32 [1, N] says, or raise _LayerReached."""
+        if self.before == 0:
+            raise _LayerReached(AttentionInputs(q, k, v, sizes))
+        self.before -= 1
+        return cast("SizedStrategy", self.attention).attend_sized(q, k, v, sizes)
 
     def multiply_adds(self, tokens: int, heads: int, head_dim: int, clusters: int) -> int:
         """Those of the strategy."""

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 
-from models.attention.strategy import Attended, AttentionStrategy, PackedStrategy
+from models.attention.strategy import Attended, AttentionStrategy, PackedStrategy, SizedStrategy
 from models.attention.varlen import packed_attention, takes_unequal
-from models.images import PackedTokens
+from models.images import PackedTokens, Run
 
 
 class MultiheadAttention(nn.Module):
@@ -50,11 +50,13 @@ class MultiheadAttention(nn.Module):
         """
         q, k = self.project(tokens.values + tokens.positions, 0, 2)
         (v,) = self.project(tokens.values, 2, 3)
-        if takes_unequal(q, self.head_dim, tokens.lengths) and isinstance(attention, PackedStrategy):
+        unequal = tokens.sizes is None and takes_unequal(q, self.head_dim, tokens.lengths)
+        if unequal and isinstance(attention, PackedStrategy):
             packed = attention.attend_packed(self.by_head(q), self.by_head(k), self.by_head(v), tokens)
             return self.out_proj(packed.flatten(1)), [None]
-        attended: list[Attended] = [
-            attention(*(self.split_heads(run.dense(x)) for x in (q, k, v))) for run in tokens.runs()
+        attended = [
+            _attend_run(attention, run, tokens.sizes, *(self.split_heads(run.dense(x)) for x in (q, k, v)))
+            for run in tokens.runs()
         ]
         values = torch.cat([self.join_heads(part.values).flatten(0, 1) for part in attended])
         return self.out_proj(values), [part.cluster_counts for part in attended]
@@ -81,3 +83,14 @@ class MultiheadAttention(nn.Module):
             by_run.append(self.attend_dense(own, run.dense(k), run.dense(v)))
             image += run.images
         return torch.cat(by_run)
+
+
+def _attend_run(
+    attention: AttentionStrategy, run: Run, sizes: Tensor | None, q: Tensor, k: Tensor, v: Tensor
+) -> Attended:
+    """Attend with q, k, v [B, H, N, D] of a run, of packed tokens with `sizes` [T]. Raises TypeError."""
+    if sizes is None:
+        return attention(q, k, v)
+    if not isinstance(attention, SizedStrategy):
+        raise TypeError(f"{type(attention).__name__} has no keys that stand for several tokens")
+    return attention.attend_sized(q, k, v, run.dense(sizes[:, None]).squeeze(-1))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 from models.clustering.prototypes import Clusters
 from models.images import PackedTokens
@@ -45,6 +47,15 @@ class PackedStrategy(Protocol):
 
 
 @runtime_checkable
+class SizedStrategy(Protocol):
+    """What a strategy has besides, if keys may stand for several tokens (proportional attention, ToMe, section 3.4)."""
+
+    def attend_sized(self, q: Tensor, k: Tensor, v: Tensor, sizes: Tensor) -> Attended:
+        """Attend with q, k, v [B, H, N, D]; a key counts as often as `sizes` float32 [B, N], 1 or more, says."""
+        ...
+
+
+@runtime_checkable
 class ClusteringStrategy(Protocol):
     """What a strategy has besides, if it clusters: an account of what it does with each query.
 
@@ -61,6 +72,17 @@ class ClusteringStrategy(Protocol):
         They sum to 1. Of at least float32; up to rounding.
         """
         ...
+
+
+def logit_bias(sizes: Tensor, dtype: torch.dtype) -> Tensor:
+    """What makes a key count as often as its size when it is added to the logits: [B, 1, 1, N] of sizes [B, N]."""
+    return sizes.log().to(dtype)[:, None, None]
+
+
+def attend_by_size(q: Tensor, k: Tensor, v: Tensor, sizes: Tensor | None) -> Tensor:
+    """Exact attention [B, H, M, D] of q [B, H, M, D] over k, v [B, H, N, D], whose sizes [B, N] are 1 if None."""
+    bias = None if sizes is None else logit_bias(sizes, q.dtype).expand(-1, -1, q.shape[-2], -1)
+    return scaled_dot_product_attention(q, k, v, bias)
 
 
 def wide_and_contiguous(x: Tensor) -> Tensor:

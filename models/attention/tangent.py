@@ -15,11 +15,10 @@ from typing import Final
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
 from models.attention.exact import exact_weights
 from models.attention.kmeans import KMeansAttention, grouping_multiply_adds, sampled_metric
-from models.attention.strategy import Attended, wide_and_contiguous
+from models.attention.strategy import Attended, attend_by_size, logit_bias, wide_and_contiguous
 from models.clustering.blocks import block_count, cluster_blocks
 from models.clustering.kmeans import Grouping, kmeans, kmeans_multiply_adds, spread_start
 from models.clustering.prototypes import Clusters, own_row
@@ -61,10 +60,17 @@ class TangentAttention:
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Attended:
         """Group, attend once per prototype, differentiate at the expansion points, give each member its own value."""
+        return self.copy(q, k, v) if self.expansion_points == 0 else self._attend(q, k, v, None)
+
+    def attend_sized(self, q: Tensor, k: Tensor, v: Tensor, sizes: Tensor) -> Attended:
+        """The same with keys that stand for as many tokens as sizes float32 [B, N] says."""
         if self.expansion_points == 0:
-            return self.copy(q, k, v)
+            return self.copy.attend_sized(q, k, v, sizes)
+        return self._attend(q, k, v, sizes)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, sizes: Tensor | None) -> Attended:
         q, k, wide = (wide_and_contiguous(x) for x in (q, k, v))
-        grouping, tangents = self.expand(q, k, wide)
+        grouping, tangents = self.expand(q, k, wide, sizes)
         values = follow(tangents, grouping, q)
         return Attended(values.to(v.dtype), grouping.clusters.counts)
 
@@ -73,16 +79,19 @@ class TangentAttention:
         """The same clusters without tangents: the paper's broadcast."""
         return KMeansAttention(self.C, self.rounds, metric=self.metric)
 
-    def expand(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Grouping, Tangents]:
-        """Clusters of q [B, H, N, D] and the tangents of their prototypes, at one expansion point at least."""
+    def expand(self, q: Tensor, k: Tensor, v: Tensor, sizes: Tensor | None = None) -> tuple[Grouping, Tangents]:
+        """Clusters of q [B, H, N, D] and the tangents of their prototypes, at one expansion point at least.
+
+        Keys of `sizes` [B, N] count as often.
+        """
         grouping, coarse = self._group(q, k)
         prototypes, count = grouping.prototypes, grouping.prototypes.shape[-2]
         if coarse is None:
             own = torch.arange(count, device=q.device).expand(prototypes.shape[:-1])
-            outputs, derivatives = differentiate(prototypes, k, v)
+            outputs, derivatives = differentiate(prototypes, k, v, sizes)
             return grouping, Tangents(outputs, derivatives, own)
-        outputs = scaled_dot_product_attention(prototypes, k, v)
-        _, derivatives = differentiate(coarse.prototypes, k, v)
+        outputs = attend_by_size(prototypes, k, v, sizes)
+        _, derivatives = differentiate(coarse.prototypes, k, v, sizes)
         return grouping, Tangents(outputs, derivatives, coarse.ids)
 
     def assign(self, q: Tensor, k: Tensor) -> Clusters:
@@ -96,16 +105,23 @@ class TangentAttention:
 
         A_c are the prototype's weights, A_e those of its expansion point. Σ_j w_ij v_j is O_c + J_c (q_i - p_c).
         """
+        return self.copy.weights(q, k, token) if self.expansion_points == 0 else self._weights(q, k, token, None)
+
+    def sized_weights(self, q: Tensor, k: Tensor, token: int, sizes: Tensor) -> Tensor:
+        """The same with keys that stand for as many tokens as sizes float32 [B, N] says."""
         if self.expansion_points == 0:
-            return self.copy.weights(q, k, token)
+            return self.copy.sized_weights(q, k, token, sizes)
+        return self._weights(q, k, token, sizes)
+
+    def _weights(self, q: Tensor, k: Tensor, token: int, sizes: Tensor | None) -> Tensor:
         q, k = (wide_and_contiguous(x) for x in (q, k))
         grouping, coarse = self._group(q, k)
         prototype = own_row(grouping.prototypes, grouping.ids, token)
-        own = exact_weights(prototype, k)
+        own = exact_weights(prototype, k, sizes)
         at_point = own
         if coarse is not None:
             point_ids = coarse.ids.gather(-1, grouping.ids[..., token, None])
-            at_point = exact_weights(own_row(coarse.prototypes, point_ids, 0), k)
+            at_point = exact_weights(own_row(coarse.prototypes, point_ids, 0), k, sizes)
         step = (q[..., token, None, :] - prototype) * q.shape[-1] ** -0.5
         weights: Tensor = own + at_point * (step @ (k - at_point @ k).mT)
         return weights.squeeze(-2)
@@ -134,15 +150,15 @@ class TangentAttention:
         return heads * ran
 
 
-def differentiate(queries: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def differentiate(queries: Tensor, k: Tensor, v: Tensor, sizes: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Exact attention's outputs [B, H, S, D] at queries [B, H, S, D], and their derivatives [B, H, S, D, D].
 
-    derivatives[..., a, b] is how value a changes with coordinate b of the query; k, v [B, H, N, D]; bias [N], added to
-    the logits, if any.
+    derivatives[..., a, b] is how value a changes with coordinate b of the query; k, v [B, H, N, D]; keys of `sizes`
+    [B, N] count as often.
     """
     scale = queries.shape[-1] ** -0.5
     logits = (queries * scale) @ k.mT
-    weights = torch.softmax(logits if bias is None else logits + bias, -1)
+    weights = torch.softmax(logits if sizes is None else logits + logit_bias(sizes, logits.dtype), -1)
     outputs, keys = weights @ v, weights @ k
     return outputs, (_weighted_products(weights, k, v) - outputs[..., :, None] * keys[..., None, :]) * scale
 

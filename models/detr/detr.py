@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from models.attention.strategy import AttentionStrategy
+from models.attention.token_merging import TokenMerging
 from models.boxes import cxcywh_to_xyxy, scale_from_pixels, scale_to_pixels, xyxy_to_cxcywh
 from models.config import DetrConfig
 from models.detr.backbone import Backbone
@@ -113,11 +114,15 @@ class Detr(nn.Module):
         self.box_refinement = BoxRefinement(config) if config.box_refinement else None
 
     def forward(
-        self, batch: ImageBatch, attention: AttentionStrategy, thresholds: Sequence[float] | None = None
+        self,
+        batch: ImageBatch,
+        attention: AttentionStrategy,
+        thresholds: Sequence[float] | None = None,
+        merging: TokenMerging | None = None,
     ) -> DetrOutput:
         """Detect in images of any sizes; results are in input order. `thresholds`: see `decode`."""
         features = self.features(batch)
-        return self.decode(features, self.transformer.encoder(features.tokens, attention), thresholds)
+        return self.decode(features, self.transformer.encoder(features.tokens, attention, merging), thresholds)
 
     def decode(self, features: Features, encoded: Encoded, thresholds: Sequence[float] | None = None) -> DetrOutput:
         """All that follows the encoder: decoder, heads and, if the model has one, the box refinement.
@@ -196,6 +201,7 @@ class Detr(nn.Module):
             torch.cat([values for values, _ in images_in_order]),
             torch.cat([positions for _, positions in images_in_order]),
             tuple(len(values) for values, _ in images_in_order),
+            tuple(token_grid(height, width, self.config) for height, width in batch.sizes),
         )
         in_order = tuple(maps_by_stack[i] for i in batch.order) if masks else ()
         return Features(tokens, tuple(pyramids_by_stack), batch.order, self.shares(batch), in_order)

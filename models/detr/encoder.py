@@ -10,16 +10,21 @@ from torch.nn.functional import relu
 
 from models.attention.multihead import MultiheadAttention
 from models.attention.strategy import AttentionStrategy
+from models.attention.token_merging import TokenMerging
 from models.config import DetrConfig
 from models.images import PackedTokens
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """`tokens` holds the encoder's output; `cluster_counts` int64 [B, layers, H], None for exact attention."""
+    """`tokens` holds the encoder's output; `cluster_counts` int64 [B, layers, H], None where nothing is clustered.
+
+    `merged_lengths` has how many tokens of each image attended, where some were merged into others; None: all did.
+    """
 
     tokens: PackedTokens
     cluster_counts: Tensor | None
+    merged_lengths: tuple[int, ...] | None = None
 
 
 class EncoderLayer(nn.Module):
@@ -61,8 +66,18 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
         self.norm = nn.LayerNorm(config.hidden_dim) if config.pre_norm else None
 
-    def forward(self, tokens: PackedTokens, attention: AttentionStrategy) -> Encoded:
-        """Run every layer with the given strategy."""
+    def forward(
+        self, tokens: PackedTokens, attention: AttentionStrategy, merging: TokenMerging | None = None
+    ) -> Encoded:
+        """Run every layer with the given strategy, on tokens merged before the first and restored after the last."""
+        if merging is None:
+            return self._run(tokens, attention)
+        merged = merging(tokens)
+        encoded = self._run(merged.tokens, attention)
+        restored = tokens.with_values(merged.restored(encoded.tokens.values))
+        return Encoded(restored, encoded.cluster_counts, merged.tokens.lengths)
+
+    def _run(self, tokens: PackedTokens, attention: AttentionStrategy) -> Encoded:
         by_layer = []
         for layer in self.layers:
             tokens, counts = layer(tokens, attention)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from models.attention.exact import ExactAttention
 from models.attention.strategy import AttentionStrategy
+from models.attention.token_merging import matching_multiply_adds
 from models.config import DetrConfig
 from models.detr.box_refinement import COARSE_STRIDE, FINE_STRIDE, SIDES, map_channels
 
@@ -44,17 +45,20 @@ def gflops(
     tokens: int,
     clusters_by_layer: Sequence[int],
     refined: int | None = None,
+    merged_tokens: int | None = None,
 ) -> Gflops:
-    """Cost of one image of `tokens` tokens.
+    """Cost of one image of `tokens` tokens, of which `merged_tokens` are left in the encoder; None: all.
 
     `clusters_by_layer` sums the clusters of each encoder layer's heads (any number where nothing is clustered).
     `refined` is the number of boxes that were refined, where the model does that; None stands for every query's. Of
     the heads, those of the last decoder layer count, which is what runs outside training.
     """
+    left = tokens if merged_tokens is None else merged_tokens
     attended = sum(
-        attention.multiply_adds(tokens, config.heads, config.head_dim, clusters) for clusters in clusters_by_layer
+        attention.multiply_adds(left, config.heads, config.head_dim, clusters) for clusters in clusters_by_layer
     )
-    encoder = attended + _encoder_projections(config, tokens)
+    matching = 0 if merged_tokens is None else matching_multiply_adds(tokens, config.hidden_dim)
+    encoder = attended + matching + _encoder_projections(config, left)
     boxes = config.queries if refined is None else refined
     input_projection = tokens * config.backbone.channels * config.hidden_dim
     rest = input_projection + _decoder(config, tokens) + _heads(config) + _box_refinement(config, tokens, boxes)

@@ -43,7 +43,8 @@ class Evaluation:
 
     `ap_with_true_boxes`: see `with_true_boxes`. `operating_point` holds for the service's default threshold.
     `tokens` is N; `clusters` is C of each encoder layer, mean over its heads, and `cluster_ratio` the mean of C/N
-    (both empty where nothing is clustered). `exact_gflops` is the cost of exact attention on the same images.
+    (both empty where nothing is clustered). `merged_ratio` is the mean share of the tokens that are left in the encoder
+    after merging, 1 without. `exact_gflops` is the cost of exact attention on the same images.
     `fidelity` is None for exact attention itself. `resampled_ap`: see `models.evaluation.resampling`; as many as were
     asked for. `unlabelled` are the model's classes without an object in any image: AP and `operating_point` are
     without them. `mistakes` are those of the detections of the operating point, and `detections` these, by image.
@@ -61,6 +62,7 @@ class Evaluation:
     exact_gflops: Gflops
     fidelity: Fidelity | None
     speed: Speed
+    merged_ratio: float = 1.0
     resampled_ap: tuple[float, ...] = ()
     unlabelled: tuple[str, ...] = ()
     mistakes: Mistakes = field(default_factory=lambda: Mistakes({}, ()))
@@ -73,6 +75,7 @@ class _ImageResult:
 
     detections: Detections
     tokens: int
+    merged_tokens: int | None
     refined: int
     clusters: list[list[int]]
     gflops: Gflops
@@ -126,12 +129,14 @@ def _image_result(
     network: Network, setting: AttentionConfig, run: AttentionRun, nearness: ImageFidelity | None, nms: float | None
 ) -> _ImageResult:
     (tokens,) = run.output.encoded.tokens.lengths
+    (merged,) = run.output.encoded.merged_lengths or (None,)
     (refined,) = run.output.refined
     clusters = run.clusters
     by_layer = [sum(heads) for heads in clusters] or [0] * network.config.encoder_layers
-    cost = network.gflops(setting, tokens, by_layer, refined)
+    cost = network.gflops(setting, tokens, by_layer, refined, merged)
     detections = run.detections.select(nms=nms)
-    return _ImageResult(detections, tokens, refined, clusters, cost, nearness, run.backbone_ms, run.transformer_ms)
+    times = run.backbone_ms, run.transformer_ms
+    return _ImageResult(detections, tokens, merged, refined, clusters, cost, nearness, *times)
 
 
 def _evaluation(
@@ -159,6 +164,7 @@ def _evaluation(
         exact_gflops=Gflops.mean([exact_gflops(network, result.tokens, result.refined) for result in results]),
         fidelity=fidelity(compared) if compared else None,
         speed=_speed(results),
+        merged_ratio=statistics.fmean((result.merged_tokens or result.tokens) / result.tokens for result in results),
         resampled_ap=resampled_ap(predictions, truths, resamples) if resamples else (),
         mistakes=mistakes(served, truths),
         detections=tuple(served),

@@ -8,17 +8,16 @@ from pathlib import Path
 from statistics import fmean
 from typing import Final
 
-from models.config import VouchedAttention
+from models.config import VOUCHED_MODES, VouchedAttention
 from models.evaluation.evaluate import EXACT, Evaluation
 from models.weights import resolve, save_checkpoint
 
 MAX_AP_LOST: Final = 0.002
 """AP in 0..1 that an attention may lose against exact attention on the same images: a fifth of a point."""
-MODES: Final = ("act", "tangent")
 
 
 def vouched_attention(evaluations: Sequence[Evaluation]) -> tuple[VouchedAttention, ...]:
-    """Return those of ACT and tangent attention that lose at most `MAX_AP_LOST`, in their order.
+    """Return those of ACT, tangent attention and merging that lose at most `MAX_AP_LOST`, in their order.
 
     Raises ValueError where exact attention is not among the evaluations.
     """
@@ -26,10 +25,15 @@ def vouched_attention(evaluations: Sequence[Evaluation]) -> tuple[VouchedAttenti
     if exact is None:
         raise ValueError("exact attention has to be evaluated too: the others are compared with it")
     return tuple(
-        VouchedAttention(str(one.attention), round(exact - one.metrics.ap, 4), round(fmean(one.cluster_ratio), 4))
+        VouchedAttention(str(one.attention), round(exact - one.metrics.ap, 4), round(_attending(one), 4))
         for one in evaluations
-        if one.attention.mode in MODES and exact - one.metrics.ap <= MAX_AP_LOST
+        if one.attention.mode in VOUCHED_MODES and exact - one.metrics.ap <= MAX_AP_LOST
     )
+
+
+def _attending(evaluation: Evaluation) -> float:
+    """Share of the tokens that attend: prototypes, or what is left after merging."""
+    return fmean(evaluation.cluster_ratio) if evaluation.cluster_ratio else evaluation.merged_ratio
 
 
 def write_vouching_model(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from models.attention.exact import exact_weights
+from models.attention.exact import ExactAttention, exact_weights
 from models.attention.factory import make_attention
+from models.attention.layer_inputs import AttentionInputs
 from models.attention.strategy import ClusteringStrategy
+from models.attention.tangent import TangentAttention
 from models.config import AttentionConfig
 from models.detector import Detector
 from models.device import on_host
@@ -24,7 +28,8 @@ class AttentionMap:
     `exact`: the softmax of its own query. `approximate`: the weights that its value was really made with, None for
     exact attention. ACT's and K-means' are the softmax of its cluster's prototype. Tangent attention's are the
     first-order expansion of that, which is below 0 in places where the query is far from its prototype. Both are of the
-    same queries and keys.
+    same queries and keys. With token merging, `approximate` is of the token that stands for the position, and gives
+    each position its share of what the token that stands for it gets; `exact` is then of a run with exact attention.
     """
 
     row: int
@@ -50,6 +55,7 @@ class Explanation:
     `grid` is (rows, columns) of the encoder's tokens; they cover the image evenly. `clusters` int64 [rows, columns] has
     the index of every token's cluster, that is of its prototype, None for exact attention: whether two are equal means
     something, their order does not, and with K-means and tangent attention some indices below C may be of no token.
+    With token merging a cluster is what was merged into one token, in all layers and heads the same.
     `attention_map` is None unless a point was asked for.
     """
 
@@ -133,17 +139,47 @@ def _explain(
     cell: tuple[int, int] | None,
 ) -> Explanation:
     layer, head = layer_and_head
+    token = None if cell is None else cell[0] * grid[1] + cell[1]
+    if attention.mode == "merge":
+        results = _merged(detector, image, attention, layer, token)
+    else:
+        results = _clustered(detector, image, attention, layer, token)
+    on_grid = (one[0, head].numpy().reshape(grid) for one in on_host(*results.values()))
+    maps = dict(zip(results, on_grid, strict=True))
+    attention_map = None if cell is None else AttentionMap(*cell, maps["exact"], maps.get("approximate"))
+    return Explanation(attention, layer, head, grid, maps.get("clusters"), attention_map)
+
+
+def _clustered(
+    detector: Detector, image: PreparedImage, attention: AttentionConfig, layer: int, token: int | None
+) -> dict[str, Tensor]:
+    """Clusters int64 [1, H, N], and what one token attends to, [1, H, N], as far as there are any."""
     inputs = detector.layer_inputs(image, attention, layer)
     strategy = make_attention(attention)
     results = {}
     if isinstance(strategy, ClusteringStrategy):
         results["clusters"] = strategy.assign(inputs.q, inputs.k).ids
-    if cell is not None:
-        token = cell[0] * grid[1] + cell[1]
-        results["exact"] = exact_weights(inputs.q[:, :, token, None], inputs.k).squeeze(-2)
+    if token is not None:
+        results["exact"] = _own_weights(inputs, token)
         if isinstance(strategy, ClusteringStrategy):
             results["approximate"] = strategy.weights(inputs.q, inputs.k, token)
-    on_grid = (one[0, head].numpy().reshape(grid) for one in on_host(*results.values()))
-    maps = dict(zip(results, on_grid, strict=True))
-    attention_map = None if cell is None else AttentionMap(*cell, maps["exact"], maps.get("approximate"))
-    return Explanation(attention, layer, head, grid, maps.get("clusters"), attention_map)
+    return results
+
+
+def _merged(
+    detector: Detector, image: PreparedImage, attention: AttentionConfig, layer: int, token: int | None
+) -> dict[str, Tensor]:
+    """The same with token merging: the tokens that stand for others are the clusters."""
+    inputs = detector.layer_inputs(image, attention, layer)
+    stands_for, sizes = cast("Tensor", inputs.stands_for), cast("Tensor", inputs.sizes)
+    results = {"clusters": stands_for.expand(1, inputs.heads, -1)}
+    if token is not None:
+        strategy = cast("ExactAttention | TangentAttention", make_attention(attention.in_layers))
+        weights = strategy.sized_weights(inputs.q, inputs.k, int(stands_for[token]), sizes)
+        results["exact"] = _own_weights(detector.layer_inputs(image, AttentionConfig.exact(), layer), token)
+        results["approximate"] = (weights / sizes[:, None])[..., stands_for]
+    return results
+
+
+def _own_weights(inputs: AttentionInputs, token: int) -> Tensor:
+    return exact_weights(inputs.q[:, :, token, None], inputs.k).squeeze(-2)

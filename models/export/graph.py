@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from models.attention.factory import make_attention
+from models.attention.factory import make_attention, make_merging
 from models.boxes import cxcywh_to_xyxy
 from models.config import AttentionConfig
 from models.detr.detr import Detr
@@ -61,7 +61,8 @@ class DetectionGraph(nn.Module):
         super().__init__()
         self.detr = detr
         self.settings = settings
-        self.attention = make_attention(settings.attention)
+        self.attention = make_attention(settings.attention.in_layers)
+        self.merging = make_merging(settings.attention)
         config = detr.config
         self.register_buffer("pixel_mean", torch.tensor(config.mean).view(1, 3, 1, 1))
         self.register_buffer("pixel_std", torch.tensor(config.std).view(1, 3, 1, 1))
@@ -85,7 +86,8 @@ class DetectionGraph(nn.Module):
     def raw(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits [B, Q, classes + 1] and boxes_cxcywh [B, Q, 4] in 0..1 of such an image."""
         pixels = (image.permute(0, 3, 1, 2).float() / 255 - self.pixel_mean) / self.pixel_std
-        output = self.detr(ImageBatch((pixels,), tuple(range(len(image)))), self.attention)
+        batch = ImageBatch((pixels,), tuple(range(len(image))))
+        output = self.detr(batch, self.attention, merging=self.merging)
         return output.logits, output.boxes_cxcywh
 
 

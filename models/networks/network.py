@@ -19,7 +19,9 @@ from models.postprocess import SOFTMAX, Scoring
 
 Engine = Literal["act-detr", "transformers"]
 
-EVERY_MODE: Final[tuple[AttentionMode, ...]] = ("exact", "act", "kmeans", "tangent")
+CLUSTERING_MODES: Final[tuple[AttentionMode, ...]] = ("exact", "act", "kmeans", "tangent")
+"""Modes that need nothing of a network but its attention."""
+EVERY_MODE: Final[tuple[AttentionMode, ...]] = (*CLUSTERING_MODES, "merge")
 ONLY_EXACT: Final[tuple[AttentionMode, ...]] = ("exact",)
 
 
@@ -57,6 +59,8 @@ class Family:
         """Say why a mode does not apply; None where it does."""
         if mode in self.modes:
             return None
+        if mode == "merge" and self.clusters:
+            return f"merge does not apply to this model ({self.name}): it merges tokens in act-detr's own network only"
         return f"{mode} attention does not apply to this model ({self.name}): {self.note or 'its encoder has none'}"
 
     def check(self, attention: AttentionConfig) -> None:
@@ -125,7 +129,12 @@ class Network(Protocol):
         ...
 
     def gflops(
-        self, attention: AttentionConfig, tokens: int, clusters_by_layer: Sequence[int], refined: int | None = None
+        self,
+        attention: AttentionConfig,
+        tokens: int,
+        clusters_by_layer: Sequence[int],
+        refined: int | None = None,
+        merged_tokens: int | None = None,
     ) -> Gflops:
         """Cost of one image; arguments as of `models.detr.multiply_adds.gflops`."""
         ...

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
 
-from models.attention.factory import make_attention
+from models.attention.factory import make_attention, make_merging
 from models.attention.layer_inputs import AttentionInputs, inputs_of_layer
 from models.config import AttentionConfig, DetrConfig
 from models.detr.backbone import fold_batch_norms
@@ -53,14 +54,20 @@ class OwnNetwork:
         self, features: Features, attention: AttentionConfig, thresholds: Sequence[float] | None = None
     ) -> DetrOutput:
         """Run encoder, decoder, heads and, if the model has one, the box refinement."""
-        encoded = self.detr.transformer.encoder(features.tokens, make_attention(attention))
+        encoder = self.detr.transformer.encoder
+        encoded = encoder(features.tokens, make_attention(attention.in_layers), make_merging(attention))
         return self.detr.decode(features, encoded, thresholds)
 
     def layer_inputs(self, batch: ImageBatch, attention: AttentionConfig, layer: int) -> AttentionInputs:
         """Run the backbone, without what the box refinement needs, and the encoder's layers before this one."""
-        tokens = self.detr.tokens(batch)
-        encoder = self.detr.transformer.encoder
-        return inputs_of_layer(lambda strategy: encoder(tokens, strategy), make_attention(attention), layer)
+        tokens, stands_for = self.detr.tokens(batch), None
+        merging = make_merging(attention)
+        if merging is not None:
+            merged = merging(tokens)
+            tokens, stands_for = merged.tokens, merged.stands_for
+        encoder, strategy = self.detr.transformer.encoder, make_attention(attention.in_layers)
+        inputs = inputs_of_layer(lambda until: encoder(tokens, until), strategy, layer)
+        return replace(inputs, stands_for=stands_for)
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """That of the feature map, without padding."""
@@ -72,7 +79,13 @@ class OwnNetwork:
         return rows * columns
 
     def gflops(
-        self, attention: AttentionConfig, tokens: int, clusters_by_layer: Sequence[int], refined: int | None = None
+        self,
+        attention: AttentionConfig,
+        tokens: int,
+        clusters_by_layer: Sequence[int],
+        refined: int | None = None,
+        merged_tokens: int | None = None,
     ) -> Gflops:
         """All but the backbone, counted from shapes and cluster counts."""
-        return gflops(self.config, make_attention(attention), tokens, clusters_by_layer, refined)
+        strategy = make_attention(attention.in_layers)
+        return gflops(self.config, strategy, tokens, clusters_by_layer, refined, merged_tokens)

@@ -13,7 +13,7 @@ from torch import Tensor
 from models.config import DetrConfig, NamedBackbone
 from models.detr.mask_head import MaskHead
 from models.networks.foreign_families import FOREIGN_FAMILIES, ForeignFamily
-from models.networks.network import EVERY_MODE, ONLY_EXACT, Family
+from models.networks.network import CLUSTERING_MODES, ONLY_EXACT, Family
 from models.networks.quiet_transformers import quiet_transformers
 from models.networks.transformers_network import TransformersNetwork, map_sizes
 from models.plugged import CannotPlug, plug_into
@@ -143,7 +143,7 @@ def _modes(model: Any, own: ForeignFamily) -> tuple[tuple[Any, ...], str | None]
         plug_into(model.model.encoder, "tangent")  # not into the backbone, which may have an encoder of its own
     except CannotPlug as error:
         return ONLY_EXACT, own.note or str(error)
-    return EVERY_MODE, own.note
+    return CLUSTERING_MODES, own.note
 
 
 def _detr_config(

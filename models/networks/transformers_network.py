@@ -149,7 +149,12 @@ class TransformersNetwork:
         return self._layout.tokens(self._map_sizes(*canvas), (height, width), canvas)
 
     def gflops(
-        self, attention: AttentionConfig, tokens: int, clusters_by_layer: Sequence[int], refined: int | None = None
+        self,
+        attention: AttentionConfig,
+        tokens: int,
+        clusters_by_layer: Sequence[int],
+        refined: int | None = None,
+        merged_tokens: int | None = None,
     ) -> Gflops:
         """Of the encoder's layers that attend; the rest of the model is not counted, so there is no total."""
         config = self.config

@@ -6,12 +6,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from torch import Tensor
 
 from models.attention.strategy import AttentionStrategy
-from models.config import ATTENTION_OPTIONS, AttentionConfig
+from models.config import ATTENTION_OPTIONS, AttentionConfig, AttentionMode
+
+PLUGGABLE: Final[tuple[AttentionMode, ...]] = ("exact", "act", "kmeans", "tangent")
+"""Modes that a layer's attention can take by itself."""
 
 
 @dataclass(slots=True)
@@ -67,7 +70,7 @@ def attention_settings(attention: AttentionConfig | str | None = None, **options
     """
     if attention is not None and options:
         raise ValueError(f"give either settings or options, not both: {attention} and {', '.join(options)}")
-    known = sorted({name for names in ATTENTION_OPTIONS.values() for name in names})
+    known = sorted({name for mode in PLUGGABLE for name in ATTENTION_OPTIONS[mode]})
     for name in options:
         if name not in known:
             raise ValueError(f"{name!r} is not an option of attention; the options: {', '.join(known)}")
@@ -80,8 +83,14 @@ def attention_settings(attention: AttentionConfig | str | None = None, **options
 
 
 def read_attention(attention: AttentionConfig | str) -> AttentionConfig:
-    """Settings as they are or from their text form. Raises ValueError."""
-    return AttentionConfig.parse(attention) if isinstance(attention, str) else attention
+    """Settings as they are or from their text form.
+
+    Raises ValueError for others, and for token merging: layers get the tokens that there are.
+    """
+    read = AttentionConfig.parse(attention) if isinstance(attention, str) else attention
+    if read.mode not in PLUGGABLE:
+        raise ValueError(f"{read} cannot be plugged in: it merges the tokens of a whole encoder, not of a layer")
+    return read
 
 
 def settings_here(own: AttentionConfig) -> tuple[AttentionConfig, AttentionRun | None]:

@@ -12,24 +12,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.attention.factory import make_attention
 from models.attention.layer_inputs import AttentionInputs
 from models.clustering.collision import collision_probability, widest_buckets
 from models.config import AttentionConfig, Metric
 from models.detector import Detector
-from models.detr.multiply_adds import Gflops, exact_gflops, gflops
+from models.detr.multiply_adds import Gflops, exact_gflops
 from models.evaluation.attention_inputs import attention_inputs
 from models.evaluation.attention_runs import compare, run_attentions
 from models.preprocess import PreparedImage
 from models.tuning.bucket_width import bucket_widths, hashed_queries
 from models.tuning.collision_rates import collision_rates
 
-TunedMode = Literal["act", "tangent"]
+TunedMode = Literal["act", "tangent", "merge"]
 Statistic = Literal["mean", "p95"]
 
 ROUNDS: Final = (16, 20, 24, 32)
 RATIOS: Final = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 CLUSTERS: Final = (4, 8, 16, 32, 64, 128, 256)
+MERGE_RATIOS: Final = (0.75, 0.625, 0.5, 0.375, 0.25, 0.125)
 CALIBRATION_IMAGES: Final = 2
 PAIRS: Final = 20_000
 
@@ -38,12 +38,12 @@ PAIRS: Final = 20_000
 class Candidate:
     """One attention setting measured on images; means over them.
 
-    `cluster_ratio`: C/N, mean of layers and heads. `attention_saved` and `encoder_saved`: share of the
-    multiply-adds; below 0 where the setting costs more than exact attention. `drift_mean` and `drift_p95`: distance
-    between the edges of a box and those of exact attention's, in pixels of the original image, mean and 95th
-    percentile over the boxes that exact attention is confident of. `predicted_collisions`: p(distance)^L;
-    `measured_collisions`: the share of query pairs at least that far apart that are in one bucket. Both are None
-    without a distance.
+    `cluster_ratio`: C/N, mean of layers and heads; with merging the share of the tokens that is left. `attention_saved`
+    and `encoder_saved`: share of the multiply-adds; below 0 where the setting costs more than exact attention.
+    `drift_mean` and `drift_p95`: distance between the edges of a box and those of exact attention's, in pixels of the
+    original image, mean and 95th percentile over the boxes that exact attention is confident of.
+    `predicted_collisions`: p(distance)^L; `measured_collisions`: the share of query pairs at least that far apart that
+    are in one bucket. Both are None without a distance.
     """
 
     attention: AttentionConfig
@@ -76,6 +76,9 @@ def measured_settings(
     if mode == "tangent":
         yield from (AttentionConfig.tangent(C, metric=metric) for C in CLUSTERS)
         return
+    if mode == "merge":
+        yield from map(AttentionConfig.merge, MERGE_RATIOS)
+        return
     layers = [layer for image in images[:CALIBRATION_IMAGES] for layer in _inputs(detector, image)]
     for L in ROUNDS:
         yield from (AttentionConfig.act(L, r, metric=metric) for r in bucket_widths(layers, L, RATIOS, metric))
@@ -105,9 +108,11 @@ def tune(
             run = runs[setting]
             nearness = compare(runs[exact], run, image.original_height, image.original_width)
             drift[setting].append(nearness.edge_drift)
-            by_layer = [sum(heads) for heads in run.clusters]
-            costs[setting].append(gflops(detector.config, make_attention(setting), tokens, by_layer))
-            ratios[setting].append(fmean(by_layer) / detector.config.heads / tokens)
+            (merged,) = run.output.encoded.merged_lengths or (None,)
+            by_layer = [sum(heads) for heads in run.clusters] or [0] * detector.config.encoder_layers
+            costs[setting].append(detector.network.gflops(setting, tokens, by_layer, None, merged))
+            attending = fmean(by_layer) / detector.config.heads if merged is None else merged
+            ratios[setting].append(attending / tokens)
         advance()
     exact_cost = Gflops.mean([exact_gflops(detector.config, detector.tokens(image)) for image in images])
     collisions = _collisions(detector, images[0], settings, distance)

@@ -43,7 +43,7 @@ def tune(
     confidence: Annotated[
         float, typer.Option(help="Probability with which --epsilon keeps queries apart, between 0 and 1.")
     ] = 0.95,
-    mode: Annotated[Literal["act", "tangent"], typer.Option(help="Attention mode to tune.")] = "act",
+    mode: Annotated[Literal["act", "tangent", "merge"], typer.Option(help="Attention mode to tune.")] = "act",
     metric: Annotated[
         Literal["query", "key"] | None,
         typer.Option(help="Distance between queries. Default: query for ACT, key for tangent attention."),
@@ -59,8 +59,10 @@ def tune(
     with exit_on_error(2):
         if epsilon is None and max_drift is None:
             raise ValueError("give a tolerance: --max-drift in pixels, or --epsilon with --confidence")
-        if epsilon is not None and mode == "tangent":
-            raise ValueError("--epsilon is about hashing; tangent attention has only --max-drift")
+        if epsilon is not None and mode != "act":
+            raise ValueError(f"--epsilon is about hashing; {mode} has only --max-drift")
+        if metric is not None and mode == "merge":
+            raise ValueError("--metric is about clusters of queries; merge compares tokens")
         metric = metric or ("query" if mode == "act" else "key")
         bounded = list(bounded_settings(epsilon, confidence, metric)) if epsilon is not None else None
         files = sorted(file for file in images.iterdir() if file.suffix.lower() in SUFFIXES)[:limit]
@@ -118,9 +120,11 @@ def _show(candidates: Sequence[Candidate], best: Candidate | None, epsilon: floa
 
 
 def _advice(best: Candidate) -> str:
+    merges = best.attention.mode == "merge"
+    left = "of the tokens left" if merges else "as many clusters as tokens"
     return (
         f"recommended: {best.attention}: saves {best.attention_saved:.0%} of attention's multiply-adds and "
-        f"{best.encoder_saved:.0%} of the encoder's, with {best.cluster_ratio:.1%} as many clusters as tokens; "
+        f"{best.encoder_saved:.0%} of the encoder's, with {best.cluster_ratio:.1%} {left}; "
         f"boxes drift by {best.drift_mean:.2f} px on average, 95 % of them by less than {best.drift_p95:.2f} px"
     )
 

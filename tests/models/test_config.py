@@ -40,6 +40,9 @@ def test_attention_out_of_range_is_refused(bad):
         ("act:L=32,r=8,seed=3,metric=key", AttentionConfig.act(seed=3, metric="key")),
         ("kmeans:C=64,rounds=10", AttentionConfig.kmeans(64, 10)),
         ("tangent:C=16,expansion_points=4", AttentionConfig.tangent(16, 4)),
+        ("merge:ratio=0.5", AttentionConfig.merge()),
+        ("merge:ratio=0.75,C=16", AttentionConfig.merge(0.75, 16)),
+        ("merge:ratio=0", AttentionConfig.merge(0)),
     ],
 )
 def test_attention_is_written_and_read_as_text(text, expected):
@@ -64,13 +67,17 @@ def test_options_that_are_left_out_take_their_defaults():
         ("tangent:expansion_points=4", AttentionConfig.tangent(24, 4)),
         ("tangent:C=8", AttentionConfig.tangent(8)),
         ("kmeans", AttentionConfig.kmeans()),
+        ("merge", AttentionConfig.merge(0.25)),
+        ("merge:C=8", AttentionConfig.merge(0.25, 8)),
+        ("merge:ratio=0.5", AttentionConfig.merge(0.5)),
     ],
 )
 def test_options_that_are_left_out_are_the_models_own_where_it_has_any(text, expected):
-    config = DetrConfig("x", ("a",), act_L=16, act_r=1.0, tangent_C=24)
+    config = DetrConfig("x", ("a",), act_L=16, act_r=1.0, tangent_C=24, merge_ratio=0.25)
     assert config.attention(text) == expected
     assert config.attention("act") == config.default_act
     assert config.attention("tangent") == config.default_tangent
+    assert config.attention("merge") == config.default_merge
 
 
 @pytest.mark.parametrize(
@@ -115,7 +122,24 @@ def test_labels_have_their_accents_in_one_form():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "linear", "exact:L=3", "act:K=3", "act:L", "act:L=16,L=16", "act:L=0", "act:L=two", "kmeans:r=2"]
+    "text",
+    [
+        "",
+        "linear",
+        "exact:L=3",
+        "act:K=3",
+        "act:L",
+        "act:L=16,L=16",
+        "act:L=0",
+        "act:L=two",
+        "kmeans:r=2",
+        "kmeans:C=0",
+        "merge:ratio=0.8",
+        "merge:ratio=-0.1",
+        "merge:ratio=nan",
+        "merge:C=-1",
+        "merge:r=2",
+    ],
 )
 def test_text_that_is_no_attention_is_refused(text):
     with pytest.raises(ValueError, match=r".+"):
@@ -153,8 +177,8 @@ def test_box_refinement_out_of_range_is_refused(wrong):
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        (("exact", 0.0, 0.5), "of mode act or tangent"),
-        (("kmeans:C=8", 0.0, 0.5), "of mode act or tangent"),
+        (("exact", 0.0, 0.5), "of mode act, tangent or merge"),
+        (("kmeans:C=8", 0.0, 0.5), "of mode act, tangent or merge"),
         (("window", 0.0, 0.5), "mode must be one of"),
         (("tangent:C=16", float("nan"), 0.5), "ap_lost"),
         (("tangent:C=16", 0.0, 0.0), "cluster_ratio"),
@@ -193,3 +217,15 @@ def test_the_longest_side_keeps_its_proportion():
     resized = config.resized_to(304)
     assert (resized.shortest_side, resized.longest_side) == (304, round(304 * 640 / 352))
     assert replace(resized, shortest_side=352, longest_side=640) == config
+
+
+def test_what_is_left_after_merging_attends_exactly_or_by_tangents():
+    assert AttentionConfig.merge(0.5).in_layers == AttentionConfig.exact()
+    assert AttentionConfig.merge(0.5, 8).in_layers == AttentionConfig.tangent(8)
+    act = AttentionConfig.act(16, 2.0)
+    assert act.in_layers == act
+
+
+def test_a_model_merges_three_quarters_at_most():
+    with pytest.raises(ValueError, match=r"merge_ratio must be between 0 and 0\.75, not 0\.8"):
+        DetrConfig("x", ("a",), merge_ratio=0.8)

@@ -28,9 +28,10 @@ def images():
 
 SHARES = [0, 0.5, 0.8, 0.2, 1, 0.3]
 ATTENTIONS = [AttentionConfig.exact(), AttentionConfig.act(8, 2.0), AttentionConfig.act()]
+MERGING = [AttentionConfig.merge(0.5), AttentionConfig.merge(0.75, C=3)]
 
 
-@pytest.mark.parametrize("attention", ATTENTIONS, ids=str)
+@pytest.mark.parametrize("attention", [*ATTENTIONS, *MERGING], ids=str)
 def test_results_are_bit_identical_in_any_batch(detector, images, attention):
     together = detector.predict([detector.preprocess(image) for image in images], attention)
     for image, prediction in zip(images, together, strict=True):
@@ -70,6 +71,22 @@ def test_reports_count_what_ran(detector, images):
     fine = detector.detect(images[0], AttentionConfig.act(8, 1e-4)).attention
     assert all(layer.min == layer.max == fine.tokens for layer in fine.clusters)
     assert fine.encoder_gflops > fine.exact_encoder_gflops  # hashing came on top, and is said
+
+
+def test_reports_say_what_is_left_after_merging(detector, images):
+    half, clustered = (detector.detect(images[0], attention).attention for attention in MERGING)
+    assert (half.tokens, half.merged_tokens, half.clusters) == (96, 48, ())
+    assert half.encoder_gflops < half.exact_encoder_gflops / 2
+    assert (clustered.tokens, clustered.merged_tokens) == (96, 24)
+    assert [layer.layer for layer in clustered.clusters] == [0, 1]
+    assert all(1 <= layer.max <= 3 for layer in clustered.clusters)
+    assert detector.detect(images[0]).attention.merged_tokens is None
+
+
+def test_masks_and_boxes_are_of_all_tokens_after_merging_nothing(detector, images):
+    exact, merged = (detector.detect(images[1], one).detections for one in (ATTENTIONS[0], AttentionConfig.merge(0)))
+    np.testing.assert_allclose(merged.scores, exact.scores, atol=1e-4)
+    np.testing.assert_allclose(merged.boxes_xyxy, exact.boxes_xyxy, atol=1e-2)
 
 
 def test_each_image_has_its_own_threshold(detector, images):
@@ -118,7 +135,7 @@ def test_an_unknown_model_is_refused_with_the_known_ones():
 
 
 def test_warm_up_and_check(detector):
-    assert detector.warm_up() == 3
+    assert detector.warm_up() == 4
     detector.check()
     assert detector.memory_bytes() == 0
     assert detector.memory_limit_bytes() == 0

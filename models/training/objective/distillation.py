@@ -5,13 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-import torch
 from torch import Tensor
 
-from models.attention.factory import make_attention
-from models.attention.strategy import Attended, AttentionStrategy
 from models.config import AttentionConfig
-from models.precision import at_least_float32
 from models.training.objective.losses import GIOU_WEIGHT, L1_WEIGHT, box_losses
 from models.training.processes import global_mean_count
 
@@ -41,10 +37,6 @@ class Distillation:
             raise ValueError("exact attention needs no distillation: name another, act:L=16,r=2 say")
         if not 0 <= self.weight < float("inf"):
             raise ValueError(f"the weight of distillation must be zero or more, not {self.weight}")
-
-    def strategy(self) -> AttentionStrategy:
-        """The attention to distil into, for the encoder."""
-        return FullPrecision(make_attention(self.attention))
 
     def loss(self, boxes_cxcywh: Tensor, exact_boxes_cxcywh: Tensor, exact_logits: Tensor) -> Tensor:
         """The distance of the chosen layers' boxes [layers, B, Q, 4], not yet weighted.
@@ -79,20 +71,3 @@ def overlap_distance(boxes_cxcywh: Tensor, exact_boxes_cxcywh: Tensor, confidenc
     l1, giou = box_losses(boxes_cxcywh.flatten(0, 2), exact_boxes_cxcywh.detach().flatten(0, 2))
     weight = confidence.detach().flatten()
     return ((L1_WEIGHT * l1 + GIOU_WEIGHT * giou) * weight).sum() / global_mean_count(weight.sum())
-
-
-@dataclass(frozen=True, slots=True)
-class FullPrecision:
-    """Another attention, computed in float32 whatever runs around it: clusters should be those of serving."""
-
-    attention: AttentionStrategy
-
-    def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Attended:
-        """Attend with q, k, v [B, H, N, D]; values come back in v's dtype."""
-        with torch.autocast(q.device.type, enabled=False):
-            attended = self.attention(*map(at_least_float32, (q, k, v)))
-        return Attended(attended.values.to(v.dtype), attended.cluster_counts)
-
-    def multiply_adds(self, tokens: int, heads: int, head_dim: int, clusters: int) -> int:
-        """What the attention itself takes."""
-        return self.attention.multiply_adds(tokens, heads, head_dim, clusters)

@@ -11,14 +11,13 @@ from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 from torchvision.ops import box_iou, generalized_box_iou_loss
 
-from models.attention.factory import make_attention
 from models.boxes import cxcywh_to_xyxy, scale_to_pixels
 from models.config import AttentionConfig, DetrConfig
 from models.detr.box_refinement import BoxRefinement, Refined
 from models.detr.detr import Detr, Features
 from models.images import ImageBatch
 from models.precision import at_least_float32
-from models.training.objective.distillation import FullPrecision
+from models.training.objective.full_precision import training_attention
 from models.training.objective.matcher import Target
 from models.training.processes import global_mean_count
 
@@ -65,7 +64,7 @@ class RefinementTraining(nn.Module):
     """`detr` with all but its box refinement frozen.
 
     Half of the steps take boxes that exact attention gives, the others those of ACT at the model's own L and r, at
-    twice that r, or of tangent attention. Raises ValueError for a model without box refinement.
+    twice that r, of tangent attention, or of token merging. Raises ValueError for a model without box refinement.
     """
 
     def __init__(self, detr: Detr) -> None:
@@ -79,7 +78,7 @@ class RefinementTraining(nn.Module):
     def forward(self, batch: ImageBatch, targets: Sequence[Target]) -> RefinementLosses:
         """Loss of B images of any sizes: the weighted mean over boxes, of whichever process."""
         features = self.detr.features(batch)
-        encoded = self.detr.transformer.encoder(features.tokens, FullPrecision(make_attention(self.attention())))
+        encoded = self.detr.transformer.encoder(features.tokens, *training_attention(self.attention()))
         decoded = self.detr.transformer.decoder(self.detr.query_embed.weight, encoded.tokens)[-1]
         sums = []
         with torch.autocast(decoded.device.type, enabled=False):  # a box in bfloat16 is a pixel off
@@ -131,7 +130,7 @@ class RefinementTraining(nn.Module):
 def approximate_attentions(config: DetrConfig) -> list[AttentionConfig]:
     """The approximate attentions whose boxes a refinement should know."""
     act = config.default_act
-    return [act, replace(act, r=2 * act.r), config.default_tangent]
+    return [act, replace(act, r=2 * act.r), config.default_tangent, config.default_merge]
 
 
 def side_loss(stage: Refined, boxes_xyxy: Tensor, wanted_xyxy: Tensor) -> Tensor:

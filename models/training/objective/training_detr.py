@@ -8,16 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from models.attention.exact import ExactAttention
-from models.attention.factory import make_attention
-from models.attention.strategy import AttentionStrategy
 from models.config import AttentionConfig, DetrConfig
 from models.detr.canvas import token_grid
 from models.detr.detr import Detr
+from models.detr.encoder import Encoded
 from models.detr.heads import BoxHead
 from models.images import ImageBatch, PackedTokens
 from models.precision import at_least_float32
-from models.training.objective.distillation import Distillation, FullPrecision
+from models.training.objective.distillation import Distillation
+from models.training.objective.full_precision import training_attention
 from models.training.objective.losses import DenseGuess, LossTerms, dense_loss, set_loss
 from models.training.objective.matcher import Target
 
@@ -101,7 +100,7 @@ class TrainingDetr(nn.Module):
     def forward(self, batch: ImageBatch, targets: Sequence[Target]) -> HybridLosses:
         """Losses of B images of any sizes. One pass through the backbone serves every encoder pass."""
         tokens = self.detr.tokens(batch)
-        memory: PackedTokens = self.detr.transformer.encoder(tokens, self.attention()).tokens
+        memory = self.encode(tokens, self.attention())
         decoded = self.decode(memory)
         shares = self.detr.shares(batch)
         with torch.autocast(decoded.device.type, enabled=False):  # a box in bfloat16 is a pixel off
@@ -119,11 +118,16 @@ class TrainingDetr(nn.Module):
         distance = self.distillation.loss(approximate, boxes[:, :, :own], logits[:, :, :own])
         return HybridLosses(one, many, dense, distance, self.distillation.weight)
 
-    def attention(self) -> AttentionStrategy:
+    def attention(self) -> AttentionConfig:
         """Draw the attention of a step: exact, unless there is a second one."""
         if self.second_attention is None or torch.rand(()) < 0.5:
-            return ExactAttention()
-        return FullPrecision(make_attention(self.second_attention))
+            return AttentionConfig.exact()
+        return self.second_attention
+
+    def encode(self, tokens: PackedTokens, attention: AttentionConfig) -> PackedTokens:
+        """Run the encoder; approximate attention as it is when serving, in full precision."""
+        encoded: Encoded = self.detr.transformer.encoder(tokens, *training_attention(attention))
+        return encoded.tokens
 
     def decode(self, memory: PackedTokens) -> Tensor:
         """Run the decoder: [layers, B, Q + extra, d], the model's own queries first."""
@@ -142,7 +146,7 @@ class TrainingDetr(nn.Module):
 
         `shares` is what `Detr.boxes` takes.
         """
-        memory = self.detr.transformer.encoder(tokens, distillation.strategy()).tokens
+        memory = self.encode(tokens, distillation.attention)
         decoded = self.detr.transformer.decoder(self.detr.query_embed.weight, memory)
         with torch.autocast(decoded.device.type, enabled=False):
             return self.detr.boxes(at_least_float32(decoded), shares)

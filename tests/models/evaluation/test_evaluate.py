@@ -37,6 +37,17 @@ def test_scores_and_costs_are_those_of_the_detector(detector, pages):
     assert act.clusters == pytest.approx([np.mean([r.clusters[layer].mean for r in reports]) for layer in range(2)])
 
 
+def test_merging_counts_what_is_left(detector, pages):
+    exact, merge = evaluate(detector, pages, (EXACT, AttentionConfig.merge(0.5)))
+    assert merge.clusters == merge.cluster_ratio == ()
+    assert merge.merged_ratio == pytest.approx(0.5, abs=0.02)
+    assert exact.merged_ratio == 1
+    reports = [detector.detect(sample.image, merge.attention).attention for sample in pages]
+    assert merge.gflops.encoder == pytest.approx(np.mean([report.encoder_gflops for report in reports]))
+    assert merge.gflops.attention < exact.gflops.attention / 3
+    assert merge.fidelity.encoder_error > 0
+
+
 def test_exact_attention_is_the_reference_whether_asked_for_or_not(detector, pages):
     (without,) = evaluate(detector, pages, (ACT,))
     _, beside = evaluate(detector, pages, (EXACT, ACT))

@@ -13,12 +13,13 @@ EXACT, ACT, TANGENT = AttentionConfig.exact(), AttentionConfig.act(16, 1.0), Att
 @pytest.fixture
 def evaluated(detector, pages):
     """Return a function (AP lost by ACT, by tangent attention) that returns evaluations, exact attention's first."""
-    exact, act, tangent, kmeans = evaluate(detector, pages, (EXACT, ACT, TANGENT, AttentionConfig.kmeans(4)))
+    kmeans = AttentionConfig.kmeans(4)
+    evaluated = evaluate(detector, pages, (EXACT, ACT, TANGENT, kmeans, AttentionConfig.merge(0.5)))
 
-    def evaluations(act_lost, tangent_lost):
+    def evaluations(act_lost, tangent_lost, merge_lost=1.0):
+        lost = (0.0, act_lost, tangent_lost, 0.0, merge_lost)
         return [
-            replace(one, metrics=replace(one.metrics, ap=0.8 - lost))
-            for one, lost in ((exact, 0.0), (act, act_lost), (tangent, tangent_lost), (kmeans, 0.0))
+            replace(one, metrics=replace(one.metrics, ap=0.8 - own)) for one, own in zip(evaluated, lost, strict=True)
         ]
 
     return evaluations
@@ -33,6 +34,11 @@ def test_those_that_lose_little_are_vouched_for_with_their_loss_and_clusters(eva
 
 def test_those_that_are_better_than_exact_attention_are_vouched_for(evaluated):
     assert [one.setting for one in vouched_attention(evaluated(-0.01, 0.0))] == ["act:L=16,r=1", "tangent:C=4"]
+
+
+def test_merging_is_vouched_for_with_the_share_that_is_left(evaluated):
+    (merge,) = vouched_attention(evaluated(1.0, 1.0, 0.0))
+    assert (merge.setting, merge.cluster_ratio) == ("merge:ratio=0.5", pytest.approx(0.5, abs=0.02))
 
 
 def test_without_exact_attention_nothing_can_be_said(evaluated):

@@ -144,6 +144,39 @@ def test_attention_of_a_point_is_that_of_its_token(
         assert attended.most == max(attended.exact.max(), np.abs(attended.approximate).max())
 
 
+@pytest.mark.parametrize("setting", ["merge:ratio=0.5", "merge:ratio=0.75,C=8"])
+@pytest.mark.parametrize("layer", [0, 2])
+def test_merged_tokens_are_the_clusters_and_share_what_they_get(
+    setting: str, layer: int, detector: Detector, page: NDArray[np.uint8]
+) -> None:
+    attention, image = AttentionConfig.parse(setting), detector.preprocess(page)
+    point = (0.6 * page.shape[1], 0.3 * page.shape[0])
+    explained = explain(detector, image, attention, layer, 2, point)
+    (prediction,) = detector.predict([image], attention)
+    assert explained.cluster_count == prediction.attention.merged_tokens
+    attended, clusters = explained.attention_map, explained.clusters
+    assert attended is not None
+    assert attended.approximate is not None
+    assert clusters is not None
+    assert attended.approximate.sum() == pytest.approx(1, abs=1e-4)
+    for members in (clusters == one for one in np.unique(clusters)[::50]):
+        assert np.ptp(attended.approximate[members]) == 0
+        rows, columns = np.nonzero(members)
+        assert max(np.ptp(rows), np.ptp(columns)) <= 1
+    exact = explain(detector, image, AttentionConfig.exact(), layer, 2, point).attention_map
+    assert exact is not None
+    assert np.array_equal(attended.exact, exact.exact)
+
+
+def test_merging_nothing_attends_exactly(tiny_detr: Detr, drawn: NDArray[np.uint8]) -> None:
+    detector = Detector(tiny_detr)
+    explained = explain(detector, detector.preprocess(drawn), AttentionConfig.merge(0), 1, 1, point=(33, 20))
+    assert explained.attention_map is not None
+    assert explained.attention_map.approximate is not None
+    assert explained.cluster_count == explained.grid[0] * explained.grid[1]
+    np.testing.assert_allclose(explained.attention_map.approximate, explained.attention_map.exact, rtol=1e-3, atol=1e-6)
+
+
 @pytest.mark.parametrize("attention", [AttentionConfig.act(16, 1e-7), AttentionConfig.tangent(4096, rounds=0)], ids=str)
 def test_approximate_is_exact_where_every_token_is_a_cluster(
     attention: AttentionConfig, tiny_detr: Detr, drawn: NDArray[np.uint8]

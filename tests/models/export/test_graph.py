@@ -24,7 +24,8 @@ from models.export.export import Request, export_model, require_packages
 from models.export.graph import DetectionGraph, GraphSettings
 
 TANGENT = "tangent:C=5,rounds=1"
-GRAPHS = [("onnx", "exact"), ("onnx", TANGENT), ("openvino", TANGENT)]
+MERGED = [("onnx", "merge:ratio=0.5"), ("openvino", "merge:ratio=0.75,C=5")]
+GRAPHS = [("onnx", "exact"), ("onnx", TANGENT), ("openvino", TANGENT), *MERGED]
 HEIGHT, WIDTH = 82, 64  # of a letter page, for a model whose shortest side is 64
 REAL_PAGES = Path(__file__).parents[4] / "shared" / "data" / "pages"
 

@@ -114,6 +114,14 @@ def test_clusters_change_the_answer_and_their_cost_is_said(
     assert few.attention.encoder_gflops < few.attention.exact_encoder_gflops == exact.attention.encoder_gflops
 
 
+@pytest.mark.parametrize("name", [*DENSE, *COARSEST])
+def test_models_that_transformers_runs_merge_no_tokens_and_say_so(
+    name: str, detector: Callable[[str], Detector], images: Images
+) -> None:
+    with pytest.raises(AttentionNotApplicable, match="merges tokens in act-detr's own network only"):
+        detector(name).detect(images[0], AttentionConfig.merge())
+
+
 @pytest.mark.parametrize("name", SAMPLED)
 def test_encoders_that_sample_refuse_clusters_and_say_why(
     name: str, detector: Callable[[str], Detector], images: Images

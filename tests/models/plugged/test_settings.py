@@ -48,6 +48,8 @@ def test_settings_that_do_not_exist_are_refused() -> None:
         attention_settings(clusters=3).__enter__()
     with pytest.raises(ValueError, match="either settings or options"):
         attention_settings("act", C=3).__enter__()
+    with pytest.raises(ValueError, match="merges the tokens of a whole encoder"), attention_settings("merge"):
+        pass
     with attention_settings(L=8), pytest.raises(ValueError, match="'L' is not an option of tangent; its options: C"):
         settings_here(OWN)
     with attention_settings(C=0), pytest.raises(ValueError, match="C must be between"):

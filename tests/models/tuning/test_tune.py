@@ -33,6 +33,7 @@ def test_measured_settings_go_from_few_clusters_to_many(detector, images):
     widths = [one.r for one in act if one.L == 16]
     assert widths == sorted(widths, reverse=True)
     assert {one.mode for one in measured_settings(detector, images, "tangent", "key")} == {"tangent"}
+    assert {one.mode for one in measured_settings(detector, images, "merge", "key")} == {"merge"}
 
 
 def test_candidates_are_measured_cheapest_first(detector, images):
@@ -49,6 +50,14 @@ def test_candidates_are_measured_cheapest_first(detector, images):
     assert cheapest.encoder_saved < cheapest.attention_saved
     assert cheapest.predicted_collisions == pytest.approx(collision_probability(0.5, 16, 8.0))
     assert 0 <= sharp.measured_collisions <= cheapest.measured_collisions <= cheapest.predicted_collisions + 0.05
+
+
+def test_merging_is_measured_like_the_others(detector, images):
+    most, least = tune(detector, images, [AttentionConfig.merge(0.1), AttentionConfig.merge(0.5)])
+    assert (most.attention.ratio, least.attention.ratio) == (0.5, 0.1)
+    assert most.cluster_ratio == pytest.approx(0.5, abs=0.02)
+    assert most.attention_saved == pytest.approx(0.75, abs=0.02)
+    assert 0 < least.encoder_saved < most.encoder_saved
 
 
 def test_recommended_saves_most_within_the_drift():

@@ -5,11 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from models.attention.factory import make_attention
 from models.config import AttentionConfig
 from models.detr.detr import Detr
 from models.images import ImageBatch
-from models.training.objective.distillation import Distillation, FullPrecision, box_distance, overlap_distance
+from models.training.objective.distillation import Distillation, box_distance, overlap_distance
 from models.training.objective.matcher import Target
 from models.training.objective.training_detr import TrainingDetr
 
@@ -59,17 +58,6 @@ def test_exact_boxes_are_the_teacher_and_get_no_gradient():
     assert boxes.grad is not None
     torch.testing.assert_close(boxes.grad, 2 * (boxes - exact).detach() / (2 * 3 * 4))
     assert exact.grad is None
-
-
-@pytest.mark.parametrize("kind", [AttentionConfig.act(L=2, r=2.0), AttentionConfig.tangent(3)], ids=str)
-def test_gradient_through_clusters_by_finite_differences(kind):
-    torch.manual_seed(0)
-    q, k, v = (torch.randn(1, 2, 7, 4, dtype=torch.float64, requires_grad=True) for _ in range(3))
-    attention = FullPrecision(make_attention(kind))
-    counts = attention(q, k, v).cluster_counts
-    assert counts is not None
-    assert (counts < 7).all()
-    assert torch.autograd.gradcheck(lambda q, k, v: attention(q, k, v).values, (q, k, v))
 
 
 def test_nothing_is_left_to_distil_where_the_clusters_are_single_queries(tiny_detr):
@@ -163,15 +151,6 @@ def test_overlap_sees_a_thin_box_that_squares_do_not():
 def test_empty_pages_have_no_distance():
     boxes, exact = torch.rand(1, 1, 3, 4), torch.rand(1, 1, 3, 4)
     assert overlap_distance(boxes, exact, torch.zeros(1, 1, 3)).item() == 0
-
-
-def test_clusters_are_those_of_serving_under_reduced_precision():
-    q, k, v = (torch.randn(1, 2, 50, 8) for _ in range(3))
-    attention = make_attention(COARSE)
-    with torch.autocast("cpu", torch.bfloat16):
-        wrapped = FullPrecision(attention)(q, k, v)
-    assert torch.equal(wrapped.values, attention(q, k, v).values)
-    assert torch.equal(wrapped.cluster_counts, attention(q, k, v).cluster_counts)
 
 
 def test_a_negative_weight_is_refused():

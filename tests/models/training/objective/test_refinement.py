@@ -177,14 +177,18 @@ def test_boxes_that_are_no_object_or_not_refined_when_serving_do_not_learn(detr,
     assert len(sample.boxes_xyxy) == len(sample.queries) == len(sample.weight) == kept
 
 
+def drawn(attention, merging):
+    return type(merging or getattr(attention, "attention", attention)).__name__
+
+
 def test_a_step_takes_the_attention_that_was_drawn(one_box):
     attentions = []
     encoder = one_box.detr.transformer.encoder
-    encoder.register_forward_pre_hook(lambda _, given: attentions.append(type(given[1].attention).__name__))
+    encoder.register_forward_pre_hook(lambda _, given: attentions.append(drawn(*given[1:])))
     torch.manual_seed(0)
     for _ in range(16):
         one_box(images_of((64, 48)), [target(GIVEN)])
-    assert set(attentions) == {"ExactAttention", "ActAttention", "TangentAttention"}
+    assert set(attentions) == {"ExactAttention", "ActAttention", "TangentAttention", "TokenMerging"}
 
 
 def test_the_loss_is_a_mean_over_boxes(one_box):
@@ -285,7 +289,8 @@ def test_half_of_the_seeded_attentions_of_steps_are_exact(detr):
 
 def test_rough_attention_is_the_models_own_and_rougher(tiny_config):
     config = replace(tiny_config, act_L=16, act_r=1.5, tangent_C=8)
-    expected = [AttentionConfig.act(16, 1.5), AttentionConfig.act(16, 3.0), AttentionConfig.tangent(8)]
+    act = [AttentionConfig.act(16, 1.5), AttentionConfig.act(16, 3.0)]
+    expected = [*act, AttentionConfig.tangent(8), AttentionConfig.merge(0.5)]
     assert approximate_attentions(config) == expected
     in_logits = [AttentionConfig.act(16, 1.5, metric="key"), AttentionConfig.act(16, 3.0, metric="key")]
     assert approximate_attentions(replace(config, act_metric="key"))[:2] == in_logits

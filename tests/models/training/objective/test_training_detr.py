@@ -157,14 +157,14 @@ def test_a_second_attention_takes_turns_with_exact_attention(detr):
     second = AttentionConfig.tangent(C=2)
     model = TrainingDetr(detr, extra_queries=0, repeats=1, dense=False, second_attention=second)
     torch.manual_seed(0)
-    drawn = [type(model.attention()).__name__ for _ in range(40)]
-    assert set(drawn) == {"ExactAttention", "FullPrecision"}
+    assert {model.attention() for _ in range(40)} == {AttentionConfig.exact(), second}
     plain = TrainingDetr(detr, extra_queries=0, repeats=1, dense=False)
-    assert {type(plain.attention()).__name__ for _ in range(40)} == {"ExactAttention"}
+    assert {plain.attention() for _ in range(40)} == {AttentionConfig.exact()}
 
 
-def test_a_model_learns_through_its_second_attention(detr, monkeypatch):
-    model = TrainingDetr(detr, 0, 1, dense=False, second_attention=AttentionConfig.tangent(C=2))
+@pytest.mark.parametrize("second", ["tangent:C=2", "merge:ratio=0.5", "merge:ratio=0.5,C=2"])
+def test_a_model_learns_through_its_second_attention(detr, monkeypatch, second):
+    model = TrainingDetr(detr, 0, 1, dense=False, second_attention=AttentionConfig.parse(second))
     monkeypatch.setattr(torch, "rand", lambda *_: torch.tensor(0.9))
     model(batch(), targets()).total.backward()
     projection = detr.transformer.encoder.layers[0].self_attn.in_proj_weight
