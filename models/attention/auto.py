@@ -12,14 +12,14 @@ from typing import Final
 from models.config import AttentionConfig
 
 MARGIN: Final = 0.03
-"""Share of exact attention's time that another one has to save: times have noise, and exact attention has no error."""
+"""Share of the encoder's time that another attention has to save: times have noise, exact attention has no error."""
 
 EXACT: Final = AttentionConfig.exact()
 
 
 @dataclass(frozen=True, slots=True)
 class AttentionTimes:
-    """Times of the encoder's attention for one image, all layers together.
+    """Times of the encoder for one image, all layers together, with each attention.
 
     `tokens` are rising; `milliseconds` has a row of as many times above 0 for exact attention and every other that was
     timed. Raises ValueError for anything else.
@@ -70,11 +70,12 @@ class AutoAttention:
     times: AttentionTimes | None = None
 
     def choose(self, tokens: int) -> ChosenAttention:
-        """The cheapest for an image of `tokens` tokens; exact attention unless another saves `MARGIN` of its time."""
+        """The cheapest for an image of `tokens` tokens; exact attention unless another saves `MARGIN` of the time."""
         if self.times is None or not self.vouched:
             return ChosenAttention(EXACT, "auto: the model's evaluation vouches for no approximate attention")
         times = self.times
         cheapest = min(self.vouched, key=lambda attention: times.at(attention, tokens))
         ratio = times.at(cheapest, tokens) / times.at(EXACT, tokens)
-        measured = f"auto: {cheapest} was measured to take {ratio:.2f} of exact attention's time at {tokens} tokens"
+        share = f"{ratio:.2f} of exact attention's time in the encoder"
+        measured = f"auto: {cheapest} was measured to take {share} at {tokens} tokens"
         return ChosenAttention(cheapest if ratio <= 1 - MARGIN else EXACT, measured)

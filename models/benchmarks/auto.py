@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from models.attention.auto import EXACT, AutoAttention
-from models.attention.factory import make_attention
+from models.attention.factory import make_attention, make_merging
 from models.benchmarks.command_line import detector_parser, load_measured
 from models.config import VouchedAttention
 from models.data.pages.held_out import held_out_pages
@@ -75,7 +75,10 @@ def measure_size(detector: Detector, pages: Sequence[NDArray[np.uint8]], repeats
 def _row(detector: Detector, auto: AutoAttention, image: PreparedImage, repeats: int) -> Row:
     tokens, packed = detector.tokens(image), detector.encoder_tokens(image)
     encoder = detector.detr.transformer.encoder
-    calls = {str(one): partial(encoder, packed, make_attention(one)) for one in (EXACT, *auto.vouched)}
+    calls = {
+        str(one): partial(encoder, packed, make_attention(one.in_layers), make_merging(one))
+        for one in (EXACT, *auto.vouched)
+    }
     whole = partial(detector.predict, [image], EXACT, [0.5])
     timings = interleaved(calls | {"image": whole}, torch.device(detector.device), repeats)
     encoders = {name: timings[name].median for name in calls}

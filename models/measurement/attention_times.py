@@ -1,19 +1,22 @@
-"""Times of exact and approximate attention on this device, for `auto` to choose by."""
+"""Times of an encoder with exact and with approximate attention on this device, for `auto` to choose by."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
 from itertools import product
-from typing import Final
+from typing import Final, cast
 
 import torch
 from torch import Tensor
 
 from models.attention.auto import EXACT, AttentionTimes
-from models.attention.factory import make_attention
-from models.attention.strategy import AttentionStrategy
+from models.attention.factory import make_attention, make_merging
+from models.attention.strategy import Attended, AttentionStrategy, SizedStrategy
+from models.attention.token_merging import TokenMerging
 from models.config import AttentionConfig, DetrConfig
+from models.detr.encoder import EncoderLayer
+from models.images import PackedTokens
 from models.measurement.shortest import shortest_times
 from models.measurement.timing import clock
 from models.measurement.token_counts import spread_counts, token_range
@@ -27,6 +30,8 @@ MAX_TOKENS: Final = 4500
 APART: Final = 100.0
 """Factor between queries that may share a bucket of ordinary width and queries that do not."""
 
+Call = Callable[[], object]
+
 
 @torch.inference_mode()
 def measure_attention_times(
@@ -35,44 +40,77 @@ def measure_attention_times(
     dtype: torch.dtype,
     seconds: Callable[[], float] | None = None,
 ) -> tuple[AttentionTimes, bool]:
-    """Time exact attention and the model's vouched ones on made-up tokens, on the calling thread and its pool.
+    """Time an encoder layer with exact attention and the model's vouched ones, on made-up tokens and weights.
 
-    The shortest of some rounds counts, in which all take turns: other programs only ever make a call longer. The cost
-    of exact and tangent attention follows from shapes alone; ACT gets as many different queries as its C/N says.
-    Returns whether the repeats agree, too (`models.measurement.shortest`). `seconds` replaces the device's clock.
+    All runs on the calling thread and its pool. The shortest of some rounds counts, in which all take turns: other
+    programs only ever make a call longer. Merging is timed by itself, since it comes once for all layers. The cost of
+    all but ACT follows from shapes alone; ACT gets as many different queries as its C/N says. Returns whether the
+    repeats agree, too (`models.measurement.shortest`). `seconds` replaces the device's clock.
     """
     least, largest = (min(tokens, MAX_TOKENS) for tokens in token_range(config))
     counts = spread_counts(least, largest)
     ratios = {EXACT: 1.0} | {one.attention: one.cluster_ratio for one in config.vouched}
-    calls = {
-        (attention, tokens): _call(config, attention, ratio, tokens, device, dtype)
-        for (attention, ratio), tokens in product(ratios.items(), counts)
-    }
+    layer = EncoderLayer(config).eval().to(device, dtype)
+    calls: dict[tuple[str, AttentionConfig, int], Call] = {}
+    for (attention, ratio), tokens in product(ratios.items(), counts):
+        given, merging = made_up_tokens(config, tokens, device, dtype), make_merging(attention)
+        if merging is not None:
+            calls["merging", attention, tokens] = partial(_merge_and_restore, merging, given)
+            given = merging(given).tokens
+        strategy = _OnOwnInputs(attention, _inputs(config, attention, ratio, len(given.values), device, dtype))
+        calls["layer", attention, tokens] = partial(layer, given, strategy)
     shortest = shortest_times(calls, seconds or clock(device), seconds_in_all=SECONDS, least_rounds=MIN_ROUNDS)
-    in_milliseconds = 1e3 * config.encoder_layers
-    milliseconds = {
-        attention: tuple(_rounded(shortest.seconds[attention, tokens] * in_milliseconds) for tokens in counts)
-        for attention in ratios
-    }
-    return AttentionTimes(counts, milliseconds), shortest.agree
+
+    def milliseconds(attention: AttentionConfig, tokens: int) -> float:
+        once = shortest.seconds.get(("merging", attention, tokens), 0.0)
+        return _rounded(1e3 * (once + config.encoder_layers * shortest.seconds["layer", attention, tokens]))
+
+    rows = {attention: tuple(milliseconds(attention, tokens) for tokens in counts) for attention in ratios}
+    return AttentionTimes(counts, rows), shortest.agree
 
 
-def _call(
+def made_up_tokens(config: DetrConfig, tokens: int, device: torch.device, dtype: torch.dtype) -> PackedTokens:
+    """Tokens of one image on a grid of two rows: as many as asked for, or one more."""
+    columns = -(-tokens // 2)
+    values = torch.randn(2 * columns, config.hidden_dim, generator=torch.Generator().manual_seed(0))
+    values = values.to(device, dtype)
+    return PackedTokens(values, values, (len(values),), ((2, columns),))
+
+
+def _merge_and_restore(merging: TokenMerging, tokens: PackedTokens) -> Tensor:
+    merged = merging(tokens)
+    return merged.restored(merged.tokens.values)
+
+
+class _OnOwnInputs:
+    """A strategy that attends with inputs of its own, whatever a layer projects."""
+
+    def __init__(self, attention: AttentionConfig, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
+        self._strategy: AttentionStrategy = make_attention(attention.in_layers)
+        self._inputs = inputs
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Attended:
+        """Attend with q, k, v [1, H, N, D] of its own."""
+        return self._strategy(*self._inputs)
+
+    def attend_sized(self, q: Tensor, k: Tensor, v: Tensor, sizes: Tensor) -> Attended:
+        """The same with keys of these sizes."""
+        return cast("SizedStrategy", self._strategy).attend_sized(*self._inputs, sizes)
+
+    def multiply_adds(self, tokens: int, heads: int, head_dim: int, clusters: int) -> int:
+        """Those of the strategy."""
+        return self._strategy.multiply_adds(tokens, heads, head_dim, clusters)
+
+
+def _inputs(
     config: DetrConfig,
     attention: AttentionConfig,
     cluster_ratio: float,
     tokens: int,
     device: torch.device,
     dtype: torch.dtype,
-) -> Callable[[], object]:
-    q, k, v = (x.to(dtype) for x in _inputs(config, attention, cluster_ratio, tokens, device))
-    return partial(_attend, make_attention(attention), q, k, v)
-
-
-def _inputs(
-    config: DetrConfig, attention: AttentionConfig, cluster_ratio: float, tokens: int, device: torch.device
-) -> tuple[Tensor, ...]:
-    """Return float32 q, k, v [1, H, N, D], laid out as a layer's projections are.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return q, k, v [1, H, N, D], laid out as a layer's projections are.
 
     For ACT, N * `cluster_ratio` queries differ, by so much that no bucket is wide enough for two of them.
     """
@@ -84,11 +122,8 @@ def _inputs(
         q.copy_(q[:, torch.arange(tokens) % different] * APART)
         k.div_(APART)
     v = torch.randn(1, tokens, config.hidden_dim, generator=generator)
-    return tuple(x.view(1, tokens, config.heads, config.head_dim).transpose(1, 2).to(device) for x in (q, k, v))
-
-
-def _attend(attention: AttentionStrategy, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    return attention(q, k, v).values.transpose(1, 2).flatten(2)
+    q, k, v = (x.view(1, tokens, config.heads, config.head_dim).transpose(1, 2).to(device, dtype) for x in (q, k, v))
+    return q, k, v
 
 
 def _rounded(milliseconds: float) -> float:

@@ -19,8 +19,8 @@ from models.measurement.environment import device_name
 from models.weights import default_cache_dir
 from models.whole_file import whole_file
 
-FORMAT: Final = 1
-CODE: Final = ("attention", "clustering", "kernels", "measurement")
+FORMAT: Final = 2
+CODE: Final = ("attention", "clustering", "detr", "kernels", "measurement")
 """Packages of `models` whose sources decide what is measured."""
 
 logger = logging.getLogger(__name__)
@@ -63,6 +63,7 @@ def measurement_key(config: DetrConfig, device: torch.device, dtype: torch.dtype
         "layers": config.encoder_layers,
         "heads": config.heads,
         "head_dim": config.head_dim,
+        "feedforward_dim": config.feedforward_dim,
         "sides": [
             *(config.shortest_side, config.longest_side, *config.sides),
             *(config.backbone.stride, str(config.resizing)),

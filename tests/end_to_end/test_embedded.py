@@ -49,7 +49,9 @@ def test_auto_answers_as_what_it_chose_and_says_why(server: Any) -> None:
     assert again["attention"] == attention
     card = server.client.get("/model").json()
     assert (card["default_attention"]["mode"], attention["mode"] in ("exact", "tangent")) == ("auto", True)
-    said = r"auto: tangent:C=(8|16) was measured to take \d+\.\d\d of exact attention's time at 638 tokens"
+    said = (
+        r"auto: tangent:C=(8|16) was measured to take \d+\.\d\d of exact attention's time in the encoder at 638 tokens"
+    )
     assert re.fullmatch(said, attention["reason"])
     chosen = {name: attention[name] for name in ("C", "metric") if attention[name] is not None}
     asked = server.client.post("/detect", params={"attention": attention["mode"]} | chosen, content=page).json()

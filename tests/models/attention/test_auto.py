@@ -50,7 +50,7 @@ def test_of_several_the_cheapest_counts_and_of_equal_ones_the_first():
 
 def test_the_reason_has_the_measured_ratio():
     auto = AutoAttention((TANGENT,), squares_and_lines())
-    said = "auto: tangent:C=16 was measured to take {} of exact attention's time at {} tokens"
+    said = "auto: tangent:C=16 was measured to take {} of exact attention's time in the encoder at {} tokens"
     assert auto.choose(1600) == ChosenAttention(TANGENT, said.format("0.25", 1600))
     assert auto.choose(200) == ChosenAttention(EXACT, said.format("2.00", 200))
 
