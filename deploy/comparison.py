@@ -14,13 +14,17 @@ import httpx
 from rich.table import Table
 
 from deploy.local_server import ROOT
-from models.config import AttentionConfig
+from models.config import AttentionConfig, AttentionMode
 from models.named_models import named_config
 
 EVALUATIONS: Final = ROOT / "models" / "pretrained" / "evaluation"
 ROUNDS: Final = 5
 LEAST_GAIN: Final = 1.05
-"""From this many times as fast on, tangent attention is called faster than exact attention."""
+"""From this many times as fast on, an attention is called faster than exact attention."""
+
+
+WORDS: Final[dict[AttentionMode, str]] = {"tangent": "tangent attention", "merge": "merged tokens"}
+"""The attention modes that are said to be faster, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +42,12 @@ class Row:
 
 
 def compare(clients: Mapping[str, httpx.Client], page: bytes, rounds: int = ROUNDS) -> list[Row]:
-    """Send a JPEG to the service of each embedded model, by exact attention and the model's own tangent and ACT.
+    """Send a JPEG to the service of each embedded model, by every attention with the model's own settings.
 
     Each is asked once per round, for `rounds` rounds, so that a slow spell of the machine hits all alike. A round
     before the first warms up.
     """
-    settings = [(model, attention) for model in clients for attention in _attentions(model)]
+    settings = [(model, attention) for model in clients for attention in named_config(model).default_attentions]
     rows = [
         {setting: _request(clients[setting[0]], setting[1], page) for setting in settings} for _ in range(rounds + 1)
     ]
@@ -81,28 +85,19 @@ def table(rows: Sequence[Row], rounds: int = ROUNDS) -> Table:
 
 
 def saved(rows: Sequence[Row], model: str) -> str:
-    """Say how much faster the model answered with tangent attention than with exact attention, if it did."""
-    exact, tangent = (
-        next(row.milliseconds for row in rows if row.model == model and row.attention.mode == mode)
-        for mode in ("exact", "tangent")
-    )
-    if exact / tangent >= LEAST_GAIN:
-        return (
-            f"On this machine {model} answers {exact / tangent:.1f} times as fast with tangent attention as with exact."
-        )
-    return (
-        f"On this machine {model} is no faster with tangent attention ({tangent:.0f} ms) than with exact ({exact:.0f})."
-    )
-
-
-def _attentions(model: str) -> tuple[AttentionConfig, ...]:
-    config = named_config(model)
-    return AttentionConfig.exact(), config.default_tangent, config.default_act
+    """Say how much faster the model answered with tangent attention and with merged tokens, where it did."""
+    times = {row.attention.mode: row.milliseconds for row in rows if row.model == model}
+    exact = times["exact"]
+    gains = {WORDS[mode]: exact / times[mode] for mode in WORDS if exact / times[mode] >= LEAST_GAIN}
+    if not gains:
+        return f"On this machine {model} is fastest with exact attention ({exact:.0f} ms)."
+    parts = " and ".join(f"{gain:.1f} times as fast with {words}" for words, gain in gains.items())
+    return f"On this machine {model} answers {parts} as with exact attention."
 
 
 def _request(client: httpx.Client, attention: AttentionConfig, page: bytes) -> tuple[float, int]:
     """Return the milliseconds of a request until its answer is read, and the tokens of the image."""
-    options = {name: value for name, value in attention.options.items() if name in ("L", "r", "C")}
+    options = {name: value for name, value in attention.options.items() if name in ("L", "r", "C", "ratio") and value}
     query = {"attention": attention.mode, **options}
     started = time.perf_counter()
     response = client.post("/detect", params=query, content=page, headers={"content-type": "image/jpeg"})

@@ -26,7 +26,12 @@ SHOWN_METRICS = (
     "act_detr_clusters_sum{",
     "act_detr_stage_duration_seconds_sum{",
 )
-QUERIES = ({"attention": "exact"}, {"attention": "act"}, {"attention": "tangent", "C": "16"})
+QUERIES = (
+    {"attention": "exact"},
+    {"attention": "act"},
+    {"attention": "tangent", "C": "16"},
+    {"attention": "merge", "ratio": "0.5"},
+)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -53,7 +58,7 @@ def _client(server: LocalServer) -> httpx.Client:
 
 
 def show_costs(console: Console, clients: Mapping[str, httpx.Client]) -> None:
-    """Measure both models with every attention mode, and say what tangent attention saved with the large one."""
+    """Measure both models with every attention mode, and say what the others saved with the large one."""
     console.print(f"\nMeasuring {ROUNDS} requests of each kind, in turns ...")
     rows = compare(clients, SAMPLE_PAGE.read_bytes())
     console.print(table(rows))
@@ -80,7 +85,8 @@ def show(console: Console, client: httpx.Client, picture: Path) -> None:
 def print_result(console: Console, result: dict[str, Any]) -> None:
     """Print the detections, clusters and cost of one result."""
     attention = result["attention"]
-    settings = "".join(f" {name}={attention[name]:g}" for name in ("L", "r", "C") if attention[name] is not None)
+    options = {name: attention[name] for name in ("L", "r", "C", "ratio") if attention[name] is not None}
+    settings = "".join(f" {name}={value:g}" for name, value in options.items())
     sides = ("xmin", "ymin", "xmax", "ymax")
     table = Table("label", "score", *sides, title=f"attention={attention['mode']}{settings}")
     for row in result["detections"]:
@@ -89,6 +95,8 @@ def print_result(console: Console, result: dict[str, Any]) -> None:
     clusters = "  ".join(f"{layer['mean']:.0f}" for layer in attention["clusters"])
     if clusters:
         console.print(f"clusters by layer, mean of the heads: {clusters}  of {attention['tokens']} tokens")
+    if attention["merged_tokens"] is not None:
+        console.print(f"tokens after merging: {attention['merged_tokens']} of {attention['tokens']}")
     console.print(
         f"encoder: {attention['encoder_gflops']:.3f} G multiply-adds (exact: {attention['exact_encoder_gflops']:.3f}); "
         f"answered in {result['timing_ms']['total']:.0f} ms\n"

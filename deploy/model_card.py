@@ -20,7 +20,6 @@ from typing import Any, Final
 from deploy.comparison import EVALUATIONS
 from deploy.local_server import ROOT
 from deploy.performance_tables import markdown
-from models.config import AttentionConfig
 from models.named_models import EMBEDDED, PAGE_LABELS, named_config
 from models.whole_file import whole_file
 
@@ -46,12 +45,12 @@ def rows_of(name: str, folder: Path = EVALUATIONS) -> list[Evaluation]:
 
 def evaluation_table(name: str, folder: Path = EVALUATIONS) -> str:
     """Return every setting of `MODEL/EVALUATION`: precision, clusters, cost, drift."""
-    columns = ["attention", "AP", "AP50", "AP75", *PAGE_LABELS, "mean C/N", "attention GFLOPs", "cost"]
+    columns = ["attention", "AP", "AP50", "AP75", *PAGE_LABELS, "mean C/N", "attention GFLOPs", "encoder GFLOPs"]
     return markdown([*columns, "edge drift, px", "ms"], [_cells(row) for row in rows_of(name, folder)])
 
 
 def models_table(evaluation: str, folder: Path = EVALUATIONS) -> str:
-    """Return the precision and cost of each model with exact attention, its own tangent attention and its own ACT."""
+    """Return the precision and cost of each model with every attention, by the model's own settings."""
     cells = [
         [
             f"`{model}`",
@@ -79,19 +78,19 @@ def models_table(evaluation: str, folder: Path = EVALUATIONS) -> str:
 
 
 def costs_table(evaluation: str, folder: Path = EVALUATIONS) -> str:
-    """Return AP and what attention costs, in multiply-adds over exact attention's and in time, as `models_table`."""
+    """Return AP and what attention costs, in the encoder's multiply-adds over the exact ones and in time."""
     cells = [
         [
             f"`{model}`",
             f"`{row['setting']}`",
             f"{row['tokens']:.0f}",
             f"{row['metrics']['ap']:.3f}",
-            share(row["gflops"]["attention"] / row["exact_gflops"]["attention"]),
+            share(row["gflops"]["encoder"] / row["exact_gflops"]["encoder"]),
             f"{row['speed']['median']:.0f} ms",
         ]
         for model, row in _own_settings(evaluation, folder)
     ]
-    columns = ["model", "attention", "encoder tokens", "AP", "multiply-adds of attention", "time, one CPU thread"]
+    columns = ["model", "attention", "encoder tokens", "AP", "multiply-adds of the encoder", "time, one CPU thread"]
     return markdown(columns, cells)
 
 
@@ -133,7 +132,7 @@ def _own_settings(evaluation: str, folder: Path) -> Iterator[tuple[str, Evaluati
     for model in EMBEDDED:
         config = named_config(model)
         by_setting = {row["setting"]: row for row in rows_of(f"{model}/{evaluation}", folder)}
-        for attention in (AttentionConfig.exact(), config.default_tangent, config.default_act):
+        for attention in config.default_attentions:
             if (row := by_setting.get(str(attention))) is not None:
                 yield model, row
 
@@ -144,9 +143,9 @@ def _cells(row: Evaluation) -> Sequence[str]:
         f"`{row['setting']}`",
         *(f"{metrics[name]:.3f}" for name in ("ap", "ap50", "ap75")),
         *(f"{metrics['by_class'][label]:.2f}" for label in PAGE_LABELS),
-        share(fmean(row["cluster_ratio"] or [1])),
+        share(fmean(row["cluster_ratio"] or [row["merged_ratio"]])),
         f"{gflops['attention']:.3f}",
-        share(gflops["attention"] / row["exact_gflops"]["attention"]),
+        f"{gflops['encoder']:.3f}",
         f"{fidelity['edge_drift']:.1f}" if fidelity else "0",
         f"{row['speed']['median']:.0f}",
     ]

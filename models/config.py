@@ -431,6 +431,11 @@ class DetrConfig:
         """Token merging with the model's own ratio."""
         return AttentionConfig.merge(self.merge_ratio)
 
+    @property
+    def default_attentions(self) -> tuple[AttentionConfig, ...]:
+        """Exact attention, then each other that requests may ask for by its name alone."""
+        return AttentionConfig.exact(), self.default_tangent, self.default_merge, self.default_act
+
     def attention(self, text: str) -> AttentionConfig:
         """Read what `AttentionConfig.parse` reads; an L, r, C or ratio that the text leaves open is the model's own.
 

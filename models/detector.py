@@ -273,9 +273,7 @@ class Detector:
         Returns in how many squares of the model's shortest side it detected.
         """
         blank = np.full((self.config.shortest_side, self.config.shortest_side, 3), 255, np.uint8)
-        own = self.config
-        defaults = (AttentionConfig.exact(), own.default_act, own.default_tangent, own.default_merge)
-        attentions = [attention for attention in defaults if attention.mode in self.family.modes]
+        attentions = [one for one in self.config.default_attentions if one.mode in self.family.modes]
         for attention in attentions:
             self.detect(blank, attention)
         return len(attentions)

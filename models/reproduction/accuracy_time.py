@@ -48,7 +48,8 @@ def attentions_of(config: DetrConfig) -> dict[str, AttentionConfig]:
     return {
         "exact": AttentionConfig.exact(),
         "tangent C = 16": AttentionConfig.tangent(16),
-        "tangent C = 32": AttentionConfig.tangent(32),
+        "merge, half": AttentionConfig.merge(0.5),
+        "merge, three quarters": AttentionConfig.merge(0.75),
         "ACT": config.default_act,
         "ACT, twice the r": replace(config.default_act, r=2 * config.act_r),
     }

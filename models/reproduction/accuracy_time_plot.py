@@ -17,7 +17,8 @@ from models.reproduction.style import GREY, colour, log_axis, panels
 LOOKS: Final = {
     "exact": (colour("exact"), "-"),
     "tangent C = 16": (colour("tangent"), "-"),
-    "tangent C = 32": (colour("tangent, 16 expansion points"), "--"),
+    "merge, half": (colour("merge"), "--"),
+    "merge, three quarters": (colour("merge"), "-"),
     "ACT": (colour("ACT, L = 24"), "-"),
     "ACT, twice the r": (colour("ACT, L = 16"), "--"),
 }

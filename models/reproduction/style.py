@@ -25,6 +25,7 @@ COLOURS: Final = {
     "K-means": "#e08a1e",
     "K-means, key-aware": "#8c510a",
     "tangent": "#c2185b",
+    "merge": "#6a3fb5",
     "tangent, 16 expansion points": "#e57ba5",
 }
 GREY: Final = "#8a8a8a"

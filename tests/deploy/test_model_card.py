@@ -22,15 +22,16 @@ ROW = {
     "operating_point": {"precision": 0.25, "recall": 0.5},
     "tokens": 638.0,
     "cluster_ratio": [],
-    "gflops": {"attention": 2.0, "total": 8.0},
-    "exact_gflops": {"attention": 2.0, "total": 8.0},
+    "merged_ratio": 1.0,
+    "gflops": {"attention": 2.0, "encoder": 4.0, "total": 8.0},
+    "exact_gflops": {"attention": 2.0, "encoder": 4.0, "total": 8.0},
     "fidelity": None,
     "speed": {"median": 99.6},
 }
 TANGENT = ROW | {
     "setting": "tangent:C=16",
     "cluster_ratio": [0.1, 0.3],
-    "gflops": {"attention": 0.5, "total": 6.5},
+    "gflops": {"attention": 0.5, "encoder": 2.5, "total": 6.5},
     "fidelity": {"edge_drift": 1.25},
 }
 
@@ -66,9 +67,11 @@ def test_the_card_shows_every_evaluation_that_was_run() -> None:
 
 def test_an_evaluation_is_a_table_of_its_settings(folder: Path) -> None:
     drawn = draw("before\n<!-- table: evaluation pages-small/pages -->\nold\n<!-- end -->\nafter", folder)
-    assert "| `exact` | 0.500 | 0.750 | 0.625 | 0.90 | 0.10 | 0.20 | 0.30 | 0.40 | 1 | 2.000 | 1 | 0 | 100 |" in drawn
     assert (
-        "| `tangent:C=16` | 0.500 | 0.750 | 0.625 | 0.90 | 0.10 | 0.20 | 0.30 | 0.40 | 0.20 | 0.500 | 0.25 |" in drawn
+        "| `exact` | 0.500 | 0.750 | 0.625 | 0.90 | 0.10 | 0.20 | 0.30 | 0.40 | 1 | 2.000 | 4.000 | 0 | 100 |" in drawn
+    )
+    assert (
+        "| `tangent:C=16` | 0.500 | 0.750 | 0.625 | 0.90 | 0.10 | 0.20 | 0.30 | 0.40 | 0.20 | 0.500 | 2.500 |" in drawn
     )
     assert "old" not in drawn
     assert drawn.startswith("before\n")
@@ -82,7 +85,7 @@ def test_models_are_compared_with_their_own_settings(folder: Path) -> None:
         assert f"| `{model}` | `exact` | 638 | 0.500 |" in drawn
         tangent = named_config(model).default_tangent
         assert f"| `{model}` | `{tangent}` |" in drawn
-        assert f"| `{model}` | `{tangent}` | 638 | 0.500 | 0.25 | 100 ms |" in draw(COSTS, folder)
+        assert f"| `{model}` | `{tangent}` | 638 | 0.500 | 0.62 | 100 ms |" in draw(COSTS, folder)
     assert "act:" not in drawn  # was not evaluated
 
 

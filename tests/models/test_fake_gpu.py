@@ -45,6 +45,7 @@ ATTENTIONS = [
     *(AttentionConfig.act(8, 2.0, metric=metric) for metric in ("query", "key")),
     *(AttentionConfig.kmeans(4, metric=metric) for metric in ("query", "key")),
     *(AttentionConfig.tangent(4, points, metric=metric) for points in (None, 2, 0) for metric in ("query", "key")),
+    *(AttentionConfig.merge(0.5, C) for C in (0, 3)),
 ]
 aten = torch.ops.aten
 INDEXING = (aten.index.Tensor, aten.index_put.default, aten.index_put_.default)
@@ -166,7 +167,8 @@ def test_a_forward_pass_stays_on_the_gpu(
     assert output.boxes_cxcywh.dtype == torch.float32
     assert output.boxes_cxcywh.shape == (len(sizes), refining_config.queries, 4)
     counts = output.encoded.cluster_counts
-    assert (counts is None) == (attention.mode == "exact")
+    assert (counts is None) == (attention.in_layers.mode == "exact")
+    assert (output.encoded.merged_lengths is None) == (attention.mode != "merge")
     assert counts is None or counts.shape == (len(sizes), refining_config.encoder_layers, refining_config.heads)
 
 
@@ -188,7 +190,7 @@ def test_a_forward_pass_of_a_published_model_stays_on_the_gpu(name: str) -> None
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("attention", [one for one in ATTENTIONS if one.mode != "exact"], ids=str)
+@pytest.mark.parametrize("attention", [one for one in ATTENTIONS if one.mode not in ("exact", "merge")], ids=str)
 def test_an_explanation_stays_on_the_gpu_and_waits_for_nothing(
     refining_config: DetrConfig, attention: AttentionConfig, precision: Precision
 ) -> None:

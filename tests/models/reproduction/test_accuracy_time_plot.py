@@ -17,7 +17,8 @@ def document(rows):
     return {"data": {"images": 100}, "timed": timed, "rows": rows}
 
 
-GAINS = {"exact": (1.0, 0.0), "tangent C = 16": (0.7, 0.002), "tangent C = 32": (0.6, 0.006)} | {
+GAINS = {"exact": (1.0, 0.0), "tangent C = 16": (0.7, 0.002), "merge, half": (0.6, 0.006)} | {
+    "merge, three quarters": (0.5, 0.01),
     "ACT": (0.9, 0.01),
     "ACT, twice the r": (0.8, 0.3),
 }
