@@ -45,8 +45,9 @@ MAX_BATCH_SECONDS: Final = 0.5
 """Images that run together are answered together: what is predicted to take longer than this runs by itself."""
 
 _DESCRIPTION = """Detects objects in images with a DETR whose encoder uses exact attention, ACT (adaptive
-clustering) or tangent attention, chosen per request. Errors are `application/problem+json`; those below `/v2` have
-the form of the Open Inference Protocol. Every response has the headers `X-Request-Id` and `Server-Timing`."""
+clustering), tangent attention or token merging, chosen per request. Errors are `application/problem+json`; those below
+`/v2` have the form of the Open Inference Protocol. Every response has the headers `X-Request-Id` and
+`Server-Timing`."""
 
 
 def create_app(settings: Settings, detector: Detector, tracer: Tracer = NO_TRACER) -> FastAPI:

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, cast, get_args
 
 from pydantic import Field
 
-from models.config import Metric, mode_and_options
+from models.config import MAX_MERGE_RATIO, Metric, mode_and_options
 from service.detection_options import (
     MODES_OF_OPTION,
     AttentionChoice,
@@ -24,11 +24,14 @@ Side = Literal["left", "right"]
 SIDES: Final[tuple[Side, ...]] = get_args(Side)
 
 _MODES: Final = get_args(AttentionChoice)
-_SIDE_TEXT: Final = "`exact`, `act`, `tangent` or `auto`, also with options of its own: `tangent:C=16`, `act:L=16,r=2`."
+_SIDE_TEXT: Final = (
+    "`exact`, `act`, `tangent`, `merge` or `auto`, also with options of its own: `tangent:C=16`, `act:L=16,r=2`, "
+    "`merge:ratio=0.5`."
+)
 
 
 class CompareQuery(ImageQuery):
-    """The query parameters of a comparison. L, r, C and metric are of the sides that have such an option."""
+    """The query parameters of a comparison. L, r, C, ratio and metric are of the sides that have such an option."""
 
     left: str = Field(max_length=100, description=f"Attention of the left side: {_SIDE_TEXT}")
     right: str = Field(max_length=100, description=f"Attention of the right side: {_SIDE_TEXT}")
@@ -39,7 +42,14 @@ class CompareQuery(ImageQuery):
         None, gt=0, allow_inf_nan=False, description="Bucket width of sides with act that do not set it."
     )
     C: int | None = Field(
-        None, ge=1, le=4096, description="Clusters per head of sides with tangent attention that do not set them."
+        None, ge=1, le=4096, description="Clusters per head of sides with tangent or merge that do not set them."
+    )
+    ratio: float | None = Field(
+        None,
+        ge=0,
+        le=MAX_MERGE_RATIO,
+        allow_inf_nan=False,
+        description="Share of merged tokens of sides with merge that do not set it.",
     )
     metric: Metric | None = Field(
         None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.config import AttentionConfig, DetrConfig, Metric
+from models.config import MAX_MERGE_RATIO, AttentionConfig, DetrConfig, Metric
 from models.masks.forms import MaskForm
 from models.tiles.tiling import Tiles, parse_tiles
 from service.errors import BadParameter
@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     from models.detector import Detector
     from service.settings import Settings
 
-AttentionChoice = Literal["exact", "act", "tangent", "auto"]
+AttentionChoice = Literal["exact", "act", "tangent", "merge", "auto"]
 MODES_OF_OPTION: Final[dict[str, tuple[AttentionChoice, ...]]] = {
     "L": ("act",),
     "r": ("act",),
-    "C": ("tangent",),
+    "C": ("tangent", "merge"),
+    "ratio": ("merge",),
     "metric": ("act", "tangent"),
 }
-CLUSTERING: Final[tuple[Literal["act", "tangent"], ...]] = ("act", "tangent")
+APPROXIMATE: Final[tuple[Literal["act", "tangent", "merge"], ...]] = ("act", "tangent", "merge")
 """Attention modes that do not apply to every model."""
 
 
@@ -37,7 +38,21 @@ class EncoderQuery(BaseModel):
 
     L: int | None = Field(None, ge=1, le=64, description="Hash rounds; only with `attention=act`.")
     r: float | None = Field(None, gt=0, allow_inf_nan=False, description="Bucket width; only with `attention=act`.")
-    C: int | None = Field(None, ge=1, le=4096, description="Clusters per head; only with `attention=tangent`.")
+    C: int | None = Field(
+        None,
+        ge=1,
+        le=4096,
+        description="Clusters per head; only with `attention=tangent` or `attention=merge`, where the tokens that are "
+        "left attend exactly without it.",
+    )
+    ratio: float | None = Field(
+        None,
+        ge=0,
+        le=MAX_MERGE_RATIO,
+        allow_inf_nan=False,
+        description="Share of the encoder's tokens that is merged into neighbours like them; only with "
+        "`attention=merge`.",
+    )
     metric: Metric | None = Field(
         None,
         description="Distance between two queries: `query` is Euclidean, as published; `key` is the root mean square "
@@ -128,6 +143,7 @@ class DetectionDefaults:
     r: float
     metric: Metric
     C: int
+    ratio: float
     size: int
     sizes: tuple[int, int]
     max_tiles: int
@@ -146,7 +162,7 @@ class DetectionDefaults:
         given = {"L": settings.l, "r": settings.r}
         act = config.default_act.with_options(**{name: value for name, value in given.items() if value is not None})
         refusals: dict[AttentionChoice, str] = {
-            mode: why for mode in CLUSTERING if (why := detector.family.refusal(mode)) is not None
+            mode: why for mode in APPROXIMATE if (why := detector.family.refusal(mode)) is not None
         }
         return cls(
             attention="exact" if settings.attention in refusals else settings.attention,
@@ -154,6 +170,7 @@ class DetectionDefaults:
             r=act.r,
             metric=act.metric,
             C=settings.c or config.tangent_C,
+            ratio=config.merge_ratio if settings.ratio is None else settings.ratio,
             size=config.shortest_side,
             sizes=_sizes(config, settings.max_size),
             max_tiles=settings.max_tiles,
@@ -187,6 +204,8 @@ class DetectionDefaults:
             return AttentionConfig.act(self.L, self.r, metric=self.metric).with_options(**given)
         if mode == "tangent":
             return AttentionConfig.tangent(self.C).with_options(**given)
+        if mode == "merge":
+            return AttentionConfig.merge(self.ratio).with_options(**given)
         return AttentionConfig.exact()
 
 

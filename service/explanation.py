@@ -139,6 +139,6 @@ def picture(explained: ExplainedImage, view: View | None) -> Callable[[NDArray[n
             return partial(draw_weights, weights=weights, most=attended.most, point=point)
     raise BadParameter(
         "view: this image was attended to exactly, so that there are no clusters and there is nothing approximate; "
-        "ask for attention=act or tangent, or for the exact attention of a point",
+        "ask for attention=act, tangent or merge, or for the exact attention of a point",
         parameter="view",
     )

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from models.config import MAX_MERGE_RATIO
 from service.cores import available_cores
 
 PREFIX: Final = "ACT_DETR_"
@@ -54,7 +55,7 @@ class Settings(BaseSettings):
         description="Number format of the model; `auto` is `bf16` on GPUs from Ampere on, and otherwise `fp32`, whose "
         "results are reproducible.",
     )
-    attention: Literal["exact", "act", "tangent", "auto"] = Field(
+    attention: Literal["exact", "act", "tangent", "merge", "auto"] = Field(
         "auto",
         description="Default attention mode; `auto` uses the one that was measured to be the fastest for an image's "
         "size, of those that the model vouches for.",
@@ -78,7 +79,15 @@ class Settings(BaseSettings):
         ge=1,
         le=4096,
         json_schema_extra={"shown_default": "the model's"},
-        description="Tangent attention's clusters per head, the default of `C`.",
+        description="Tangent attention's clusters per head, the default of `C` there.",
+    )
+    ratio: float | None = Field(
+        None,
+        ge=0,
+        le=MAX_MERGE_RATIO,
+        allow_inf_nan=False,
+        json_schema_extra={"shown_default": "the model's"},
+        description="Share of the tokens that `attention=merge` merges, the default of `ratio`.",
     )
     max_size: int | None = Field(
         None,

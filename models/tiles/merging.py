@@ -54,6 +54,7 @@ def merged_report(reports: Sequence[AttentionReport]) -> AttentionReport:
         tuple(_mean_clusters(layer) for layer in layers),
         sum(report.encoder_gflops for report in reports),
         sum(report.exact_encoder_gflops for report in reports),
+        first.merged_tokens,
     )
 
 

@@ -31,12 +31,18 @@ def detect(
     ] = None,
     concurrency: Annotated[int, typer.Option(min=1, max=256, help="Requests to --url that are under way.")] = 8,
     attention: Annotated[
-        Literal["exact", "act", "tangent", "auto"] | None,
+        Literal["exact", "act", "tangent", "merge", "auto"] | None,
         typer.Option(envvar="ACT_DETR_ATTENTION", show_default=_DEFAULTS.attention, help="Attention mode."),
     ] = None,
     rounds: Annotated[int | None, typer.Option("-L", min=1, max=64, help="ACT's hash rounds.")] = None,
     width: Annotated[float | None, typer.Option("-r", help="ACT's bucket width; greater than 0.")] = None,
-    clusters: Annotated[int | None, typer.Option("-C", min=1, max=4096, help="Tangent's clusters per head.")] = None,
+    clusters: Annotated[
+        int | None, typer.Option("-C", min=1, max=4096, help="Clusters per head, of tangent or merge.")
+    ] = None,
+    ratio: Annotated[
+        float | None,
+        typer.Option(min=0, max=0.75, show_default="the model's", help="Share of the tokens that merge merges."),
+    ] = None,
     metric: Annotated[
         Literal["query", "key"] | None,
         typer.Option(
@@ -104,6 +110,7 @@ def detect(
         "L": rounds,
         "r": width,
         "C": clusters,
+        "ratio": ratio,
         "metric": metric,
         "size": size,
         "tiles": tiles,

@@ -30,8 +30,8 @@ def evaluate(
     attention: Annotated[
         list[str] | None,
         typer.Option(
-            help="Attention setting, such as exact, act, act:L=32,r=8, tangent, kmeans:C=64; repeatable. An L, r or C "
-            "that is left out is the model's own. Default: exact and act."
+            help="Attention setting, such as exact, act, act:L=32,r=8, tangent, merge:ratio=0.5; repeatable. An L, r, "
+            "C or ratio that is left out is the model's own. Default: exact and act."
         ),
     ] = None,
     annotations: Annotated[

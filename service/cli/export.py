@@ -25,7 +25,9 @@ def export(
     output: Annotated[Path, typer.Option(file_okay=False, help="Folder to write; new or empty.")],
     attention: Annotated[
         str | None,
-        typer.Option(help="Attention of the graph: exact (the default), tangent, tangent:C=16 or kmeans:C=64."),
+        typer.Option(
+            help="Attention of the graph: exact (the default), tangent, tangent:C=16, merge:ratio=0.5 or kmeans:C=64."
+        ),
     ] = None,
     height: Annotated[
         int | None, typer.Option(min=1, show_default="a letter page's", help="Rows of the graph's images.")

@@ -23,7 +23,7 @@ from service.cli.tune import tune
 
 app = typer.Typer(
     name="act-detr",
-    help="Detect objects with a DETR whose encoder runs exact, ACT or tangent attention.",
+    help="Detect objects with a DETR whose encoder runs exact, ACT or tangent attention, or merges tokens.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

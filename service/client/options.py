@@ -25,6 +25,7 @@ class ImageOptions(TypedDict, total=False):
     L: int | None
     r: float | None
     C: int | None
+    ratio: float | None
     metric: Metric | None
     size: int | None
     tiles: str | None

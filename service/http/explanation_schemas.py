@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final, Self
 
@@ -32,8 +33,10 @@ EXPLANATION_EXAMPLE: Final[dict[str, Any]] = {
         "r": 2.0,
         "seed": 0,
         "C": None,
+        "ratio": None,
         "metric": "key",
         "tokens": 12,
+        "merged_tokens": None,
     },
     "clusters": {"count": 3, "assignment": [0, 0, 0, 1, 0, 0, 2, 1, 0, 2, 2, 1]},
     "point": {"x": 200.0, "y": 100.0, "row": 0, "column": 1, "cluster": 0},
@@ -61,7 +64,7 @@ class TokenGrid(BaseModel):
 
 
 class ClusterMap(BaseModel):
-    """The clusters of one layer and head."""
+    """The clusters of one layer and head; with merge, what was merged into one token, the same in all of them."""
 
     count: int = Field(description="How many clusters have a token: what `/detect` counts for this layer and head.")
     assignment: list[int] = Field(
@@ -136,7 +139,7 @@ class ExplanationResult(BaseModel):
             heads=detector.config.heads,
             layer=explanation.layer,
             head=explanation.head,
-            attention=AttentionSettings(**AttentionSettings.fields_of(task.attention, task.reason, rows * columns)),
+            attention=_attention(explained),
             clusters=_clusters(explanation),
             point=_point(task.point, explanation),
             attention_map=_attention_map(explanation.attention_map),
@@ -145,6 +148,13 @@ class ExplanationResult(BaseModel):
             ),
             model=detector.name,
         )
+
+
+def _attention(explained: ExplainedImage) -> AttentionSettings:
+    explanation, task = explained.explanation, explained.task
+    merged = explanation.cluster_count if task.attention.mode == "merge" else None
+    tokens = math.prod(explanation.grid)
+    return AttentionSettings(**AttentionSettings.fields_of(task.attention, task.reason, tokens, merged))
 
 
 def _clusters(explanation: Explanation) -> ClusterMap | None:

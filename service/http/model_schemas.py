@@ -24,6 +24,7 @@ class AttentionDefaults(BaseModel):
     r: float
     metric: Metric = Field(description="That of ACT's `r`.")
     C: int
+    ratio: float
 
 
 class VouchedSettings(BaseModel):

@@ -104,7 +104,12 @@ async def model(request: Request) -> ModelCard:
         attention_modes=[mode for mode in get_args(AttentionChoice) if mode not in defaults.refusals],
         attention_note=detector.family.note,
         default_attention=AttentionDefaults(
-            mode=defaults.attention, L=defaults.L, r=defaults.r, metric=defaults.metric, C=defaults.C
+            mode=defaults.attention,
+            L=defaults.L,
+            r=defaults.r,
+            metric=defaults.metric,
+            C=defaults.C,
+            ratio=defaults.ratio,
         ),
         auto_attention=AutoAttentionCard.of(detector.config, detector.auto) if detector.auto else None,
         ladder=LadderCard.of(service.degradation) if service.degradation else None,

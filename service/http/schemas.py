@@ -30,8 +30,10 @@ RESULT_EXAMPLE: Final[dict[str, Any]] = {
         "r": 8.0,
         "seed": 0,
         "C": None,
+        "ratio": None,
         "metric": "query",
         "tokens": 1900,
+        "merged_tokens": None,
         "clusters": [{"layer": 0, "mean": 612.5, "min": 410, "max": 803}],
         "encoder_gflops": 31.2,
         "exact_encoder_gflops": 48.0,
@@ -123,7 +125,7 @@ class Clusters(BaseModel):
 class AttentionSettings(BaseModel):
     """How the encoder attended, and why."""
 
-    mode: Literal["exact", "act", "tangent"]
+    mode: Literal["exact", "act", "tangent", "merge"]
     reason: str = Field(
         description="Why it attended so, for people: `asked for`, `the default of this service`, or `auto: ` and the "
         "measured times that decided; then, after a semicolon, the rung of the ladder if it is not 0."
@@ -131,16 +133,24 @@ class AttentionSettings(BaseModel):
     L: int | None = Field(description="Hash rounds; null except with act.")
     r: float | None = Field(description="Bucket width; null except with act.")
     seed: int | None = Field(description="Seed of the hash planes; null except with act.")
-    C: int | None = Field(description="Clusters per head; null except with tangent.")
-    metric: Metric | None = Field(description="Distance between two queries; null with exact.")
+    C: int | None = Field(
+        description="Clusters per head; null except with tangent, and with merge where what is left is clustered."
+    )
+    ratio: float | None = Field(description="Share of the tokens that was to be merged; null except with merge.")
+    metric: Metric | None = Field(description="Distance between two queries; null with exact and merge.")
     tokens: int = Field(description="Encoder tokens of the image, or of each of its tiles.")
+    merged_tokens: int | None = Field(description="How many of them were left after merging; null except with merge.")
 
     @staticmethod
-    def fields_of(config: AttentionConfig, reason: str, tokens: int) -> dict[str, Any]:
+    def fields_of(
+        config: AttentionConfig, reason: str, tokens: int, merged_tokens: int | None = None
+    ) -> dict[str, Any]:
         """Return the fields for settings that were used for a reason; options of other modes are None."""
-        options = dict.fromkeys(("L", "r", "seed", "C", "metric"))
+        options = dict.fromkeys(("L", "r", "seed", "C", "ratio", "metric"))
         options |= {name: value for name, value in config.options.items() if name in options}
-        return {"mode": config.mode, "reason": reason, **options, "tokens": tokens}
+        if config.C == 0:
+            options["C"] = None
+        return {"mode": config.mode, "reason": reason, **options, "tokens": tokens, "merged_tokens": merged_tokens}
 
 
 class Attention(AttentionSettings):
@@ -154,7 +164,7 @@ class Attention(AttentionSettings):
     def of(cls, report: AttentionReport, reason: str) -> Self:
         """Convert the model's report of an image that attended so for a reason."""
         return cls(
-            **cls.fields_of(report.config, reason, report.tokens),
+            **cls.fields_of(report.config, reason, report.tokens, report.merged_tokens),
             clusters=[
                 Clusters(layer=row.layer, mean=round(row.mean, 2), min=row.min, max=row.max) for row in report.clusters
             ],

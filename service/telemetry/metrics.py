@@ -31,8 +31,10 @@ from models.matching import Matching
 from service.errors import ClientClosed, all_errors
 from service.telemetry.request_record import NO_ATTENTION, DetectedImage, RequestRecord, Stopwatch
 
-ATTENTIONS: Final = ("exact", "act", "tangent")
+APPROXIMATE: Final = ("act", "tangent", "merge")
+ATTENTIONS: Final = ("exact", *APPROXIMATE)
 CLUSTERING: Final = ("act", "tangent")
+"""Modes that always cluster; merge does if it is asked for clusters."""
 STAGES: Final = ("read", "wait", "decode", "preprocess", "queue", "inference", "postprocess", "draw")
 """read: the body arrives; wait: for a decoding thread; queue: for the device."""
 
@@ -102,7 +104,10 @@ class Metrics:
             "act_detr_out_of_memory_total", "Batches that did not fit into the device's memory."
         )
         self.encoder_tokens = histogram(
-            "act_detr_encoder_tokens", "Tokens N that the encoder attends over, per image or tile.", buckets=_TOKENS
+            "act_detr_encoder_tokens", "Tokens N that the encoder gets, per image or tile.", buckets=_TOKENS
+        )
+        self.merged_tokens = summary(
+            "act_detr_merged_tokens", "Tokens that were left after merging, per image or tile with merge."
         )
         self.clusters = summary(
             "act_detr_clusters",
@@ -133,7 +138,7 @@ class Metrics:
         )
         self.auto_attention_seconds = gauge(
             "act_detr_auto_attention_seconds",
-            "Measured time of the encoder's attention for one image, by settings and tokens: what `auto` chooses by.",
+            "Measured time of the encoder for one image, by settings and tokens: what `auto` chooses by.",
             ("setting", "tokens"),
         )
         self.shadow_images = counter(
@@ -245,7 +250,7 @@ class Metrics:
 
     def describe_shadows(self) -> None:
         """Create the series of comparisons with exact attention, which a service has that makes some."""
-        for attention in CLUSTERING:
+        for attention in APPROXIMATE:
             for family in (
                 self.shadow_images,
                 self.shadow_iou,
@@ -299,6 +304,8 @@ class Metrics:
             self.rung_images.labels(str(image.rung)).inc()
         for _ in range(len(image.tiling)):
             self.encoder_tokens.observe(report.tokens)
+            if report.merged_tokens is not None:
+                self.merged_tokens.observe(report.merged_tokens)
         for layer in report.clusters:
             labels = (image.attention, str(layer.layer))
             self.clusters.labels(*labels).observe(layer.mean)

@@ -274,6 +274,8 @@ def _image_attributes(image: DetectedImage) -> _Attributes:
     }
     if image.rung is not None:
         attributes["act_detr.rung"] = image.rung
+    if report.merged_tokens is not None:
+        attributes["act_detr.merged_tokens"] = report.merged_tokens
     if report.clusters:
         attributes["act_detr.clusters.mean"] = statistics.fmean(layer.mean for layer in report.clusters)
     return attributes

@@ -72,11 +72,13 @@ def test_all_else_is_of_both_sides_but_a_size_may_be_of_one() -> None:
 @pytest.mark.parametrize(
     ("query", "parameter", "detail"),
     [
-        ({"left": "exakt"}, "left", "left: 'exakt': the mode must be one of exact, act, tangent, auto"),
-        ({"right": "kmeans:C=3"}, "right", "the mode must be one of exact, act, tangent, auto"),
+        ({"left": "exakt"}, "left", "left: 'exakt': the mode must be one of exact, act, tangent, merge, auto"),
+        ({"right": "kmeans:C=3"}, "right", "the mode must be one of exact, act, tangent, merge, auto"),
         ({"left": "tangent:L=3"}, "left", "'L=3' is not an option of tangent"),
         ({"left": "act:L=65"}, "left", "left: L must be between 1 and 64, not 65"),
         ({"left": "act:L=x"}, "left", "'x' is no value for L"),
+        ({"left": "merge:ratio=0.8"}, "left", "left: ratio must be between 0 and 0.75, not 0.8"),
+        ({"ratio": 0.5}, "ratio", "ratio: it is only valid with merge on a side; this request compares exact and"),
         ({"left": "auto:C=3"}, "left", "auto chooses its options itself"),
         ({"left": "tangent:rounds=100"}, "left", "rounds is not an option of requests"),
         ({"L": 3}, "L", "L: it is only valid with act on a side; this request compares exact and tangent"),

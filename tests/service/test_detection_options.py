@@ -105,6 +105,13 @@ def test_options_mean_the_same_in_a_request_as_on_the_command_line(
     assert resolved(DetectQuery(attention="tangent")).attention == config.attention("tangent")
 
 
+def test_merging_takes_the_settings_ratio_or_the_models_and_clusters_nothing_by_itself() -> None:
+    assert resolved(DetectQuery(attention="merge")).attention == AttentionConfig.merge(CONFIG.merge_ratio)
+    assert resolved(DetectQuery(attention="merge"), ratio=0.25, c=8).attention == AttentionConfig.merge(0.25)
+    asked = resolved(DetectQuery(attention="merge", ratio=0, C=16), ratio=0.25).attention
+    assert asked == AttentionConfig.merge(0, 16)
+
+
 def test_an_r_is_the_papers_unless_its_metric_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Model, "config", CONFIG.untuned())
     assert resolved(DetectQuery(attention="act")).attention == AttentionConfig.act(16, 2.0, metric="key")
@@ -123,7 +130,12 @@ def test_an_r_is_the_papers_unless_its_metric_is_given(monkeypatch: pytest.Monke
         ({"L": 16}, "`L` is only valid with attention=act; this request uses auto"),
         ({"attention": "auto", "L": 16, "r": 8}, "`L` and `r` are only valid with attention=act"),
         ({"attention": "tangent", "L": 8}, "`L` is only valid with attention=act; this request uses tangent"),
-        ({"attention": "act", "C": 16}, "`C` is only valid with attention=tangent; this request uses act"),
+        ({"attention": "act", "C": 16}, "`C` is only valid with attention=tangent or attention=merge; this request"),
+        (
+            {"attention": "tangent", "ratio": 0.5},
+            "`ratio` is only valid with attention=merge; this request uses tangent",
+        ),
+        ({"attention": "merge", "metric": "key"}, "`metric` is only valid with attention=act or attention=tangent"),
         ({"attention": "exact", "L": 8, "C": 16}, "`L` is only valid with attention=act"),
         ({"metric": "key"}, "`metric` is only valid with attention=act or attention=tangent; this request uses auto"),
         ({"attention": "exact", "metric": "key"}, "`metric` is only valid with attention=act or attention=tangent"),
@@ -141,6 +153,7 @@ def test_an_option_of_another_attention_mode_is_refused(query: dict[str, Any], d
         ("L", [0, 65, 1.5, ""]),
         ("r", [0, -1, "nan", "inf", "1e999"]),
         ("C", [0, 4097]),
+        ("ratio", [-0.1, 0.76, float("nan")]),
         ("metric", ["value", "", "Key"]),
         ("threshold", [-0.1, 1.1, "NaN"]),
         ("max_detections", [0, 10**20]),

@@ -76,6 +76,8 @@ function showSides({ left, right }, leftName, rightName) {
     row("Inference", ({ timing_ms: timing }) => `${timing.inference.toFixed(0)} ms`),
     row("GFLOPs", ({ attention }) => attention.encoder_gflops.toFixed(2)),
     row("Tokens", ({ attention }) => String(attention.tokens)),
+    ...(left.attention.merged_tokens ?? right.attention.merged_tokens) === null
+      ? [] : [row("Left after merging", ({ attention }) => String(attention.merged_tokens ?? "all"))],
   );
 }
 
@@ -93,8 +95,10 @@ function showClusters({ left, right }) {
     for (const [side, { attention }] of [["left", left], ["right", right]]) {
       const row = attention.clusters[layer];
       const bar = element("div", undefined, side);
-      bar.title = `layer ${layer}, ${side}: ${row ? `${row.min} to ${row.max} clusters by head` : "exact, no clusters"}`;
-      bar.append(column(row ? row.mean / attention.tokens : 1, SIDES[side]), element("span", row ? row.mean.toFixed(0) : "all"));
+      const all = attention.merged_tokens ?? attention.tokens;
+      bar.title = `layer ${layer}, ${side}: ${row ? `${row.min} to ${row.max} clusters by head` : `no clusters, ${all} tokens`}`;
+      const count = row?.mean ?? all;
+      bar.append(column(count / attention.tokens, SIDES[side]), element("span", count === attention.tokens ? "all" : count.toFixed(0)));
       bars.append(bar);
     }
   }

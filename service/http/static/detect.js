@@ -64,15 +64,16 @@ function showEncoder({ attention, resized, tiles }) {
   const cut = tiles.rows * tiles.columns > 1 ? ` in each of ${tiles.rows} x ${tiles.columns} tiles` : "";
   const share = attention.exact_encoder_gflops ? 100 * attention.encoder_gflops / attention.exact_encoder_gflops : 100;
   const name = attentionName(attention);
+  const left = attention.merged_tokens === null ? "" : `, ${attention.merged_tokens} left after merging`;
   $("encoder").textContent = `${name[0].toUpperCase()}${name.slice(1)} attention over ${attention.tokens} tokens of `
-    + `${resized.width} x ${resized.height} pixels${cut}: ${attention.encoder_gflops.toFixed(2)} GFLOPs, `
+    + `${resized.width} x ${resized.height} pixels${cut}${left}: ${attention.encoder_gflops.toFixed(2)} GFLOPs, `
     + `${share.toFixed(0)} % of exact${attention.clusters.length ? ". Clusters by layer:" : "."}`;
   $("encoder").title = attention.reason;
   $("clusters").hidden = !attention.clusters.length;
   $("clusters").replaceChildren(...attention.clusters.map(({ layer, mean, min, max }) => {
     const bar = element("div");
     bar.title = `layer ${layer}: ${min} to ${max} clusters by head`;
-    bar.append(column(mean / Math.max(1, attention.tokens), STAGES.inference), element("span", mean.toFixed(0)));
+    bar.append(column(mean / Math.max(1, attention.merged_tokens ?? attention.tokens), STAGES.inference), element("span", mean.toFixed(0)));
     return bar;
   }));
 }

@@ -118,22 +118,29 @@ function chooseMap(name) {
 }
 
 /** Show how much more alike neighbours are than others; return it in a sentence. */
-function showLikeness({ clusters, grid, layer, head }) {
+function showLikeness({ attention, clusters, grid, layer, head }) {
   const { neighbours, any } = clusters ? likeness(grid, clusters.assignment) : {};
   const [both, lesson] = neighbours > CLEARLY * any
     ? ["but only", ": what is near is alike, what is far is not"] : ["and", ""];
+  if (attention.merged_tokens !== null) {
+    $("likeness").textContent = `In all layers and heads, ${percent(neighbours)} of neighbours are one token.`;
+    return;
+  }
   $("likeness").textContent = clusters
     ? `In layer ${layer}, head ${head}, ${percent(neighbours)} of neighbours share a cluster, `
       + `${both} ${percent(any)} of any two positions${lesson}.`
     : "";
 }
 
-function showPoint({ point, clusters, attention_map: map }) {
+function showPoint({ attention, point, clusters, attention_map: map }) {
   let text = "Click a place in the image.";
   if (point) {
     const members = clusters?.assignment.filter((cluster) => cluster === point.cluster).length;
     const where = `Row ${point.row}, column ${point.column}`;
-    const cluster = clusters ? `, in a cluster of ${members} of ${clusters.assignment.length} positions` : "";
+    const group = attention.merged_tokens === null
+      ? `, in a cluster of ${members} of ${clusters?.assignment.length} positions`
+      : members === 1 ? ", merged with no other" : `, one of ${members} positions that became one token`;
+    const cluster = clusters ? group : "";
     const alike = map?.approximate ? ` Its exact and approximate attention have ${percent(inCommon(map.exact, map.approximate))} in common.` : "";
     text = `${where}${cluster}.${alike}`;
     visit({ ...point, map: map.exact }, ({ x, y }) => look({ point: { x, y } }));
@@ -143,7 +150,8 @@ function showPoint({ point, clusters, attention_map: map }) {
 }
 
 function showEncoder({ attention, clusters, grid, timing_ms: timing }) {
-  const count = clusters ? ` in ${clusters.count} clusters` : "";
+  const merged = attention.merged_tokens !== null;
+  const count = clusters ? (merged ? `, merged into ${clusters.count} tokens` : ` in ${clusters.count} clusters`) : "";
   const name = attentionName(attention);
   $("explained").textContent = `${name[0].toUpperCase()}${name.slice(1)} attention over ${grid.columns} x ${grid.rows} positions${count}, `
     + `answered in ${timing.total.toFixed(0)} ms.`;

@@ -1,4 +1,4 @@
-// Settings to queries. A setting is {mode, L, r, C, size}; `size` is null where the model takes only one.
+// Settings to queries. A setting is {mode, L, r, C, ratio, size}; `size` is null where the model takes only one.
 
 /** A query string of parameters, in their order; those that are null are left out. */
 export function queryOf(parameters) {
@@ -9,7 +9,7 @@ export function queryOf(parameters) {
 }
 
 /** The parameters of an attention that differ from the server's defaults. */
-export function attentionParameters({ mode, L, r, C }, { default_attention: usual }) {
+export function attentionParameters({ mode, L, r, C, ratio }, { default_attention: usual }) {
   const differing = {};
   if (mode === "act") {
     if (L !== usual.L) differing.L = L;
@@ -20,6 +20,7 @@ export function attentionParameters({ mode, L, r, C }, { default_attention: usua
     }
   }
   if (mode === "tangent" && C !== usual.C) differing.C = C;
+  if (mode === "merge" && ratio !== usual.ratio) differing.ratio = ratio;
   const needed = mode !== usual.mode || Object.keys(differing).length > 0;
   return needed ? { attention: mode, ...differing } : {};
 }
@@ -39,20 +40,22 @@ export function selectionParameters({ tiles, threshold, nms }, card) {
 }
 
 /** An attention in one word, as `left` and `right` take it: `tangent:C=16`. */
-export function attentionText({ mode, L, r, C }, { default_attention: usual }) {
+export function attentionText({ mode, L, r, C, ratio }, { default_attention: usual }) {
   if (mode === "act") return `act:L=${L},r=${r},metric=${usual.metric}`;
-  return mode === "tangent" ? `tangent:C=${C}` : mode;
+  return { tangent: `tangent:C=${C}`, merge: `merge:ratio=${ratio}` }[mode] ?? mode;
 }
 
-/** What such a word says, as far as it can be read: {mode, L, r, C}. */
+/** What such a word says, as far as it can be read: {mode, L, r, C, ratio}. */
 export function readAttention(text) {
   const [mode, options = ""] = text.split(":");
-  const numbers = options.split(",").map((option) => option.split("=")).filter(([name]) => "LrC".includes(name));
+  const numbers = options.split(",").map((option) => option.split("=")).filter(([name]) => ["L", "r", "C", "ratio"].includes(name));
   return { mode, ...Object.fromEntries(numbers.map(([name, value]) => [name, Number(value)])) };
 }
 
 /** The attention of an answer, for people: `tangent (C = 16)`, whose parts do not part at the end of a line. */
-export function attentionName({ mode, L, r, C }) {
-  const options = { exact: "", act: ` (L = ${L}, r = ${r})`, tangent: ` (C = ${C})` }[mode];
+export function attentionName({ mode, L, r, C, ratio }) {
+  const options = {
+    exact: "", act: ` (L = ${L}, r = ${r})`, tangent: ` (C = ${C})`, merge: ` (ratio = ${ratio}${C ? `, C = ${C}` : ""})`,
+  }[mode];
   return (mode === "act" ? "ACT" : mode) + options.replace(/ = /g, "\u00a0=\u00a0");
 }

@@ -2,6 +2,8 @@
 
 import { $ } from "./dom.js";
 
+const NUMBERS = ["L", "r", "C", "ratio", "size"];
+
 export class AttentionSetting {
   /** Put the controls into a fieldset, whose id names their group. */
   constructor(fieldset) {
@@ -19,17 +21,17 @@ export class AttentionSetting {
     this.set({ ...usual, size: input.shortest_side });
   }
 
-  /** The setting: {mode, L, r, C, size}. */
+  /** The setting: {mode, L, r, C, ratio, size}. */
   get() {
-    const [L, r, C, size] = ["L", "r", "C", "size"].map((name) => Number(this.option(name).value));
-    return { mode: this.choices().find((choice) => choice.checked)?.value, L, r, C, size };
+    const numbers = NUMBERS.map((name) => [name, Number(this.option(name).value)]);
+    return { mode: this.choices().find((choice) => choice.checked)?.value, ...Object.fromEntries(numbers) };
   }
 
   /** Set those parts that are given, as far as they are possible. */
   set({ mode, ...options }) {
     const choice = this.choices().find((one) => one.value === mode && !one.disabled);
     if (choice) choice.checked = true;
-    for (const name of ["L", "r", "C", "size"])
+    for (const name of NUMBERS)
       if (Number.isFinite(options[name])) this.option(name).value = options[name];
     this.show();
   }

@@ -100,6 +100,21 @@ def test_each_side_has_settings_of_its_own(compared: tuple[Any, Any], again: Cal
     assert page.get_by_role("tab", name="Compare").get_attribute("aria-selected") == "true"
 
 
+def test_merged_tokens_are_counted_beside_all_of_them(compared: tuple[Any, Any], again: Callable[[Any], Any]) -> None:
+    page, _ = compared
+    assert "Left after merging" not in page.inner_text("#sides")
+    with page.expect_response(lambda response: "right=merge:ratio=0.5" in response.url) as answered:
+        page.get_by_role("group", name="Right").get_by_role("radio", name="merge").check()
+    merged = again(answered.value)["right"]["attention"]["merged_tokens"]
+    page.locator("#sides", has_text="Left after merging").wait_for()
+    rows = dict(row.split("\t", 1) for row in page.inner_text("#sides").splitlines()[1:])
+    assert rows["Left after merging"] == f"all\t{merged}"
+    assert page.inner_text("#right-name") == "merge (ratio\u00a0=\u00a00.5)"
+    page.reload()
+    right = page.get_by_role("group", name="Right")
+    assert right.get_by_role("radio", name="merge").is_checked()
+
+
 def test_what_both_found_alike_can_be_hidden(compared: tuple[Any, Any]) -> None:
     page, answer = compared
     alike = sum(pair["iou"] >= 0.9 for pair in answer["pairs"])

@@ -26,6 +26,19 @@ def test_an_image_gets_boxes_times_and_clusters(opened: Any, sample: str) -> Non
     assert "detections in" in opened.inner_text("#status")
 
 
+def test_merging_says_how_many_tokens_are_left(opened: Any, sample: str, again: Callable[[Any], Any]) -> None:
+    opened.get_by_role("radio", name="merge").check()
+    opened.get_by_role("slider", name="Share of the tokens").fill("0.75")
+    with opened.expect_response(lambda response: "attention=merge&ratio=0.75" in response.url) as answered:
+        opened.set_input_files("#file", sample)
+    attention = again(answered.value)["attention"]
+    assert attention["merged_tokens"] < attention["tokens"] / 3
+    opened.locator("#encoder", has_text=f"{attention['merged_tokens']} left after merging").wait_for()
+    assert opened.inner_text("#encoder").startswith("Merge (ratio\u00a0=\u00a00.75) attention over")
+    assert opened.locator("#clusters").is_hidden()
+    assert opened.inner_text("#detect-setting [data-mode=merge] .value") == "0.75"
+
+
 def test_masks_are_drawn_where_the_model_has_them(
     run_server: Callable[..., Any], segmenting: Any, open_page: Callable[..., Any], sample: str
 ) -> None:

@@ -119,6 +119,20 @@ def test_layers_and_heads_are_chosen(explained: tuple[Any, Any], again: Callable
     assert "layer=1&head=1" in restored.value.url
 
 
+def test_what_was_merged_into_one_token_is_one_colour(explained: tuple[Any, Any], again: Callable[[Any], Any]) -> None:
+    page, _ = explained
+    with page.expect_response(explains) as answered:
+        page.get_by_role("radio", name="merge").check()
+    answer = again(answered.value)
+    assert answer["attention"]["merged_tokens"] == answer["clusters"]["count"]
+    page.locator("#explained", has_text=f"merged into {answer['clusters']['count']} tokens").wait_for()
+    assert page.inner_text("#likeness").startswith("In all layers and heads,")
+    first = answer["clusters"]["assignment"][0]
+    members = [i for i, cluster in enumerate(answer["clusters"]["assignment"]) if cluster == first]
+    assert len({tuple(colour(page, answer, "clusters", index)) for index in members}) == 1
+    assert "merged with no other" in page.inner_text("#point") or "that became one token" in page.inner_text("#point")
+
+
 def test_exact_attention_has_one_map(explained: tuple[Any, Any]) -> None:
     page, _ = explained
     with page.expect_response(explains):

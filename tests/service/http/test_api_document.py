@@ -107,7 +107,7 @@ def test_fields_of_a_comparison_are_named() -> None:
 
 def test_parameters_of_an_explanation_are_complete_with_their_bounds(openapi: dict[str, Any]) -> None:
     parameters = {row["name"]: row["schema"] for row in openapi["paths"]["/explain"]["post"]["parameters"]}
-    shared = {"attention", "L", "r", "C", "metric", "size", "deadline_ms"}
+    shared = {"attention", "L", "r", "C", "ratio", "metric", "size", "deadline_ms"}
     documented = {name: row[2] for row in rows("Explain") for name in names(row[:1])}
     assert set(parameters) == set(documented) | shared
     for name, text in documented.items():

@@ -90,7 +90,7 @@ def test_tiles_are_cut_on_both_sides(start: Any, encoded: Any) -> None:
     ("query", "detail"),
     [
         ("right=act", "left: Field required"),
-        ("left=exact&right=exakt", "right: 'exakt': the mode must be one of exact, act, tangent, auto"),
+        ("left=exact&right=exakt", "right: 'exakt': the mode must be one of exact, act, tangent, merge, auto"),
         ("left=exact&right=act:L=0", "right: L must be between 1 and 64, not 0"),
         ("left=exact&right=tangent&L=4", "L: it is only valid with act"),
         ("left=exact&right=act&right=exact", "right: given more than once"),

@@ -50,8 +50,10 @@ def test_answer_is_as_documented(service: Any, png: bytes) -> None:
         "r": 8.0,
         "seed": 0,
         "C": None,
+        "ratio": None,
         "metric": "query",
         "tokens": 2400,
+        "merged_tokens": None,
         "encoder_gflops": 1.5,
         "exact_encoder_gflops": 3.0,
     }

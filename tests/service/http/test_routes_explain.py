@@ -64,8 +64,10 @@ def test_answer_is_as_documented(service: Any, png: bytes) -> None:
             "r": 2.0,
             "seed": 0,
             "C": None,
+            "ratio": None,
             "metric": "query",
             "tokens": 2400,
+            "merged_tokens": None,
         },
         "model": "fake",
     }

@@ -41,7 +41,7 @@ def test_draining_is_not_ready_but_alive(start: Any, png: bytes) -> None:
 def test_model_card(service: Any) -> None:
     card = service.client.get("/model").json()
     assert card["labels"] == ["text", "title", "list", "table", "figure"]
-    assert card["default_attention"] == {"mode": "auto", "L": 32, "r": 8.0, "metric": "query", "C": 16}
+    assert card["default_attention"] == {"mode": "auto", "L": 32, "r": 8.0, "metric": "query", "C": 16, "ratio": 0.5}
     assert card["input_size"] == {"shortest_side": 352, "longest_side": 640, "min_size": 304, "max_size": 416}
     assert card["limits"]["max_pixels"] == 50_000_000
     assert (card["name"], card["device"], card["precision"], card["parameters"]) == ("fake", "cpu", "fp32", 7)
@@ -51,11 +51,12 @@ def test_model_card(service: Any) -> None:
 
 
 def test_settings_override_the_models_defaults(start: Any) -> None:
-    with start(nms=1.0, l=9, c=5, max_size=400, max_tiles=5) as server:
+    with start(nms=1.0, l=9, c=5, ratio=0.25, max_size=400, max_tiles=5) as server:
         card = server.client.get("/model").json()
     assert (card["input_size"]["max_size"], card["limits"]["max_tiles"]) == (400, 5)
     assert card["default_nms"] == 1.0
-    assert card["default_attention"] == {"mode": "auto", "L": 9, "r": 8.0, "metric": "query", "C": 5}
+    expected = {"mode": "auto", "L": 9, "r": 8.0, "metric": "query", "C": 5, "ratio": 0.25}
+    assert card["default_attention"] == expected
 
 
 def test_model_card_has_what_auto_chooses_by_once_it_is_measured(start: Any, detector: Any) -> None:
