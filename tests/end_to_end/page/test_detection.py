@@ -28,7 +28,7 @@ def test_an_image_gets_boxes_times_and_clusters(opened: Any, sample: str) -> Non
 
 def test_merging_says_how_many_tokens_are_left(opened: Any, sample: str, again: Callable[[Any], Any]) -> None:
     opened.get_by_role("radio", name="merge").check()
-    opened.get_by_role("slider", name="Share of the tokens").fill("0.75")
+    opened.get_by_role("slider", name="Share of tokens merged").fill("0.75")
     with opened.expect_response(lambda response: "attention=merge&ratio=0.75" in response.url) as answered:
         opened.set_input_files("#file", sample)
     attention = again(answered.value)["attention"]
