@@ -14,7 +14,7 @@ import httpx
 from rich.table import Table
 
 from deploy.local_server import ROOT
-from models.config import AttentionConfig, AttentionMode
+from models.attention_config import AttentionConfig, AttentionMode
 from models.named_models import named_config
 
 EVALUATIONS: Final = ROOT / "models" / "pretrained" / "evaluation"

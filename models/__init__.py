@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from models.attention.auto import AutoAttention, ChosenAttention
-    from models.config import AttentionConfig, DetrConfig
+    from models.attention_config import AttentionConfig
+    from models.config import DetrConfig
     from models.detections import AttentionReport, Detections, LayerClusters, Prediction
     from models.detector import Detector, DeviceOutOfMemory, load_detector
     from models.preprocess import PreparedImage

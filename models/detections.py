@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.masks.masks import Masks
 
 

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from models.attention.auto import AutoAttention, ChosenAttention
 from models.attention.layer_inputs import AttentionInputs
-from models.config import AttentionConfig, DetrConfig
+from models.attention_config import AttentionConfig
+from models.config import DetrConfig
 from models.detections import AttentionReport, Detections, LayerClusters, Prediction
 from models.detr.canvas import canvas_size
 from models.detr.detr import Detr, DetrOutput, Features

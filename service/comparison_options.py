@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, cast, get_args
 
 from pydantic import Field
 
-from models.config import MAX_MERGE_RATIO, Metric, mode_and_options
+from models.attention_config import MAX_MERGE_RATIO, Metric, mode_and_options
 from service.detection_options import (
     MODES_OF_OPTION,
     AttentionChoice,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.config import MAX_MERGE_RATIO, AttentionConfig, DetrConfig, Metric
+from models.attention_config import MAX_MERGE_RATIO, AttentionConfig, Metric
+from models.config import DetrConfig
 from models.masks.forms import MaskForm
 from models.tiles.tiling import Tiles, parse_tiles
 from service.errors import BadParameter

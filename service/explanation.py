@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.config import AttentionConfig, AttentionMode
+from models.attention_config import AttentionConfig, AttentionMode
 from models.detections import Prediction
 from models.detector import Detector
 from models.explanation import Explanation, explain, locate

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.detections import Detections, Prediction
 from models.detector import Detector, DeviceOutOfMemory
 from models.masks.forms import Segmentation, segmentations

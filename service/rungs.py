@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.measurement.shortest import shortest_times
 from models.measurement.timing import clock
 from models.preprocess import resized_for

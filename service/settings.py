@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from models.config import MAX_MERGE_RATIO
+from models.attention_config import MAX_MERGE_RATIO
 from service.cores import available_cores
 
 PREFIX: Final = "ACT_DETR_"

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.detections import Detections
 from models.detector import Detector, DeviceOutOfMemory
 from models.matching import match

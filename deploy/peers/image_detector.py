@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.detector import load_detector
 from service.cpu_threads import compute_with
 from service.http.schemas import detection_rows

@@ -10,10 +10,10 @@ from torch import Tensor
 from models.attention.exact import exact_weights
 from models.attention.prototype_attention import prototype_attention
 from models.attention.strategy import Attended, wide_and_contiguous
+from models.attention_config import Metric
 from models.clustering.lsh import bucket_keys, hash_buckets, hash_planes
 from models.clustering.metrics import metric_factor, metric_matrix, metric_multiply_adds
 from models.clustering.prototypes import Clusters, assign_clusters, broadcast, mean_prototypes, own_row
-from models.config import Metric
 
 
 @dataclass(frozen=True, slots=True)

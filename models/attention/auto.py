@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 
 MARGIN: Final = 0.03
 """Share of the encoder's time that another attention has to save: times have noise, exact attention has no error."""

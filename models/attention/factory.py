@@ -8,7 +8,7 @@ from models.attention.kmeans import KMeansAttention
 from models.attention.strategy import AttentionStrategy
 from models.attention.tangent import TangentAttention
 from models.attention.token_merging import TokenMerging
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 
 
 def make_attention(config: AttentionConfig) -> AttentionStrategy:

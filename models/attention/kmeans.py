@@ -9,10 +9,10 @@ from torch import Tensor
 
 from models.attention.exact import exact_weights
 from models.attention.strategy import Attended, attend_by_size, wide_and_contiguous
+from models.attention_config import Metric
 from models.clustering.kmeans import Grouping, kmeans, kmeans_multiply_adds, spread_sample, spread_start
 from models.clustering.metrics import metric_matrix, metric_multiply_adds
 from models.clustering.prototypes import Clusters, broadcast, own_row
-from models.config import Metric
 
 METRIC_KEYS: Final = 512
 """Keys that the metric is made of, of more."""

@@ -19,10 +19,10 @@ from torch import Tensor
 from models.attention.exact import exact_weights
 from models.attention.kmeans import KMeansAttention, grouping_multiply_adds, sampled_metric
 from models.attention.strategy import Attended, attend_by_size, logit_bias, wide_and_contiguous
+from models.attention_config import Metric
 from models.clustering.blocks import block_count, cluster_blocks
 from models.clustering.kmeans import Grouping, kmeans, kmeans_multiply_adds, spread_start
 from models.clustering.prototypes import Clusters, own_row
-from models.config import Metric
 
 CPU_PRODUCTS, GPU_PRODUCTS = 2**18, 2**26
 """Products of weights and values that are held at once. On a CPU they should stay in its cache."""

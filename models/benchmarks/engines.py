@@ -13,9 +13,9 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from models.attention_config import AttentionConfig
 from models.benchmarks.exported_engines import onnxruntime_engine, openvino_engine
 from models.benchmarks.workload import Engine, Unavailable, Workload, float_cpu
-from models.config import AttentionConfig
 from models.detector import Detector
 from models.preprocess import PreparedImage, normalise
 

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 from models.attention.exact import ExactAttention
 from models.attention.factory import make_attention
+from models.attention_config import AttentionConfig
 from models.benchmarks.command_line import benchmark_parser, prepare_process
 from models.benchmarks.plugged_families import FAMILIES, SHARPNESS, Family, randomise, sharpen
 from models.benchmarks.plugged_tables import drawn, table
-from models.config import AttentionConfig
 from models.evaluation.fidelity import relative_error
 from models.measurement.environment import run_environment
 from models.measurement.results import write_results

@@ -19,8 +19,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from models.attention_config import AttentionConfig
 from models.benchmarks.command_line import detector_parser, load_measured
-from models.config import AttentionConfig
 from models.data.coco import GroundTruth
 from models.data.open_samples import open_samples
 from models.data.samples import Sample

@@ -23,8 +23,8 @@ from models.attention.exact import ExactAttention
 from models.attention.factory import make_attention
 from models.attention.layer_inputs import AttentionInputs
 from models.attention.strategy import Attended
+from models.attention_config import AttentionConfig
 from models.benchmarks.command_line import detector_parser, load_measured
-from models.config import AttentionConfig
 from models.data.pages.held_out import held_out_pages
 from models.detector import Detector
 from models.evaluation.attention_inputs import attention_inputs

@@ -15,8 +15,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from models.attention_config import AttentionConfig
 from models.benchmarks.command_line import detector_parser, load_measured
-from models.config import AttentionConfig
 from models.data.samples import PageSamples
 from models.detections import Prediction
 from models.detector import Detector

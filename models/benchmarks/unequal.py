@@ -28,9 +28,9 @@ from torch import Tensor
 from models.allocator import keep_freed_memory
 from models.attention import multihead
 from models.attention.exact import ExactAttention
+from models.attention_config import AttentionConfig
 from models.benchmarks.throughput import pages, size
 from models.benchmarks.workload import Unavailable, Workload, make_workload
-from models.config import AttentionConfig
 from models.detector import Detector
 from models.images import ImageBatch, PackedTokens
 from models.measurement.environment import run_environment

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from models.attention.exact import ExactAttention
-from models.config import AttentionConfig, DetrConfig
+from models.attention_config import AttentionConfig
+from models.config import DetrConfig
 from models.detr.detr import Detr
 from models.images import ImageBatch
 from models.named_models import named_config

@@ -8,7 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from models.config import MAX_HASH_ROUNDS
+from models.attention_config import MAX_HASH_ROUNDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.config import Metric
+from models.attention_config import Metric
 
 JITTER = 1e-6
 """Part of a metric's trace that its factor adds to every direction: far above rounding, far below what matters."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.detections import Detections
 from models.detector import Detector
 from models.detr.detr import DetrOutput

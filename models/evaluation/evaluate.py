@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.data.coco import GroundTruth
 from models.data.samples import Sample
 from models.detections import Detections

@@ -15,7 +15,7 @@ from models.attention.factory import make_attention
 from models.attention.layer_inputs import AttentionInputs
 from models.attention.strategy import ClusteringStrategy
 from models.attention.tangent import TangentAttention
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.detector import Detector
 from models.device import on_host
 from models.preprocess import PreparedImage

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from models.attention_config import AttentionConfig
 from models.boxes import cxcywh_to_xyxy
-from models.config import AttentionConfig
 from models.data.pages import render_page
 from models.detections import Detections
 from models.detector import Detector

@@ -12,8 +12,9 @@ from typing import Any, Final, Literal
 import torch
 from torch import Tensor
 
+from models.attention_config import AttentionConfig
 from models.boxes import cxcywh_to_xyxy
-from models.config import AttentionConfig, DetrConfig
+from models.config import DetrConfig
 from models.detector import Detector
 from models.detr.detr import Detr
 from models.evaluation.weights_digest import weights_digest

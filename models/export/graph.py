@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from models.attention.factory import make_attention, make_merging
+from models.attention_config import AttentionConfig
 from models.boxes import cxcywh_to_xyxy
-from models.config import AttentionConfig
 from models.detr.detr import Detr
 from models.export.errors import CannotExport
 from models.export.suppression import kept

@@ -14,7 +14,8 @@ from models.attention.auto import EXACT, AttentionTimes
 from models.attention.factory import make_attention, make_merging
 from models.attention.strategy import Attended, AttentionStrategy, SizedStrategy
 from models.attention.token_merging import TokenMerging
-from models.config import AttentionConfig, DetrConfig
+from models.attention_config import AttentionConfig
+from models.config import DetrConfig
 from models.detr.encoder import EncoderLayer
 from models.images import PackedTokens
 from models.measurement.shortest import shortest_times

@@ -13,7 +13,8 @@ from typing import Any, Final
 import torch
 
 from models.attention.auto import AttentionTimes, AutoAttention
-from models.config import AttentionConfig, DetrConfig
+from models.attention_config import AttentionConfig
+from models.config import DetrConfig
 from models.measurement.attention_times import measure_attention_times
 from models.measurement.environment import device_name
 from models.weights import default_cache_dir

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from models.attention.layer_inputs import AttentionInputs
-from models.config import AttentionConfig, AttentionMode, DetrConfig
+from models.attention_config import AttentionConfig, AttentionMode
+from models.config import DetrConfig
 from models.detr.detr import DetrOutput
 from models.detr.mask_head import MaskHead
 from models.detr.multiply_adds import Gflops

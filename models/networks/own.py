@@ -10,7 +10,8 @@ from torch import nn
 
 from models.attention.factory import make_attention, make_merging
 from models.attention.layer_inputs import AttentionInputs, inputs_of_layer
-from models.config import AttentionConfig, DetrConfig
+from models.attention_config import AttentionConfig
+from models.config import DetrConfig
 from models.detr.backbone import fold_batch_norms
 from models.detr.canvas import token_grid
 from models.detr.detr import Detr, DetrOutput, Features

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from models.attention.factory import make_attention
 from models.attention.layer_inputs import AttentionInputs, inputs_of_layer
 from models.attention.strategy import AttentionStrategy
-from models.config import AttentionConfig, DetrConfig
+from models.attention_config import AttentionConfig
+from models.config import DetrConfig
 from models.detr.canvas import canvas_shares, canvas_size, on_canvas
 from models.detr.detr import DetrOutput
 from models.detr.encoder import Encoded

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from models.attention.factory import make_attention
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.plugged.errors import CannotCluster, RecomputedElsewhere
 from models.plugged.graph import outside_graph
 from models.plugged.marks import PADDING_READ, own_settings

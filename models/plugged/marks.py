@@ -7,7 +7,7 @@ from typing import Final
 
 from torch import nn
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.plugged.roles import attention_roles
 
 ROLE: Final = "attention_role"

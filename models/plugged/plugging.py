@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from torch import nn
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.plugged.errors import CannotPlug
 from models.plugged.marks import BEFORE, OWN, forget, mark_roles
 from models.plugged.roles import outwards

@@ -11,7 +11,7 @@ from typing import Any, Final
 from torch import Tensor
 
 from models.attention.strategy import AttentionStrategy
-from models.config import ATTENTION_OPTIONS, AttentionConfig, AttentionMode
+from models.attention_config import ATTENTION_OPTIONS, AttentionConfig, AttentionMode
 
 PLUGGABLE: Final[tuple[AttentionMode, ...]] = ("exact", "act", "kmeans", "tangent")
 """Modes that a layer's attention can take by itself."""

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from torch import Tensor, nn
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.plugged.clustered import attend_clustered, attends_itself, plugged_settings, refuse, settings_of
 from models.plugged.errors import CannotPlug
 from models.plugged.graph import outside_graph

@@ -22,7 +22,8 @@ import torch
 from rich.console import Console
 
 from models.allocator import keep_freed_memory
-from models.config import AttentionConfig, DetrConfig
+from models.attention_config import AttentionConfig
+from models.config import DetrConfig
 from models.data.open_samples import open_samples
 from models.data.samples import Sample
 from models.detections import Prediction

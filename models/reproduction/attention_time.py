@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from models.attention.factory import make_attention
 from models.attention.layer_inputs import AttentionInputs
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.detector import Detector
 from models.evaluation.attention_inputs import attention_inputs
 from models.images import PackedTokens

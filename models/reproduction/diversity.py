@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from models.attention.factory import make_attention
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.data.samples import Samples
 from models.detector import Detector
 from models.evaluation.attention_inputs import attention_inputs, layer_features

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from models.attention.exact import ExactAttention
 from models.attention.factory import make_attention
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.detector import Detector
 from models.detr.encoder import Encoder
 from models.evaluation.attention_inputs import encoder_inputs

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from models.attention.layer_inputs import AttentionInputs
-from models.config import MAX_CLUSTERS, AttentionConfig
+from models.attention_config import MAX_CLUSTERS, AttentionConfig
 from models.tuning.bucket_width import bucket_widths
 
 PUBLISHED_L: Final = (32, 24, 20, 16)

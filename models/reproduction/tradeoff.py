@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, Self
 import numpy as np
 from matplotlib.figure import Figure
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.data.samples import Sample, Samples
 from models.detector import Detector
 from models.evaluation.evaluate import EXACT, Evaluation, evaluate

@@ -24,7 +24,8 @@ from typing import Any, Final
 import torch
 from rich.console import Console
 
-from models.config import AttentionConfig, DetrConfig
+from models.attention_config import AttentionConfig
+from models.config import DetrConfig
 from models.data.open_samples import open_samples
 from models.data.samples import Sample
 from models.detector import Detector, load_detector

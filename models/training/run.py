@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.data.samples import Samples
 from models.training.data.training_data import TrainingData, open_data, open_held_out
 from models.training.display import Display

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.data.coco import GroundTruth
 from models.data.samples import Samples
 from models.detections import Detections

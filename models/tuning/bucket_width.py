@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from models.attention.layer_inputs import AttentionInputs
+from models.attention_config import Metric
 from models.clustering.lsh import bucket_keys, hash_buckets, hash_planes
 from models.clustering.metrics import metric_factor, metric_matrix
 from models.clustering.prototypes import assign_clusters
-from models.config import Metric
 
 WIDTHS = 2.0 ** np.arange(-4, 6.5, 0.5)
 """Bucket widths to try, in units of the queries' root mean square distance from their mean."""

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from models.attention.layer_inputs import AttentionInputs
+from models.attention_config import AttentionConfig, Metric
 from models.clustering.collision import collision_probability, widest_buckets
-from models.config import AttentionConfig, Metric
 from models.detector import Detector
 from models.detr.multiply_adds import Gflops, exact_gflops
 from models.evaluation.attention_inputs import attention_inputs

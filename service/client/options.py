@@ -7,7 +7,7 @@ from typing import Any, TypedDict, TypeVar
 
 from pydantic import ValidationError
 
-from models.config import Metric
+from models.attention_config import Metric
 from models.masks.forms import MaskForm
 from service.comparison_options import CompareQuery
 from service.detection_options import AttentionChoice, DetectQuery, ImageQuery

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import BaseModel, Field
 
-from models.config import DetrConfig, Metric
+from models.attention_config import Metric
+from models.config import DetrConfig
 from models.masks.forms import MaskForm
 from service.detection_options import AttentionChoice
 from service.scheduling.ladder import useful_rungs

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.config import AttentionConfig, Metric
+from models.attention_config import AttentionConfig, Metric
 from models.detections import AttentionReport, Detections
 from models.masks.forms import Segmentation
 from models.matching import Pair

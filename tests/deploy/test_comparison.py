@@ -13,7 +13,8 @@ import pytest
 from rich.console import Console
 
 from deploy.comparison import EVALUATIONS, Row, compare, evaluated_ap, saved, table
-from models.config import AttentionConfig, DetrConfig
+from models.attention_config import AttentionConfig
+from models.config import DetrConfig
 from models.detector import Detector
 from models.detr.detr import Detr
 from models.named_models import EMBEDDED, named_config

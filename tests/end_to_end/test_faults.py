@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.detections import Prediction
 from models.detector import Detector, DeviceOutOfMemory
 from models.preprocess import PreparedImage

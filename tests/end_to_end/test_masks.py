@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.data.segmentation import decoded_counts
 from models.detector import Detector
 from models.detr.mask_head import MaskHead

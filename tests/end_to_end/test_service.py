@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 
 Encode = Callable[..., bytes]
 

@@ -26,7 +26,8 @@ from models.attention import exact, multihead, prototype_attention, varlen
 from models.attention.exact import ExactAttention
 from models.attention.factory import make_attention
 from models.attention.strategy import Attended, ClusteringStrategy
-from models.config import AttentionConfig, BoxRefinementConfig, DetrConfig
+from models.attention_config import AttentionConfig
+from models.config import BoxRefinementConfig, DetrConfig
 from models.detector import Detector
 from models.detr.canvas import token_grid
 from models.detr.detr import Detr, DetrOutput

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.config import AttentionConfig, BoxRefinementConfig, DetrConfig
+from models.attention_config import AttentionConfig
+from models.config import BoxRefinementConfig, DetrConfig
 from models.detector import Detector
 from models.detr.detr import Detr
 from models.precision import Precision

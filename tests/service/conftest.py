@@ -18,7 +18,8 @@ from PIL import Image
 from models import AutoAttention, ChosenAttention
 from models.attention.auto import AttentionTimes
 from models.attention.layer_inputs import AttentionInputs
-from models.config import AttentionConfig, DetrConfig
+from models.attention_config import AttentionConfig
+from models.config import DetrConfig
 from models.detections import AttentionReport, Detections, LayerClusters, Prediction
 from models.masks.masks import Masks
 from models.named_models import pages_small

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from service.degradation import Degradation, Step
 from service.detection_options import DetectionDefaults, DetectQuery, resolve_options
 from service.rungs import Rung, RungTimes

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.detector import DeviceOutOfMemory
 from service.detection_options import DetectionOptions
 from service.errors import DeadlinePassed, QueueFull, UndecodableImage, WorkerDead

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.measurement.shortest import MAX_ROUNDS
 from models.networks.network import Family
 from service.rungs import Rung, RungTimes, configured_rungs, measure_rungs

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.detections import Detections
 from models.detector import DeviceOutOfMemory
 from service import shadows as module

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from torch import Tensor
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.training.objective.losses import GIOU_WEIGHT, L1_WEIGHT, box_losses
 from models.training.processes import global_mean_count
 

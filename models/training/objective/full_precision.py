@@ -11,7 +11,7 @@ from torch import Tensor
 from models.attention.factory import make_attention, make_merging
 from models.attention.strategy import Attended, AttentionStrategy, SizedStrategy
 from models.attention.token_merging import TokenMerging
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.precision import at_least_float32
 
 

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 from torchvision.ops import box_iou, generalized_box_iou_loss
 
+from models.attention_config import AttentionConfig
 from models.boxes import cxcywh_to_xyxy, scale_to_pixels
-from models.config import AttentionConfig, DetrConfig
+from models.config import DetrConfig
 from models.detr.box_refinement import BoxRefinement, Refined
 from models.detr.detr import Detr, Features
 from models.images import ImageBatch

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.training.objective.distillation import Distillation
 from models.training.plan.curriculum import Curriculum, Stage
 from models.training.plan.schedule import Schedule

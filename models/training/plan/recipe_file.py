@@ -11,7 +11,7 @@ from typing import Any, Final, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.training.objective.distillation import Distance, Distillation, Layers
 from models.training.plan.curriculum import Curriculum
 from models.training.plan.recipe import OptimizerName, Precision, Recipe

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from models.attention.auto import EXACT, MARGIN, AttentionTimes, AutoAttention, ChosenAttention
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 
 TANGENT, ACT = AttentionConfig.tangent(16), AttentionConfig.act(16, 1.0)
 

@@ -6,7 +6,7 @@ import torch
 from models.attention.exact import ExactAttention, exact_weights
 from models.attention.factory import make_attention
 from models.attention.strategy import ClusteringStrategy
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 
 CLUSTERING = [
     *(AttentionConfig.act(8, 2.0, metric=metric) for metric in ("query", "key")),

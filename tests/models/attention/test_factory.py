@@ -6,7 +6,7 @@ from models.attention.factory import make_attention, make_merging
 from models.attention.kmeans import KMeansAttention
 from models.attention.tangent import TangentAttention
 from models.attention.token_merging import TokenMerging
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 
 
 def test_strategies_carry_the_callers_settings():

@@ -8,7 +8,7 @@ from models.attention.exact import ExactAttention
 from models.attention.factory import make_attention
 from models.attention.multihead import MultiheadAttention
 from models.attention.strategy import SizedStrategy
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.images import PackedTokens
 
 SETTINGS = [

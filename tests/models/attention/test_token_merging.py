@@ -7,7 +7,7 @@ from torch import Tensor
 from models.attention.exact import ExactAttention
 from models.attention.factory import make_attention, make_merging
 from models.attention.token_merging import TokenMerging, matching_multiply_adds
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.detr.detr import Detr
 from models.detr.position_encoding import sine_positions
 from models.images import PackedTokens

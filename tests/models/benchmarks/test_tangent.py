@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from models.attention_config import AttentionConfig
 from models.benchmarks import tangent as benchmark
 from models.benchmarks.tangent import ATTENTIONS, copies, measure, page_inputs
-from models.config import AttentionConfig
 from models.detector import Detector
 from models.detr.detr import Detr
 

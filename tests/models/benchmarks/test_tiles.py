@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from models.attention_config import AttentionConfig
 from models.benchmarks import tiles as benchmark
 from models.benchmarks.tiles import long_image, page_by_page
-from models.config import AttentionConfig
 from models.data.samples import PageSamples
 from models.detector import Detector
 

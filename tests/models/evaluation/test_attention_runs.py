@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.evaluation.attention_runs import compare, run_attentions
 
 EXACT = AttentionConfig.exact()

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.data.coco import GroundTruth
 from models.data.samples import Sample
 from models.evaluation.coco_metrics import coco_metrics

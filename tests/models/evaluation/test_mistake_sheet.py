@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.data.samples import Sample
 from models.evaluation.evaluate import evaluate
 from models.evaluation.mistake_sheet import MISSED, RIGHT, WRONG, mistake_sheet

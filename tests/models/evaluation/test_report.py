@@ -4,7 +4,7 @@ from io import StringIO
 import numpy as np
 from rich.console import Console
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.data.coco import GroundTruth
 from models.data.samples import Sample
 from models.evaluation.evaluate import evaluate

@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from models.config import AttentionConfig, VouchedAttention
+from models.attention_config import AttentionConfig
+from models.config import VouchedAttention
 from models.evaluation.evaluate import evaluate
 from models.evaluation.vouching import MAX_AP_LOST, vouched_attention, write_vouching_model
 from models.weights import read_config, resolve, save_checkpoint

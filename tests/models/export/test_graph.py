@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.data.pages import render_page
 from models.detector import Detector, load_detector
 from models.detr.roi_means import weighted_rows

@@ -10,7 +10,8 @@ from models.attention.auto import EXACT
 from models.attention.exact import ExactAttention
 from models.attention.factory import make_attention
 from models.attention.token_merging import TokenMerging
-from models.config import AttentionConfig, VouchedAttention
+from models.attention_config import AttentionConfig
+from models.config import VouchedAttention
 from models.measurement import attention_times
 from models.measurement.attention_times import measure_attention_times
 from models.measurement.token_counts import token_range

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from models.attention.auto import EXACT, AttentionTimes
-from models.config import AttentionConfig, VouchedAttention
+from models.attention_config import AttentionConfig
+from models.config import VouchedAttention
 from models.measurement import kept_times
 from models.measurement.kept_times import auto_attention, keep_times, measurement_key, read_times
 

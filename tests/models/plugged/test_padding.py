@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from models.attention.factory import make_attention
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.plugged.padding import attend_kept, kept_by_row, kept_keys
 
 SETTINGS = ["act:L=4,r=2", "kmeans:C=5", "tangent:C=5", "tangent:C=5,expansion_points=2"]

@@ -8,7 +8,7 @@ import threading
 import pytest
 import torch
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.plugged import attention_settings
 from models.plugged.settings import settings_here
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from models.attention.factory import make_attention
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.plugged import RecomputedElsewhere, attention_settings, plug_into
 from models.plugged.padding import attend_kept
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.detector import Detector
 from models.detr.detr import Detr
 from models.named_models import EMBEDDED, named_config

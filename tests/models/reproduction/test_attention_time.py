@@ -1,4 +1,4 @@
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.data.samples import PageSamples
 from models.reproduction.attention_time import AttentionTime, attention_times, ratios_by_line
 from models.reproduction.inputs import encoder_tokens

@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from models.config import AttentionConfig, BackboneConfig
+from models.attention_config import AttentionConfig
+from models.config import BackboneConfig
 from models.data.samples import PageSamples
 from models.detector import Detector
 from models.detr.detr import Detr

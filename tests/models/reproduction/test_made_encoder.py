@@ -5,7 +5,8 @@ import torch
 
 from models.attention.exact import ExactAttention
 from models.attention.factory import make_attention
-from models.config import AttentionConfig, DetrConfig
+from models.attention_config import AttentionConfig
+from models.config import DetrConfig
 from models.data.samples import PageSamples
 from models.reproduction.made_encoder import (
     Character,

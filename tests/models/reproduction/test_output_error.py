@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.data.samples import PageSamples
 from models.reproduction.claim import Resolution
 from models.reproduction.inputs import encoder_tokens

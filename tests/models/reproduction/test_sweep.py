@@ -1,6 +1,6 @@
 import pytest
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.data.samples import PageSamples
 from models.reproduction.inputs import calibration_layers
 from models.reproduction.sweep import SweepGrid, attention_settings, family

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from models.config import ACT_DEFAULTS, AttentionConfig
+from models.attention_config import ACT_DEFAULTS, AttentionConfig
 from models.data.samples import PageSamples
 from models.reproduction import untuned
 from models.reproduction.untuned import SETTINGS, SHOWN, main, measure, rescaled, subjects, tables, trained

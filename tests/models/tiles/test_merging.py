@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.detections import AttentionReport, Detections, LayerClusters, Prediction
 from models.tiles.merging import merged, merged_detections, merged_report
 from models.tiles.tiling import Tiling

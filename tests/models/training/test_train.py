@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.config import AttentionConfig, BoxRefinementConfig
+from models.attention_config import AttentionConfig
+from models.config import BoxRefinementConfig
 from models.named_models import pages_small
 from models.training.objective.distillation import Distillation
 from models.training.plan.curriculum import Curriculum

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.data.coco import GroundTruth
 from models.data.samples import Sample
 from models.detections import Detections

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from models.attention_config import AttentionConfig
 from models.clustering.collision import collision_probability
-from models.config import AttentionConfig
 from models.data.samples import PageSamples
 from models.detector import Detector
 from models.tuning.tune import Candidate, bounded_settings, measured_settings, recommended, tune

@@ -3,7 +3,8 @@ from dataclasses import fields, replace
 
 import pytest
 
-from models.config import RESNET101_DC5, AttentionConfig, BoxRefinementConfig, DetrConfig, VouchedAttention
+from models.attention_config import AttentionConfig
+from models.config import RESNET101_DC5, BoxRefinementConfig, DetrConfig, VouchedAttention
 from models.named_models import named_config, pages_small
 from models.resizing import Resizing
 from models.weights.config_json import config_from_json, config_to_json

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.detector import Detector, load_detector
 from models.weights.checkpoint_files import save_checkpoint
 from models.weights.transformers_folder import load_transformers_folder

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.detector import DeviceOutOfMemory
 from service.errors import all_errors
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from service.errors import all_errors
 
 PROBLEM = "application/problem+json"

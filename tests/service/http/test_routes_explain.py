@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.networks.foreign_families import SAMPLES
 from models.networks.network import ONLY_EXACT, Family
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 
 TANGENT = "/detect?attention=tangent&C=16"
 COMPARED = "act_detr_shadow_images_total"

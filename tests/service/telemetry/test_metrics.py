@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import deploy
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from service.errors import all_errors
 from service.telemetry.metrics import STAGES, Metrics
 

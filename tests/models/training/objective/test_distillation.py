@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.detr.detr import Detr
 from models.images import ImageBatch
 from models.training.objective.distillation import Distillation, box_distance, overlap_distance

@@ -4,7 +4,7 @@ import torch
 from models.attention.exact import ExactAttention
 from models.attention.factory import make_attention
 from models.attention.token_merging import TokenMerging
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.training.objective.full_precision import FullPrecision, training_attention
 
 COARSE = AttentionConfig.act(L=2, r=2.0)

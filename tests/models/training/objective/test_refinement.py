@@ -8,8 +8,9 @@ import torch
 from torchvision.ops import box_iou
 
 from models.attention.exact import ExactAttention
+from models.attention_config import AttentionConfig
 from models.boxes import cxcywh_to_xyxy, scale_to_pixels
-from models.config import AttentionConfig, BoxRefinementConfig
+from models.config import BoxRefinementConfig
 from models.detr.box_refinement import Refined, bin_centres
 from models.detr.detr import Detr
 from models.images import ImageBatch

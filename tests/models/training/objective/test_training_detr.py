@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models.attention.exact import ExactAttention
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.detr.detr import Detr
 from models.images import ImageBatch
 from models.resizing import Resizing

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.named_models import pages_small
 from models.training.objective.distillation import Distillation
 from models.training.plan.curriculum import Curriculum

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.training.objective.distillation import Distillation
 from models.training.plan.curriculum import Curriculum
 from models.training.plan.recipe import Hybrid, Recipe, averaging_decay, for_refinement, for_unlike_images, growing

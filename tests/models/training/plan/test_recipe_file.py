@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 import torch
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.training.objective.distillation import Distillation
 from models.training.plan.curriculum import Curriculum
 from models.training.plan.recipe import Hybrid, Recipe, for_refinement

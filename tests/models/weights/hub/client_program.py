@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.config import AttentionConfig
+from models.attention_config import AttentionConfig
 from models.detector import load_detector
 from models.training.starting_point import starting_point
 from models.weights import fetch, kept_models, resolve
