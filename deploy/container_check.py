@@ -32,7 +32,7 @@ CONFINED = (
     "--memory=4g",
     "--tmpfs=/tmp:size=256m",
 )
-QUERIES = ("attention=exact", "attention=act&L=16&r=2", "attention=tangent&C=16")
+QUERIES = ("attention=exact", "attention=act&L=16&r=2", "attention=tangent&C=16", "attention=merge")
 STOP_SECONDS = 45
 
 

@@ -19,7 +19,10 @@ from deploy.local_server import SAMPLE_PAGE
 
 SIZES: Final = ((1056, 816), (816, 1056), (600, 450), (400, 300), (1400, 1000), (320, 720))
 """Height and width of the generated pages, in pixels."""
-QUERIES: Final = ("attention=exact", "attention=act", "attention=act&L=16&r=2", "attention=tangent", "attention=auto")
+QUERIES: Final = (
+    *("attention=exact", "attention=act", "attention=act&L=16&r=2", "attention=tangent", "attention=merge"),
+    "attention=auto",
+)
 GRACE_SECONDS: Final = 30.0
 """How long after its deadline a call is given up."""
 

@@ -29,7 +29,7 @@ def server(run_server: Callable[..., Any]) -> Iterator[Any]:
         yield running
 
 
-@pytest.mark.parametrize("attention", ["exact", "act", "tangent"])
+@pytest.mark.parametrize("attention", ["exact", "act", "tangent", "merge"])
 def test_a_page_has_boxes_within_the_image(server: Any, attention: str) -> None:
     page = SAMPLE.read_bytes()
     result = server.client.post(f"/detect?threshold=0.3&attention={attention}", content=page).json()
@@ -48,21 +48,38 @@ def test_auto_answers_as_what_it_chose_and_says_why(server: Any) -> None:
     attention = first["attention"]
     assert again["attention"] == attention
     card = server.client.get("/model").json()
-    assert (card["default_attention"]["mode"], attention["mode"] in ("exact", "tangent")) == ("auto", True)
-    said = (
-        r"auto: tangent:C=(8|16) was measured to take \d+\.\d\d of exact attention's time in the encoder at 638 tokens"
-    )
-    assert re.fullmatch(said, attention["reason"])
-    chosen = {name: attention[name] for name in ("C", "metric") if attention[name] is not None}
+    vouched = [one["setting"] for one in card["auto_attention"]["vouched"]]
+    said = r"auto: (\S+) was measured to take \d+\.\d\d of exact attention's time in the encoder at 638 tokens"
+    found = re.fullmatch(said, attention["reason"])
+    assert found is not None
+    assert found[1] in vouched
+    assert attention["mode"] in ("exact", found[1].partition(":")[0])
+    assert card["default_attention"]["mode"] == "auto"
+    options = ("L", "r", "C", "ratio", "metric")
+    chosen = {name: attention[name] for name in options if attention[name] is not None}
     asked = server.client.post("/detect", params={"attention": attention["mode"]} | chosen, content=page).json()
     assert asked["detections"] == first["detections"]
     assert asked["attention"] == attention | {"reason": "asked for"}
-    vouched = [one["setting"] for one in card["auto_attention"]["vouched"]]
     for row in card["auto_attention"]["times"]:
         times = row["milliseconds"]
         assert set(times) == {"exact", *vouched}
         cheapest = min(vouched, key=times.__getitem__)
         assert row["chosen"] == (cheapest if times[cheapest] <= (1 - MARGIN) * times["exact"] else "exact")
+
+
+def test_merging_is_counted_and_what_is_left_may_be_clustered(server: Any) -> None:
+    page = SAMPLE.read_bytes()
+    before = server.metric("act_detr_merged_tokens_sum")
+    half = server.client.post("/detect?attention=merge&ratio=0.5", content=page).json()["attention"]
+    assert (half["ratio"], half["C"], half["tokens"], half["merged_tokens"]) == (0.5, None, 638, 319)
+    assert half["clusters"] == []
+    assert half["encoder_gflops"] < half["exact_encoder_gflops"] / 2
+    assert server.metric("act_detr_merged_tokens_sum") == before + 319
+    clustered = server.client.post("/detect?attention=merge&ratio=0.25&C=8", content=page).json()["attention"]
+    assert (clustered["C"], clustered["merged_tokens"]) == (8, 638 - 160)
+    assert all(layer["max"] <= 8 for layer in clustered["clusters"])
+    assert len(clustered["clusters"]) == 6
+    assert server.metric("act_detr_clusters_count", attention="merge", layer="0") == 1
 
 
 def test_the_next_start_chooses_by_the_times_that_were_kept(run_server: Callable[..., Any], tmp_path: Path) -> None:
