@@ -1,4 +1,4 @@
-"""Measure the paper's claims and the project's own on a model, as JSON, tables and plots; resumes where it stopped.
+"""Measure the paper's claims and the project's own on models, as JSON, tables and plots; resumes where it stopped.
 
 python -m models.reproduction                           # all claims, into docs/reproduction
 python -m models.reproduction --quick --output /tmp/try # the same claims on a few pages
@@ -17,9 +17,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from models.detector import load_detector
-from models.reproduction.claim import Plan, Resolution
+from models.reproduction.claim import Plan
 from models.reproduction.claim import Progress as Report
 from models.reproduction.run import claims, draw, measure
+from models.reproduction.tradeoff import Tradeoff
 
 
 def main() -> None:
@@ -38,22 +39,22 @@ def measure_chosen(arguments: argparse.Namespace) -> None:
     """Measure the claims that were asked for, with a progress bar for each."""
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    sizes = tuple(map(Resolution.parse, arguments.sizes.split(","))) if arguments.sizes else ()
     options = {"device": arguments.device, "cache_dir": arguments.cache_dir}
-    detector = load_detector(arguments.model, **options)
+    detector, *further = (load_detector(model, **options) for model in (arguments.model, *arguments.further))
     distilled = load_detector(arguments.distilled, **options) if arguments.distilled else None
-    own_size = detector.config.shortest_side
-    plan = Plan(own_size, arguments.pages, arguments.data, sizes, arguments.seeds, distilled)
+    plan = Plan(arguments.pages, arguments.data, arguments.seeds, distilled)
     plan = plan.quickly() if arguments.quick else plan
-    chosen = [claim for claim in claims(plan, detector) if claim.name.startswith(arguments.only)]
-    chosen = [claim for claim in chosen if claim.name == arguments.only] or chosen
+    known = list(claims(detector, further))
+    chosen = [(claim, model) for claim, model in known if claim.name.startswith(arguments.only)]
+    chosen = [(claim, model) for claim, model in chosen if claim.name == arguments.only] or chosen
     if not chosen:
-        names = ", ".join(claim.name for claim in claims(plan, detector))
+        names = ", ".join(claim.name for claim, _ in known)
         raise ValueError(f"no claim's name begins with {arguments.only}; there are: {names}")
-    left_out = [claim.name for claim in chosen if distilled is None and claim.name.endswith("-distilled")]
-    if left_out:
-        print(f"not measured without --distilled: {', '.join(left_out)}")
-    chosen = [claim for claim in chosen if claim.name not in left_out]
+    if distilled is None:
+        left_out = Tradeoff(detector.name, "distilled").name
+        if left_out in {claim.name for claim, _ in chosen}:
+            print(f"not measured without --distilled: {left_out}")
+        chosen = [(claim, model) for claim, model in chosen if claim.name != left_out]
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
 
@@ -61,7 +62,7 @@ def measure_chosen(arguments: argparse.Namespace) -> None:
             task = bars.add_task(name, total=None)
             return lambda done, total: bars.update(task, completed=done, total=total)
 
-        measured = measure(chosen, detector, plan, arguments.output, begin)
+        measured = measure(chosen, plan, arguments.output, begin)
     print(f"measured: {', '.join(measured) or 'nothing'}; already there: {len(chosen) - len(measured)}")
 
 
@@ -71,12 +72,16 @@ def parse_arguments() -> argparse.Namespace:
         "python -m models.reproduction", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", default="pages-small", help="name, file or folder of a model")
-    parser.add_argument("--output", type=Path, default=Path("docs/reproduction"), help="folder for JSON and plots")
-    parser.add_argument("--pages", type=int, default=100, help="images at the model's own size; fewer at larger ones")
-    parser.add_argument("--data", help="folder in COCO's format, instead of generated pages")
     parser.add_argument(
-        "--sizes", help="shortest sides of the trade-off in pixels, comma-separated; 352-dense: four times the tokens"
+        "--further",
+        nargs="*",
+        default=["pages-large"],
+        metavar="MODEL",
+        help="models of which only trade-offs are measured",
     )
+    parser.add_argument("--output", type=Path, default=Path("docs/reproduction"), help="folder for JSON and plots")
+    parser.add_argument("--pages", type=int, default=100, help="images of a trade-off; fewer where tokens are many")
+    parser.add_argument("--data", help="folder in COCO's format, instead of generated pages")
     parser.add_argument("--seeds", type=int, default=3, help="number of hash seeds and K-means starts")
     parser.add_argument("--distilled", help="file or folder of the same model after MTKD, for its trade-off")
     parser.add_argument("--quick", action="store_true", help="a few images and settings, to see that it runs")

@@ -35,13 +35,13 @@ class AttentionTime:
     def settings(self, detector: Detector, plan: Plan) -> dict[str, Any]:
         """Return image, sizes and number of repeats."""
         samples = images_for(plan, detector, 1)
-        return {**described(detector, samples), "sizes": plan.encoder_sizes, "repeats": _repeats(plan)}
+        return {**described(detector, samples), "sizes": plan.encoder_sizes(detector), "repeats": _repeats(plan)}
 
     def measure(self, detector: Detector, plan: Plan, progress: Progress) -> dict[str, Any]:
         """Time ACT, K-means and tangent attention at every size."""
         rows = []
-        for index, size in enumerate(plan.encoder_sizes):
-            progress(index, len(plan.encoder_sizes))
+        for index, size in enumerate(plan.encoder_sizes(detector)):
+            progress(index, len(plan.encoder_sizes(detector)))
             scaled = detector.with_sizes(size)
             samples = images_for(plan, scaled, 1)
             layers = calibration_layers(scaled, samples)

@@ -43,7 +43,7 @@ class OutputErrors:
         return {
             **described(detector, samples),
             "images": count,
-            "sizes": plan.encoder_sizes,
+            "sizes": plan.encoder_sizes(detector),
             "grid": asdict(grid),
         }
 
@@ -51,8 +51,8 @@ class OutputErrors:
         """Measure every setting at every size."""
         count, grid = _effort(plan)
         rows = []
-        for index, size in enumerate(plan.encoder_sizes):
-            progress(index, len(plan.encoder_sizes))
+        for index, size in enumerate(plan.encoder_sizes(detector)):
+            progress(index, len(plan.encoder_sizes(detector)))
             scaled = detector.with_sizes(size)
             samples = images_for(plan, scaled, count)
             _, *attentions = attention_settings(calibration_layers(scaled, islice(samples, 1)), grid)
@@ -158,7 +158,8 @@ def _by_tokens(measured: Measured) -> dict[float, list[Any]]:
 
 
 def _effort(plan: Plan) -> tuple[int, SweepGrid]:
-    grid = SweepGrid(seeds=1, rounds=(16,), ratios=(0.1, 0.25, 0.5), key_ratios=(0.1, 0.25, 0.5), kmeans_ratios=())
+    ratios = (0.1, 0.25, 0.5)
+    grid = SweepGrid(seeds=1, rounds=(16,), ratios=ratios, key_ratios=ratios, kmeans_ratios=(), merging=())
     if plan.quick:
         return 1, replace(grid, clusters=(8, 32))
     return 2, replace(grid, clusters=(4, 8, 16, 32, 64, 128, 256))

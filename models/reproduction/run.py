@@ -22,35 +22,39 @@ from models.reproduction.style import save, styled
 from models.reproduction.tradeoff import Tradeoff
 from models.whole_file import whole_file
 
+OfModel = tuple[Claim, Detector]
+"""A claim and the model that it is about."""
+
 ENCODER_CLAIMS: Final[tuple[Claim, ...]] = (OutputErrors(), AttentionTime(), Diversity(), CollisionRates())
 NUMBERS: Final = re.compile(r"\[[-+\d.eE,\s]+\]")
 
 
-def claims(plan: Plan, detector: Detector) -> Iterator[Claim]:
-    """Yield all claims of a plan, cheap ones first.
+def claims(detector: Detector, further: Sequence[Detector] = ()) -> Iterator[OfModel]:
+    """Yield all claims about a model, cheap ones first, then the trade-offs of further models.
 
-    A model with box refinement is measured without it too, at the first size. Those of the distilled model are there
-    whether or not the plan has one.
+    A model with box refinement is measured without it too. The claim about the distilled model is there whether or not
+    a plan has one. Raises ValueError where two models have one name, which would be one file.
     """
-    yield from ENCODER_CLAIMS
+    names = [detector.name, *(other.name for other in further)]
+    if len(set(names)) < len(names):
+        raise ValueError(f"the names of models must differ, as those of their results do: {', '.join(names)}")
+    yield from ((claim, detector) for claim in ENCODER_CLAIMS)
     if detector.config.box_refinement is not None:
-        yield Tradeoff(plan.tradeoff_sizes[0], "unrefined")
-    for size in plan.tradeoff_sizes:
-        yield Tradeoff(size)
-        yield Tradeoff(size, "distilled")
+        yield Tradeoff(detector.name, "unrefined"), detector
+    yield Tradeoff(detector.name), detector
+    yield Tradeoff(detector.name, "distilled"), detector
+    yield from ((Tradeoff(other.name), other) for other in further)
 
 
-def measure(
-    chosen: Sequence[Claim], detector: Detector, plan: Plan, folder: Path, begin: Callable[[str], Progress]
-) -> list[str]:
+def measure(chosen: Sequence[OfModel], plan: Plan, folder: Path, begin: Callable[[str], Progress]) -> list[str]:
     """Measure every claim whose JSON is not in the folder yet with the same settings and weights; return their names.
 
     `begin` is called with the name of each claim that is measured.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    model = {"name": detector.name, "sha256": weights_digest(detector)}
     names = []
-    for claim in chosen:
+    for claim, detector in chosen:
+        model = {"name": detector.name, "sha256": weights_digest(detector)}
         settings = json.loads(json.dumps(claim.settings(detector, plan)))
         if _is_measured(claim, folder, settings, model):
             continue
@@ -93,13 +97,14 @@ def tables(measured: Sequence[tuple[Claim, Measured]]) -> str:
 
 
 def measured_claims(folder: Path) -> list[tuple[Claim, Measured]]:
-    """Return the claims whose JSON is in the folder: the trade-offs by size, then the others."""
-    tradeoffs = [Tradeoff.parse(file.stem) for file in folder.glob("tradeoff-*.json")]
-    tradeoffs.sort(key=lambda one: (one.resolution.shortest_side, one.resolution.dense, one.variant))
-    known: list[tuple[Claim, Path]] = [
-        (claim, folder / f"{claim.name}.json") for claim in (*tradeoffs, *ENCODER_CLAIMS)
-    ]
-    return [(claim, json.loads(file.read_text(encoding="utf-8"))) for claim, file in known if file.exists()]
+    """Return the claims whose JSON is in the folder: the trade-offs by number of tokens, then the others.
+
+    Raises ValueError for a trade-off that is not of the model it names.
+    """
+    tradeoffs = [(Tradeoff.of(document), document) for document in map(_read, folder.glob("tradeoff-*.json"))]
+    tradeoffs.sort(key=lambda one: (one[1]["results"]["rows"][0]["tokens"], one[0].name))
+    others = [(claim, folder / f"{claim.name}.json") for claim in ENCODER_CLAIMS]
+    return [*tradeoffs, *((claim, _read(file)) for claim, file in others if file.exists())]
 
 
 def json_text(document: Any) -> str:
@@ -108,9 +113,14 @@ def json_text(document: Any) -> str:
     return NUMBERS.sub(lambda found: " ".join(found.group().split()), json.dumps(rounded, indent=1)) + "\n"
 
 
+def _read(file: Path) -> Measured:
+    document: Measured = json.loads(file.read_text(encoding="utf-8"))
+    return document
+
+
 def _is_measured(claim: Claim, folder: Path, settings: Any, model: Mapping[str, str]) -> bool:
     try:
-        document = json.loads((folder / f"{claim.name}.json").read_text(encoding="utf-8"))
+        document = _read(folder / f"{claim.name}.json")
         return bool(document["settings"] == settings and document["model"]["sha256"] == model["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -27,6 +27,8 @@ COLOURS: Final = {
     "tangent": "#c2185b",
     "merge": "#6a3fb5",
     "tangent, 16 expansion points": "#e57ba5",
+    "merging": "#5e3c99",
+    "merging and tangent": "#a08cc8",
 }
 GREY: Final = "#8a8a8a"
 STYLE: Final[dict[Any, Any]] = {

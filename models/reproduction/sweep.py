@@ -1,9 +1,10 @@
-"""The attention settings that are compared: exact, ACT, K-means and tangent attention, over the same range of cost."""
+"""The attention settings that are compared: exact, ACT, K-means, tangent attention and token merging."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Final
 
 from models.attention.layer_inputs import AttentionInputs
@@ -16,7 +17,11 @@ PUBLISHED_R: Final = 8.0
 
 @dataclass(frozen=True, slots=True)
 class SweepGrid:
-    """The values that are varied. Ratios are of clusters to tokens; `seeds`: number of hash seeds or K-means starts."""
+    """The values that are varied. Ratios are of clusters to tokens; `seeds`: number of hash seeds or K-means starts.
+
+    `merging`: the share of the tokens that is merged away, and the C of tangent attention among those that are left; 0:
+    exact attention.
+    """
 
     rounds: tuple[int, ...] = PUBLISHED_L
     ratios: tuple[float, ...] = (0.1, 0.2, 0.35, 0.5, 0.6, 0.75)
@@ -24,32 +29,43 @@ class SweepGrid:
     kmeans_ratios: tuple[float, ...] = (0.2, 0.5)
     clusters: tuple[int, ...] = (4, 8, 16, 32, 64, 128)
     expansion_points: int = 16
+    merging: tuple[tuple[float, int], ...] = ((0.25, 0), (0.5, 0), (0.75, 0), (0.5, 16))
     seeds: int = 3
-    kmeans: bool = True
 
     def quick(self) -> SweepGrid:
         """Return the same modes with fewer settings of each."""
         return replace(
-            self, rounds=(16,), ratios=(0.2, 0.5), key_ratios=(0.2,), kmeans_ratios=(0.5,), clusters=(8, 32), seeds=1
+            self,
+            rounds=(16,),
+            ratios=(0.2, 0.5),
+            key_ratios=(0.2,),
+            kmeans_ratios=(),
+            clusters=(8, 32),
+            merging=((0.5, 0), (0.5, 16)),
+            seeds=1,
         )
 
     def large(self) -> SweepGrid:
-        """Return a grid for many tokens: one seed, fewer of the settings that cost as much as exact attention."""
-        return replace(self, rounds=(32, 16), ratios=(0.1, 0.2, 0.35, 0.6), kmeans_ratios=(0.2,), seeds=1)
-
-    def distilled(self) -> SweepGrid:
-        """Return a grid for many tokens after distillation: ACT and tangent attention near the targets."""
-        return replace(self, rounds=(16,), ratios=(0.2, 0.6), key_ratios=(), clusters=(4, 8, 16), seeds=1, kmeans=False)
+        """Return a grid for many tokens: one seed, and few of the settings that cost as much as exact attention."""
+        return replace(
+            self,
+            rounds=(32, 16),
+            ratios=(0.1, 0.2, 0.35, 0.6),
+            kmeans_ratios=(),
+            clusters=(4, 8, 16, 32, 64),
+            seeds=1,
+        )
 
 
 def attention_settings(layers: Sequence[AttentionInputs], grid: SweepGrid) -> tuple[AttentionConfig, ...]:
-    """Return exact attention first, then ACT, K-means and tangent attention, each setting once.
+    """Return exact attention first, then ACT, K-means, tangent attention and token merging, each setting once.
 
     `layers`: attention inputs on which ACT's r are chosen.
     """
     tokens = layers[0].tokens
-    modes = (_act(layers, grid), _key_aware_act(layers, grid), _kmeans(tokens, grid), _tangent(tokens, grid))
-    return tuple(dict.fromkeys((AttentionConfig.exact(), *(setting for mode in modes for setting in mode))))
+    clustered = (_act(layers, grid), _key_aware_act(layers, grid), _kmeans(tokens, grid), _tangent(tokens, grid))
+    merging = (AttentionConfig.merge(ratio, C) for ratio, C in grid.merging)
+    return tuple(dict.fromkeys(chain([AttentionConfig.exact()], *clustered, merging)))
 
 
 def family(attention: AttentionConfig | str) -> str:
@@ -62,6 +78,8 @@ def family(attention: AttentionConfig | str) -> str:
         return "K-means" if attention.metric == "query" else f"K-means, {attention.metric}-aware"
     if attention.mode == "tangent" and attention.expansion_points not in (None, attention.C):
         return f"tangent, {attention.expansion_points} expansion points"
+    if attention.mode == "merge":
+        return "merging and tangent" if attention.C else "merging"
     return attention.mode
 
 
@@ -84,7 +102,7 @@ def _key_aware_act(layers: Sequence[AttentionInputs], grid: SweepGrid) -> Iterat
 def _kmeans(tokens: int, grid: SweepGrid) -> Iterator[AttentionConfig]:
     """K-means with few clusters and with as many as ACT makes; every seed in the metric of the queries."""
     counts = [*grid.clusters, *(round(ratio * tokens) for ratio in grid.kmeans_ratios)]
-    for C in _possible(counts, tokens) if grid.kmeans else ():
+    for C in _possible(counts, tokens):
         yield from (AttentionConfig.kmeans(C, seed=seed) for seed in range(grid.seeds))
         yield AttentionConfig.kmeans(C, metric="key")
 

@@ -16,8 +16,8 @@ def detector(tiny_detr) -> Detector:
 
 
 @pytest.fixture
-def plan(detector) -> Plan:
-    return Plan(detector.config.shortest_side, pages=2).quickly()
+def plan() -> Plan:
+    return Plan(pages=2).quickly()
 
 
 @pytest.fixture
@@ -26,6 +26,7 @@ def measured(detector, plan) -> Callable:
 
     def measure(claim, detector=detector, plan=plan):
         return {
+            "claim": claim.name,
             "model": {"name": detector.name},
             "settings": claim.settings(detector, plan),
             "results": claim.measure(detector, plan, lambda done, total: None),

@@ -1,10 +1,7 @@
-from dataclasses import replace
-
 import pytest
 
 from models.attention_config import AttentionConfig
 from models.data.samples import PageSamples
-from models.reproduction.claim import Resolution
 from models.reproduction.inputs import encoder_tokens
 from models.reproduction.output_error import OutputErrors, clusters_needed, output_errors
 
@@ -32,9 +29,9 @@ def test_clusters_for_an_error_lie_between_their_neighbours(error, clusters):
     assert clusters_needed(rows, "tangent", error) == (clusters and pytest.approx(clusters))
 
 
-def test_output_error_shows_every_size(measured, plan, texts):
+def test_output_error_shows_every_size(measured, texts):
     claim = OutputErrors()
-    document = measured(claim, plan=replace(plan, sizes=(Resolution(64), Resolution(96))))
+    document = measured(claim)
     sizes = {row["tokens"] for row in document["results"]["rows"]}
     assert len(sizes) == 2
     _, table = claim.tables(document)

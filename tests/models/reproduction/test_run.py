@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from models.data.samples import PageSamples
+from models.detector import Detector, load_detector
+from models.detr.detr import Detr
 from models.reproduction.__main__ import main
-from models.reproduction.claim import Plan, Resolution
+from models.reproduction.claim import Plan
 from models.reproduction.inputs import images_for
 from models.reproduction.run import claims, draw, json_text, measure, measured_claims, tables
 from models.reproduction.style import spaced
@@ -31,10 +33,14 @@ class Counting:
         return {"count": self.count}
 
 
+def in_silence(name):
+    return lambda done, total: None
+
+
 @pytest.fixture
 def run(detector, tmp_path):
     claim = Counting()
-    return lambda pages=2: measure([claim], detector, Plan(64, pages), tmp_path, lambda name: lambda done, total: None)
+    return lambda pages=2: measure([(claim, detector)], Plan(pages), tmp_path, in_silence)
 
 
 def test_a_claim_is_measured_once_until_its_settings_or_the_weights_change(run, detector, tmp_path):
@@ -60,18 +66,10 @@ def test_json_has_short_numbers_and_a_list_on_a_line():
     assert json.loads(text) == {"a": [1.23457, 2e-9], "none": None, "yes": True}
 
 
-def test_a_plan_grows_from_the_models_own_size():
-    plan = Plan(352)
-    assert [str(size) for size in plan.tradeoff_sizes] == ["352", "352-dense", "416-dense"]
-    assert plan.encoder_sizes == (352, 493, 704, 915)
-    assert replace(plan, sizes=(Resolution(64),)).tradeoff_sizes == (Resolution(64),)
-    assert replace(plan, pages=2).quickly().pages == 2
-
-
-@pytest.mark.parametrize("text", ["31", "352-sparse", "wide"])
-def test_a_size_that_is_none_is_refused(text):
-    with pytest.raises(ValueError, match="a size is a shortest side"):
-        Resolution.parse(text)
+def test_sizes_grow_from_the_models_own(detector):
+    assert Plan().encoder_sizes(detector.with_sizes(352)) == (352, 493, 704, 915)
+    assert Plan().quickly().encoder_sizes(detector.with_sizes(704)) == (704, 986)
+    assert Plan(pages=2).quickly().pages == 2
 
 
 def test_committed_tables_are_those_of_the_results():
@@ -96,9 +94,29 @@ def test_a_folder_without_results_is_refused(tmp_path):
         draw(tmp_path)
 
 
-def test_committed_results_are_of_the_claims_of_a_full_plan(detector):
-    names = {claim.name for claim in claims(Plan(352), detector)} | {"tradeoff-352-unrefined"}
-    assert {claim.name for claim, _ in measured_claims(RESULTS)} == names
+def test_committed_results_are_of_the_claims_about_the_embedded_models():
+    names = {claim.name for claim, _ in claims(load_detector("pages-small"), [load_detector("pages-large")])}
+    files = {file.stem for file in RESULTS.glob("*.json")} - {"untuned"}
+    assert files == {claim.name for claim, _ in measured_claims(RESULTS)} <= names
+
+
+def test_a_further_model_has_a_tradeoff_of_its_own(detector, tiny_config, plan, tmp_path):
+    other = Detector(Detr(replace(tiny_config, name="other")))
+    pairs = list(claims(detector, [other]))
+    assert [(claim.name, model) for claim, model in pairs[-3:]] == [
+        ("tradeoff-tiny", detector),
+        ("tradeoff-tiny-distilled", detector),
+        ("tradeoff-other", other),
+    ]
+    both = [pairs[-3], pairs[-1]]
+    assert measure(both, plan, tmp_path, in_silence) == ["tradeoff-tiny", "tradeoff-other"]
+    other.detr.class_embed.weight.data[0, 0] += 1
+    assert measure(both, plan, tmp_path, in_silence) == ["tradeoff-other"]
+
+
+def test_two_models_of_one_name_are_refused(detector):
+    with pytest.raises(ValueError, match="the names of models must differ"):
+        list(claims(detector, [detector]))
 
 
 def test_the_command_measures_draws_and_names_what_it_leaves_out(tmp_path, monkeypatch, capsys):
@@ -107,18 +125,18 @@ def test_the_command_measures_draws_and_names_what_it_leaves_out(tmp_path, monke
     main()
     assert "measured: collision-rates; already there: 0" in capsys.readouterr().out
     assert {file.name for file in tmp_path.iterdir()} == {"collision-rates.json", "collision-rates.svg", "tables.md"}
-    monkeypatch.setattr(sys, "argv", ["reproduction", *options, "tradeoff-352-distilled"])
+    monkeypatch.setattr(sys, "argv", ["reproduction", *options, "tradeoff-pages-small-distilled"])
     main()
-    assert "not measured without --distilled: tradeoff-352-distilled" in capsys.readouterr().out
+    assert "not measured without --distilled: tradeoff-pages-small-distilled" in capsys.readouterr().out
     monkeypatch.setattr(sys, "argv", ["reproduction", *options, "nothing"])
     with pytest.raises(SystemExit, match="there are: output-error, "):
         main()
 
 
 def test_pages_are_no_smaller_than_the_input(detector):
-    assert images_for(Plan(64), detector, 3) == PageSamples(3, 792, 612, "journals")
-    assert images_for(Plan(64), detector.with_sizes(1224), 3) == PageSamples(3, 1584, 1224, "journals")
-    assert images_for(Plan(64, data="pages"), detector, 3) == PageSamples(3, 792, 612, "pages")
+    assert images_for(Plan(), detector, 3) == PageSamples(3, 792, 612, "journals")
+    assert images_for(Plan(), detector.with_sizes(1224), 3) == PageSamples(3, 1584, 1224, "journals")
+    assert images_for(Plan(data="pages"), detector, 3) == PageSamples(3, 792, 612, "pages")
 
 
 @pytest.mark.parametrize(

@@ -8,48 +8,8 @@ from models.detector import Detector
 from models.detr.detr import Detr
 from models.evaluation.evaluate import EXACT, evaluate
 from models.evaluation.weights_digest import weights_digest
-from models.reproduction.claim import Plan, Resolution
-from models.reproduction.tradeoff import TARGETS, Target, Tradeoff, lost_at, settings_of
-
-
-def row(attention, ap, cost, **fields):
-    lost = 100 * (0.8 - ap)
-    intervals = {"lost_interval": [lost - 1, lost + 2], "lost_since": [lost + 4, lost + 7]}
-    return {"attention": attention, "ap": ap, "ap50": 0.9, "cost": cost, "cluster_ratio": 0.1} | intervals | fields
-
-
-ROWS = [
-    row("exact", 0.8, 1.0, edge_drift=None, lost_interval=None),
-    row("act:L=16,r=1", 0.79, 0.8, edge_drift=1),
-    row("act:L=16,r=1,seed=1", 0.77, 0.8, edge_drift=2),
-    row("act:L=16,r=4", 0.7, 0.3, edge_drift=4),
-    row("act:L=16,r=4,seed=1", 0.6, 0.5, edge_drift=4),
-]
-
-
-def test_rows_that_differ_in_the_seed_are_one_setting():
-    exact, fine, coarse = settings_of(ROWS)
-    assert exact["edge_drift"] is None
-    assert (fine.attention, fine.family, len(fine.rows)) == ("act:L=16,r=1", "ACT, L = 16", 2)
-    assert (fine["ap"], fine["edge_drift"], coarse["cost"]) == pytest.approx((0.78, 1.5, 0.4))
-    assert fine["lost_interval"] == pytest.approx([1, 4])
-    assert exact["lost_interval"] is None
-
-
-@pytest.mark.parametrize(
-    ("cost", "before_ap", "lost"), [(0.6, None, 8.5), (0.9, None, 2), (0.9, 0.81, 3), (0.3, None, None)]
-)
-def test_loss_at_a_cost_lies_between_the_settings_beside_it(cost, before_ap, lost):
-    points, interval = lost_at(settings_of(ROWS), "ACT, L = 16", cost, before_ap)
-    assert points == (lost and pytest.approx(lost))
-    if before_ap is not None:
-        assert interval == pytest.approx((2 + 4, 2 + 7))
-    else:
-        assert interval == (lost and pytest.approx((lost - 1, lost + 2)))
-
-
-def test_a_loss_without_an_interval_has_none():
-    assert lost_at(settings_of(ROWS), "exact", 1) == (0, None)
+from models.reproduction.claim import Plan
+from models.reproduction.tradeoff import TARGETS, Target, Tradeoff
 
 
 @pytest.mark.parametrize(
@@ -67,13 +27,21 @@ def test_a_verdict_says_whether_chance_might_change_it(lost, interval, verdict):
     assert Target("a claim", (), 0.2, 0.5).verdict(lost, interval) == verdict
 
 
-@pytest.mark.parametrize("name", ["tradeoff-352", "tradeoff-352-unrefined", "tradeoff-416-dense-distilled"])
-def test_names_are_read_as_they_are_written(name):
-    assert Tradeoff.parse(name).name == name
+@pytest.mark.parametrize("model", ["pages-small", "mine-distilled", "somebody/detr"])
+@pytest.mark.parametrize("variant", ["", "unrefined", "distilled"])
+def test_a_claim_is_known_again_by_its_results(model, variant):
+    claim = Tradeoff(model, variant)
+    assert Tradeoff.of({"model": {"name": model}, "claim": claim.name}) == claim
+    assert "/" not in claim.name
+
+
+def test_results_of_another_model_are_refused():
+    with pytest.raises(ValueError, match="tradeoff-352 is no trade-off of pages-small"):
+        Tradeoff.of({"model": {"name": "pages-small"}, "claim": "tradeoff-352"})
 
 
 def test_a_tradeoff_shows_targets_and_settings(detector, measured, texts):
-    claim = Tradeoff(Resolution(64))
+    claim = Tradeoff("tiny")
     document = measured(claim)
     rows = document["results"]["rows"]
     exact = rows[0]
@@ -83,17 +51,35 @@ def test_a_tradeoff_shows_targets_and_settings(detector, measured, texts):
     heading, targets, settings = claim.tables(document)
     assert heading.endswith("2 images, model tiny")
     assert [line.split(" | ")[1] for line in targets.splitlines()[2:]] == ["ACT, L = 16", "tangent"]
-    assert f"| exact | 1 | 100.0% | - | {100 * exact['ap']:.1f} | 0.0 | - |" in settings
+    assert f"| exact | 1 | 100.0% | 100.0% | - | {100 * exact['ap']:.1f} | 0.0 | - |" in settings
     assert len(settings.splitlines()) == 2 + len(rows)
-    figure = claim.figures(document)["tradeoff-64"]
+    figure = claim.figures(document)["tradeoff-tiny"]
     assert texts(figure) >= {"ACT, key-aware", "tangent", "K-means", "the same, beyond the paper"}
     tangent = [one for one in rows if one["attention"].startswith("tangent") and one["cost"] <= 2]
     drawn = [tuple(line.get_ydata()) for line in figure.axes[1].lines]
     assert tuple(100 * one["ap"] for one in sorted(tangent, key=lambda one: one["cost"])) in drawn
 
 
+def test_merging_is_drawn_over_what_the_whole_encoder_costs(measured, texts):
+    claim = Tradeoff("tiny")
+    document = measured(claim)
+    exact, *others = document["results"]["rows"]
+    merged, both = (one for one in others if one["attention"].startswith("merge"))
+    figures = claim.figures(document)
+    whole = figures["tradeoff-tiny-encoder"]
+    assert texts(whole) >= {"merging", "merging and tangent", "tangent", "ACT, key-aware"}
+    assert "merging" not in texts(figures["tradeoff-tiny"])
+    drawn = {(*line.get_xdata(), *line.get_ydata()) for line in whole.axes[0].lines}
+    cost = merged["encoder_gflops"] / exact["encoder_gflops"]
+    assert cost > merged["cost"]  # attention falls with the square of the tokens that are left
+    assert (cost, 100 * merged["ap"]) in drawn
+    assert (both["clusters"], merged["clusters"]) == (16, 0)
+    document["results"]["rows"] = [exact, *(one for one in others if one not in (merged, both))]
+    assert list(claim.figures(document)) == ["tradeoff-tiny"]
+
+
 def test_a_distilled_model_counts_from_exact_attention_before_it(detector, plan, measured):
-    claim, plan = Tradeoff(Resolution(64), "distilled"), replace(plan, distilled=detector)
+    claim, plan = Tradeoff("tiny", "distilled"), replace(plan, distilled=detector)
     document = measured(claim, plan=plan)
     results = document["results"]
     (before,) = evaluate(detector, PageSamples(2), (EXACT,))
@@ -105,22 +91,23 @@ def test_a_distilled_model_counts_from_exact_attention_before_it(detector, plan,
     assert f"| {TARGETS[0].claim}, after MTKD | ACT, L = 16 | 60% | 0.2 |" in targets
 
 
-def test_a_distilled_model_gets_few_settings_at_many_tokens(detector):
-    plan = Plan(64, pages=50, distilled=detector)
-    dense = Tradeoff(Resolution(64, dense=True)).settings(detector, plan)
-    distilled = Tradeoff(Resolution(64, dense=True), "distilled").settings(detector, plan)
-    assert distilled["images"] == dense["images"] < 50
-    assert (distilled["grid"]["clusters"], distilled["grid"]["kmeans"]) == ((4, 8, 16), False)
-    small = Tradeoff(Resolution(64), "distilled").settings(detector, plan)
-    assert small["grid"] == Tradeoff(Resolution(64)).settings(detector, plan)["grid"]
+def test_a_model_with_many_tokens_gets_fewer_images_and_settings(detector):
+    plan = Plan(pages=50)
+    few, many = (
+        Tradeoff("tiny").settings(one, plan)
+        for one in (detector, detector.with_sizes(32 * detector.config.backbone.stride))
+    )
+    assert (few["images"], many["images"]) == (50, 40)
+    assert set(many["grid"]["clusters"]) < set(few["grid"]["clusters"])
+    assert many["grid"]["merging"] == few["grid"]["merging"]
 
 
 def test_only_the_unrefined_variant_is_without_box_refinement(tiny_config, plan):
     refined = Detector(Detr(replace(tiny_config, box_refinement=BoxRefinementConfig())))
-    assert Tradeoff(Resolution(64)).settings(refined, plan)["box_refinement"] is True
-    assert "box_refinement" not in Tradeoff(Resolution(64), "unrefined").settings(refined, plan)
+    assert Tradeoff("tiny").settings(refined, plan)["box_refinement"] is True
+    assert "box_refinement" not in Tradeoff("tiny", "unrefined").settings(refined, plan)
 
 
 def test_a_distilled_claim_needs_the_distilled_model(detector, plan):
     with pytest.raises(ValueError, match="needs the distilled model"):
-        Tradeoff(Resolution(64), "distilled").settings(detector, plan)
+        Tradeoff("tiny", "distilled").settings(detector, plan)
