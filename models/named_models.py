@@ -42,9 +42,11 @@ def pages_small() -> DetrConfig:
         act_L=16,
         act_r=1.0,
         tangent_C=16,
+        merge_ratio=0.25,
         vouched=(
             VouchedAttention("tangent:C=8", ap_lost=-0.0024, cluster_ratio=0.0125),
             VouchedAttention("tangent:C=16", ap_lost=-0.0016, cluster_ratio=0.0251),
+            VouchedAttention("merge:ratio=0.25", ap_lost=0.0004, cluster_ratio=0.7492),
         ),
         nms=0.7,
         box_refinement=BoxRefinementConfig(),
@@ -59,10 +61,11 @@ def pages_large() -> DetrConfig:
     return replace(
         pages_small().doubled(),
         name="pages-large",
+        merge_ratio=0.5,
         vouched=(
-            VouchedAttention("tangent:C=8", ap_lost=0.0019, cluster_ratio=0.0032),
-            VouchedAttention("tangent:C=16", ap_lost=-0.0007, cluster_ratio=0.0064),
-            VouchedAttention("tangent:C=32", ap_lost=-0.0006, cluster_ratio=0.0128),
+            VouchedAttention("merge:ratio=0.25", ap_lost=0.0004, cluster_ratio=0.75),
+            VouchedAttention("merge:ratio=0.5", ap_lost=-0.0024, cluster_ratio=0.5),
+            VouchedAttention("merge:ratio=0.5,C=16", ap_lost=0.0012, cluster_ratio=0.0064),
         ),
         trained_sides=(608, 800),
     )
