@@ -39,7 +39,7 @@ def test_the_embedded_model_has_heads_of_32_and_six_encoder_layers():
 
 def test_the_large_embedded_model_is_the_small_one_doubled():
     small, large = pages_small(), pages_large()
-    own = {name: getattr(large, name) for name in ("name", "trained_sides", "tangent_C", "vouched")}
+    own = {name: getattr(large, name) for name in ("name", "trained_sides", "merge_ratio", "vouched")}
     assert large == replace(small.doubled(), **own)
     assert (large.shortest_side, large.longest_side) == (2 * small.shortest_side, 2 * small.longest_side)
     assert large.sides[0] <= large.shortest_side <= large.sides[1]
