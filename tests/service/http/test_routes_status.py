@@ -41,7 +41,7 @@ def test_draining_is_not_ready_but_alive(start: Any, png: bytes) -> None:
 def test_model_card(service: Any) -> None:
     card = service.client.get("/model").json()
     assert card["labels"] == ["text", "title", "list", "table", "figure"]
-    assert card["default_attention"] == {"mode": "auto", "L": 32, "r": 8.0, "metric": "query", "C": 16, "ratio": 0.5}
+    assert card["default_attention"] == {"mode": "auto", "L": 32, "r": 8.0, "metric": "query", "C": 16, "ratio": 0.25}
     assert card["input_size"] == {"shortest_side": 352, "longest_side": 640, "min_size": 304, "max_size": 416}
     assert card["limits"]["max_pixels"] == 50_000_000
     assert (card["name"], card["device"], card["precision"], card["parameters"]) == ("fake", "cpu", "fp32", 7)
