@@ -223,8 +223,10 @@ def traffic() -> Panels:
 
 
 def attention() -> Panels:
-    """Return exact, ACT and tangent attention side by side: what they cost, how far they cluster, what they find."""
+    """Return the attention modes side by side: what they cost, how far they cluster and merge, what they find."""
     inference = f'{CHOSEN}, stage="inference"'
+    left = rate(f"act_detr_merged_tokens_sum{{{INSTANCE}}}")
+    merges = rate(f"act_detr_merged_tokens_count{{{INSTANCE}}}")
     return [
         graph(
             "Images by attention",
@@ -244,8 +246,9 @@ def attention() -> Panels:
         ),
         graph(
             "C / N by layer",
-            "Median share of clusters among positions, of ACT and tangent attention. Near 1 clustering saves nothing; "
-            "near 0 the queries have become one, and detections suffer.",
+            "Median share of clusters among the positions that a layer attends over, of ACT, tangent attention and "
+            "merged tokens that are clustered. Near 1 clustering saves nothing; near 0 the queries have become one, "
+            "and detections suffer.",
             quantiles("act_detr_cluster_ratio", INSTANCE, "attention", "layer", which=(0.5,)),
             "percentunit",
             width=12,
@@ -254,8 +257,12 @@ def attention() -> Panels:
         ),
         graph(
             "Encoder tokens",
-            "Positions N that the encoder attends over, per image: `auto` chooses the attention by them.",
-            quantiles("act_detr_encoder_tokens", INSTANCE, which=(0.5, 0.95)),
+            "Positions N that the encoder gets, per image or tile: `auto` chooses the attention by them. With "
+            "`attention=merge`, also the mean of those that are left after merging.",
+            [
+                *quantiles("act_detr_encoder_tokens", INSTANCE, which=(0.5, 0.95)),
+                Query(f"{left} / ({merges} > 0)", "mean left after merging"),
+            ],
             "short",
             width=12,
         ),
@@ -394,7 +401,7 @@ def build() -> Dashboard:
     board = (
         dashboard.Dashboard("act-detr")
         .uid("act-detr")
-        .description("Object detection with exact, ACT or tangent attention: latency, load, clusters, resources.")
+        .description("Object detection by several attention modes: latency, load, clusters, resources.")
         .tags(["act-detr"])
         .timezone("browser")
         .tooltip(DashboardCursorSync.CROSSHAIR)
@@ -407,7 +414,7 @@ def build() -> Dashboard:
         ("Overview", overview()),
         ("Latency", latency()),
         ("Traffic and queue", traffic()),
-        ("Exact, ACT and tangent attention", attention()),
+        ("Attention modes", attention()),
         ("Fidelity on live traffic", fidelity()),
         ("Resources", resources()),
     )

@@ -29,9 +29,10 @@ def print_table(path: Path, result: DetectionResult) -> None:
 def _cost(result: DetectionResult) -> str:
     attention, tiles = result.attention, result.tiles.rows * result.tiles.columns
     of_tiles = f" in each of {tiles} tiles" if tiles > 1 else ""
+    left = "" if attention.merged_tokens is None else f"{attention.merged_tokens} of "
     layers = ", ".join(f"{row.mean:.0f}" for row in attention.clusters)
     clusters = f"; clusters by layer {layers}" if layers else ""
     return (
-        f"{attention.mode} attention over {attention.tokens} tokens{of_tiles} ({attention.reason}){clusters}; "
+        f"{attention.mode} attention over {left}{attention.tokens} tokens{of_tiles} ({attention.reason}){clusters}; "
         f"encoder {attention.encoder_gflops:.2f} of {attention.exact_encoder_gflops:.2f} GFLOPs"
     )

@@ -66,7 +66,10 @@ class TokenGrid(BaseModel):
 class ClusterMap(BaseModel):
     """The clusters of one layer and head; with merge, what was merged into one token, the same in all of them."""
 
-    count: int = Field(description="How many clusters have a token: what `/detect` counts for this layer and head.")
+    count: int = Field(
+        description="How many clusters have a token: what `/detect` counts for this layer and head, or with "
+        "merge its `merged_tokens`."
+    )
     assignment: list[int] = Field(
         description="The index of the cluster of every token, row by row. Only whether two are equal means something; "
         "some indices may be of no token."
@@ -88,8 +91,8 @@ class PointAttention(BaseModel):
 
     exact: list[float]
     approximate: list[float] | None = Field(
-        description="The weights that its value was really made with; null for exact attention. With tangent attention "
-        "some may be below 0."
+        description="The weights that its value was really made with; null for exact attention. With tangent "
+        "attention, and with merge that clusters what is left, some may be below 0."
     )
     difference: float | None = Field(
         description="Half the sum of the absolute differences of the two: 0 if they are equal, 1 if they have nothing "

@@ -116,7 +116,7 @@ class Metrics:
         )
         self.cluster_ratio = histogram(
             "act_detr_cluster_ratio",
-            "C / N of a clustering encoder layer, per image.",
+            "C / N of a clustering encoder layer, per image; N is what it attends over, after merging.",
             ("attention", "layer"),
             buckets=_RATIO,
         )
@@ -306,10 +306,11 @@ class Metrics:
             self.encoder_tokens.observe(report.tokens)
             if report.merged_tokens is not None:
                 self.merged_tokens.observe(report.merged_tokens)
+        attended = report.tokens if report.merged_tokens is None else report.merged_tokens
         for layer in report.clusters:
             labels = (image.attention, str(layer.layer))
             self.clusters.labels(*labels).observe(layer.mean)
-            self.cluster_ratio.labels(*labels).observe(layer.mean / max(1, report.tokens))
+            self.cluster_ratio.labels(*labels).observe(layer.mean / max(1, attended))
         for label in image.detections.labels:
             self.detections.labels(label).inc()
 

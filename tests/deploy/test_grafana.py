@@ -159,7 +159,8 @@ def test_every_panel_and_every_recorded_series_has_values_once_requests_have_com
     service: Any, prometheus: Prometheus
 ) -> None:
     page = resources.files("models").joinpath("pretrained", "sample-page.jpg").read_bytes()
-    for query in ("attention=exact", "attention=act", "attention=act&L=8&r=4", "attention=tangent", "attention=auto"):
+    modes = ("exact", "act", "act&L=8&r=4", "tangent", "merge&C=8", "auto")
+    for query in (f"attention={mode}" for mode in modes):
         for _ in range(2):
             assert service.client.post(f"/detect?{query}&threshold=0.1", content=page).status_code == 200
     assert service.client.post("/detect", content=b"no image").status_code == 415
@@ -186,7 +187,7 @@ def test_the_choices_at_the_top_have_values(service: Any, prometheus: Prometheus
     values = {name: prometheus.label_values(*query.groups()) for name, query in queries.items() if query}
     assert set(values) == {"instance", "attention"}
     assert values["instance"] == [f"127.0.0.1:{service.port}"]
-    assert {"exact", "act", "tangent"} <= set(values["attention"])
+    assert {"exact", "act", "tangent", "merge"} <= set(values["attention"])
 
 
 @pytest.mark.slow

@@ -97,9 +97,11 @@ class FakeDetector:
         quarters = np.array([[[1, 0], [0, 0]], [[0, 1], [0, 0]], [[0, 0], [0, 0]]], np.float32)
         masks = Masks(quarters, (2.0, 2.0), height, width) if mask else None
         detections = Detections(np.array(corners, np.float32), scores, ("figure", "text", "title"), masks)
+        tokens, merging = self.tokens(image), attention.mode == "merge"
         rows = range(self.config.encoder_layers) if attention.mode != "exact" else ()
         clusters = tuple(LayerClusters(layer, attention.L / 2, 1, attention.L) for layer in rows)
-        return Prediction(detections, AttentionReport(attention, self.tokens(image), clusters, 1.5, 3.0))
+        merged = tokens - int(attention.ratio * tokens) if merging else None
+        return Prediction(detections, AttentionReport(attention, tokens, clusters, 1.5, 3.0, merged))
 
     def interruptible(self, stop: Callable[[], bool]) -> InterruptibleDetector:
         return InterruptibleDetector(self, stop)

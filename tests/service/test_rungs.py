@@ -16,6 +16,7 @@ from service.rungs import Rung, RungTimes, configured_rungs, measure_rungs
 from service.settings import BadSettings, Settings
 
 TANGENT = AttentionConfig.tangent
+MERGE = AttentionConfig.merge
 
 
 def rungs_of(detector: Any, ladder: str = "", target_ms: float | None = 500) -> tuple[Rung, ...]:
@@ -30,6 +31,7 @@ def rungs_of(detector: Any, ladder: str = "", target_ms: float | None = 500) -> 
         ("size=304;size=304,tangent:C=8", (Rung(304), Rung(304, TANGENT(8)))),
         ("tangent", (Rung(attention=TANGENT(16)),)),  # the model's own C
         ("exact", (Rung(attention=AttentionConfig.exact()),)),
+        ("merge:ratio=0.25; size=304,merge:ratio=0.5,C=8", (Rung(attention=MERGE(0.25)), Rung(304, MERGE(0.5, 8)))),
         ("size=304,act:L=16,r=2,metric=key", (Rung(304, AttentionConfig.act(16, 2.0, metric="key")),)),
     ],
 )
@@ -60,6 +62,7 @@ def test_rungs_are_shown_as_they_are_written() -> None:
         ("auto", "the mode must be one of exact, act"),
         ("tangent:C=0", "C must be between 1 and 4096, not 0"),
         ("tangent:L=3", "'L=3' is not an option of tangent"),
+        ("merge:ratio=0.9", "ratio must be between 0 and 0.75, not 0.9"),
         ("kmeans:C=8", "kmeans is the baseline of evaluations only"),
     ],
 )

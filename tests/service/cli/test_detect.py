@@ -79,6 +79,12 @@ def test_a_table_is_printed(detect: Callable[..., Any], page: Path) -> None:
     assert "act attention over 2400 tokens" in result.output
 
 
+def test_the_table_says_how_many_tokens_merging_left(detect: Callable[..., Any], page: Path) -> None:
+    result = detect(page, "--attention", "merge", "--ratio", 0.25)
+    assert result.exit_code == 0, result.output
+    assert "merge attention over 1800 of 2400 tokens" in result.output
+
+
 def test_json_lines_are_printed_and_pictures_saved(detect: Callable[..., Any], page: Path, tmp_path: Path) -> None:
     result = detect(page, page, "--json", "--save", tmp_path / "out", "--threshold", 0, "--labels", "title")
     lines = [json.loads(line) for line in result.stdout.splitlines()]

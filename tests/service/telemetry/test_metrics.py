@@ -79,6 +79,16 @@ def test_requests_are_counted_before_their_response_ends(start: Any, png: bytes)
         assert server.idle()
 
 
+def test_the_share_of_clusters_is_of_the_tokens_that_are_left_after_merging(start: Any, png: bytes) -> None:
+    with start() as server:
+        server.client.post("/detect?attention=merge&ratio=0.5&C=8", content=png)
+        assert server.metric("act_detr_encoder_tokens_sum") == 2400
+        assert server.metric("act_detr_merged_tokens_sum") == 1200
+        clusters = server.metric("act_detr_clusters_sum", attention="merge", layer="0")
+        assert clusters > 0
+        assert server.metric("act_detr_cluster_ratio_sum", attention="merge", layer="0") == clusters / 1200
+
+
 def test_auto_counts_what_it_chose_and_shows_the_times_it_chose_by(start: Any, encoded: Any) -> None:
     with start() as server:
         for attention, side in (("auto", 30), ("auto", 60), ("auto", 60), ("exact", 60)):
