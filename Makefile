@@ -18,7 +18,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-demo: install  ## start the service, detect on a sample page with exact, ACT and tangent attention, show the metrics, stop
+demo: install  ## start the service, detect on a sample page with every attention mode, show the metrics, stop
 	$(BIN)/python -m deploy.demo
 
 serve: install  ## start the service with the settings of the environment
