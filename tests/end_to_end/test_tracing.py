@@ -225,12 +225,13 @@ def test_prometheus_leads_from_a_latency_to_the_trace(
                 "end": time.time() + 60,
             }
             try:
-                answer = httpx.get(
-                    f"http://127.0.0.1:{port}/api/v1/query_exemplars", params=query, trust_env=False
-                ).json()
+                answer = httpx.get(f"http://127.0.0.1:{port}/api/v1/query_exemplars", params=query, trust_env=False)
             except httpx.TransportError:
                 return set()
-            return {one["labels"]["trace_id"] for series in answer.get("data", []) for one in series["exemplars"]}
+            if answer.status_code != 200:  # it listens before it is ready
+                return set()
+            found = answer.json().get("data", [])
+            return {one["labels"]["trace_id"] for series in found for one in series["exemplars"]}
 
         with subprocess.Popen(command, stderr=subprocess.DEVNULL) as prometheus:
             try:
