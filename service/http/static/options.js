@@ -1,4 +1,5 @@
-// Settings to queries. A setting is {mode, L, r, C, ratio, size}; `size` is null where the model takes only one.
+// Settings to queries. A setting is {mode, L, r, C, ratio, mergedC, size}: `C` is that of tangent attention, `mergedC`
+// that of merging, 0 where what is left attends exactly; `size` is null where the model takes only one.
 
 /** A query string of parameters, in their order; those that are null are left out. */
 export function queryOf(parameters) {
@@ -9,7 +10,7 @@ export function queryOf(parameters) {
 }
 
 /** The parameters of an attention that differ from the server's defaults. */
-export function attentionParameters({ mode, L, r, C, ratio }, { default_attention: usual }) {
+export function attentionParameters({ mode, L, r, C, ratio, mergedC }, { default_attention: usual }) {
   const differing = {};
   if (mode === "act") {
     if (L !== usual.L) differing.L = L;
@@ -21,6 +22,7 @@ export function attentionParameters({ mode, L, r, C, ratio }, { default_attentio
   }
   if (mode === "tangent" && C !== usual.C) differing.C = C;
   if (mode === "merge" && ratio !== usual.ratio) differing.ratio = ratio;
+  if (mode === "merge" && mergedC) differing.C = mergedC;
   const needed = mode !== usual.mode || Object.keys(differing).length > 0;
   return needed ? { attention: mode, ...differing } : {};
 }
@@ -40,16 +42,17 @@ export function selectionParameters({ tiles, threshold, nms }, card) {
 }
 
 /** An attention in one word, as `left` and `right` take it: `tangent:C=16`. */
-export function attentionText({ mode, L, r, C, ratio }, { default_attention: usual }) {
+export function attentionText({ mode, L, r, C, ratio, mergedC }, { default_attention: usual }) {
   if (mode === "act") return `act:L=${L},r=${r},metric=${usual.metric}`;
-  return { tangent: `tangent:C=${C}`, merge: `merge:ratio=${ratio}` }[mode] ?? mode;
+  return { tangent: `tangent:C=${C}`, merge: `merge:ratio=${ratio}${mergedC ? `,C=${mergedC}` : ""}` }[mode] ?? mode;
 }
 
-/** What such a word says, as far as it can be read: {mode, L, r, C, ratio}. */
+/** What such a word says, as far as it can be read: {mode, L, r, C, ratio, mergedC}. */
 export function readAttention(text) {
   const [mode, options = ""] = text.split(":");
   const numbers = options.split(",").map((option) => option.split("=")).filter(([name]) => ["L", "r", "C", "ratio"].includes(name));
-  return { mode, ...Object.fromEntries(numbers.map(([name, value]) => [name, Number(value)])) };
+  const { C, ...others } = Object.fromEntries(numbers.map(([name, value]) => [name, Number(value)]));
+  return { mode, ...others, ...(mode === "merge" ? { mergedC: C ?? 0 } : { C }) };
 }
 
 /** The attention of an answer, for people: `tangent (C = 16)`, whose parts do not part at the end of a line. */

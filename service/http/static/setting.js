@@ -2,7 +2,7 @@
 
 import { $ } from "./dom.js";
 
-const NUMBERS = ["L", "r", "C", "ratio", "size"];
+const NUMBERS = ["L", "r", "C", "ratio", "mergedC", "size"];
 
 export class AttentionSetting {
   /** Put the controls into a fieldset, whose id names their group. */
@@ -21,7 +21,7 @@ export class AttentionSetting {
     this.set({ ...usual, size: input.shortest_side });
   }
 
-  /** The setting: {mode, L, r, C, ratio, size}. */
+  /** The setting: {mode, L, r, C, ratio, mergedC, size}; `mergedC` is 0 where what is left attends exactly. */
   get() {
     const numbers = NUMBERS.map((name) => [name, Number(this.option(name).value)]);
     return { mode: this.choices().find((choice) => choice.checked)?.value, ...Object.fromEntries(numbers) };

@@ -115,6 +115,21 @@ def test_merged_tokens_are_counted_beside_all_of_them(compared: tuple[Any, Any],
     assert right.get_by_role("radio", name="merge").is_checked()
 
 
+def test_a_phone_shows_the_whole_ratio_of_a_side(
+    open_page: Callable[..., Any], start: Callable[..., Any], sample: str
+) -> None:
+    phone = {"viewport": {"width": 390, "height": 844}}
+    link = "#view=compare&right=merge:ratio=0.55,C=6"
+    with start(threshold=0.0) as server, open_page(server, link, **phone) as page:
+        page.set_input_files("#file", sample)
+        page.wait_for_selector(SHOWN)
+        name = page.locator("#right-name")
+        assert name.inner_text() == "merge (ratio\u00a0=\u00a00.55, C\u00a0=\u00a06)"
+        assert name.evaluate("name => name.scrollWidth <= name.clientWidth")
+        view, label = page.locator("#compare-view").bounding_box(), name.bounding_box()
+        assert label["x"] >= view["x"] + view["width"] / 2
+
+
 def test_what_both_found_alike_can_be_hidden(compared: tuple[Any, Any]) -> None:
     page, answer = compared
     alike = sum(pair["iou"] >= 0.9 for pair in answer["pairs"])

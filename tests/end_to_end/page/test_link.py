@@ -33,6 +33,44 @@ def test_a_reload_restores_the_settings_and_a_sample(opened: Any) -> None:
     assert opened.url == before
 
 
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("merge:ratio=0.33", "Merge (ratio\u00a0=\u00a00.33) attention"),
+        ("merge:ratio=0.5,C=6", "Merge (ratio\u00a0=\u00a00.5, C\u00a0=\u00a06) attention"),
+    ],
+)
+def test_a_link_to_merged_tokens_keeps_its_ratio_and_clusters(
+    start: Callable[..., Any], open_page: Callable[..., Any], sample: str, word: str, name: str
+) -> None:
+    with start(threshold=0.0) as server, open_page(server, f"#detect={word}") as page:
+        page.set_input_files("#file", sample)
+        page.wait_for_selector(SHOWN)
+        assert page.inner_text("#encoder").startswith(name)
+        assert page.url.endswith(f"#detect={word}")
+        page.goto(f"{page.url.split('#')[0]}#detect=merge:ratio=0.5")
+        page.locator("#encoder", has_text="Merge (ratio\u00a0=\u00a00.5) attention").wait_for()
+
+
+def test_clusters_that_the_server_refuses_are_named_in_a_message(
+    start: Callable[..., Any], open_page: Callable[..., Any], sample: str
+) -> None:
+    with start(threshold=0.0) as server, open_page(server, "#detect=merge:ratio=0.5,C=5000") as page:
+        page.set_input_files("#file", sample)
+        assert "C: " in page.get_by_role("alert").inner_text()
+
+
+def test_the_ratio_of_the_server_is_that_of_the_page(
+    start: Callable[..., Any], open_page: Callable[..., Any], sample: str
+) -> None:
+    with start(threshold=0.0, ratio=0.33) as server, open_page(server) as page:
+        page.get_by_role("radio", name="merge").check()
+        page.set_input_files("#file", sample)
+        page.wait_for_selector(SHOWN)
+        assert page.inner_text("#encoder").startswith("Merge (ratio\u00a0=\u00a00.33) attention")
+        assert page.inner_text("#detect-setting [data-mode=merge] .value") == "0.33"
+
+
 def test_the_default_settings_make_no_link(opened: Any, sample: str) -> None:
     opened.set_input_files("#file", sample)
     opened.wait_for_selector(SHOWN)
