@@ -77,4 +77,4 @@ def test_recipes_train_at_the_sizes_of_their_model(model: str) -> None:
 
 
 def test_the_large_model_is_trained_with_the_attention_that_serves_it() -> None:
-    assert read_recipe(RECIPES / "pages-large.toml").second_attention == "tangent"
+    assert read_recipe(RECIPES / "pages-large.toml").second_attention == "merge:ratio=0.75"

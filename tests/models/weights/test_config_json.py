@@ -39,6 +39,7 @@ def test_every_field_survives() -> None:
         act_r=2.5,
         act_metric="key",
         tangent_C=9,
+        merge_ratio=0.25,
         vouched=(VouchedAttention("act:L=3,r=0.5", -0.001, 0.25),),
         nms=0.4,
         box_refinement=BoxRefinementConfig(((0.5, 1.0),), 2, 3, 4, 5, 6, 0.7),

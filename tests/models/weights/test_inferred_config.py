@@ -32,6 +32,7 @@ def test_small_models_are_recognised_but_for_what_leaves_no_trace() -> None:
         longest_side=1333,
         trained_sides=PUBLISHED_SIDES,
         tangent_C=32,
+        merge_ratio=0.5,
         nms=None,
         vouched=(),
     ).untuned()

@@ -289,7 +289,7 @@ def test_half_of_the_seeded_attentions_of_steps_are_exact(detr):
 
 
 def test_rough_attention_is_the_models_own_and_rougher(tiny_config):
-    config = replace(tiny_config, act_L=16, act_r=1.5, tangent_C=8)
+    config = replace(tiny_config, act_L=16, act_r=1.5, tangent_C=8, merge_ratio=0.5)
     act = [AttentionConfig.act(16, 1.5), AttentionConfig.act(16, 3.0)]
     expected = [*act, AttentionConfig.tangent(8), AttentionConfig.merge(0.5)]
     assert approximate_attentions(config) == expected
