@@ -25,7 +25,7 @@ from models.measurement.token_counts import spread_counts, token_range
 SECONDS: Final = 0.2
 """Time after which no further round begins; the rounds that there have to be may take longer."""
 MIN_ROUNDS: Final = 3
-MAX_TOKENS: Final = 4500
+MAX_TOKENS: Final = 3000
 """Largest number of tokens to measure at: beyond it, times are extrapolated."""
 
 APART: Final = 100.0
