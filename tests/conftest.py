@@ -25,6 +25,10 @@ from PIL import Image
 from models.config import BackboneConfig, DetrConfig
 from models.named_models import pages_small
 
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+"""As `models.export.engines.import_openvino` does, for tests that import OpenVINO first: its telemetry forks, from a
+thread, a process that may hang."""
+
 torch.set_num_threads(int(os.environ.get("ACT_DETR_TEST_THREADS", "1")))
 
 MIXED = "PyTorch lays out half-precision products for AMX whatever ATEN_CPU_CAPABILITY says, and then computes without"
