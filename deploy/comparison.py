@@ -22,7 +22,6 @@ ROUNDS: Final = 5
 LEAST_GAIN: Final = 1.05
 """From this many times as fast on, an attention is called faster than exact attention."""
 
-
 WORDS: Final[dict[AttentionMode, str]] = {"tangent": "tangent attention", "merge": "merged tokens"}
 """The attention modes that are said to be faster, in words."""
 

@@ -9,7 +9,7 @@ ToMe merges within each layer, with a target anywhere; `docs/tangent-attention.m
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -53,15 +53,13 @@ class TokenMerging:
         images, rows, first = [], [], 0
         for own_values, own_positions, grid in zip(values, positions, tokens.grids, strict=True):
             groups = self.groups(own_values, grid)
-            images.append((groups.means(own_values), groups.means(own_positions), groups.sizes()))
+            sizes = groups.sizes()
+            images.append((groups.means(own_values, sizes), groups.means(own_positions, sizes), sizes))
             rows.append(groups.stands_for + first)
             first += len(groups.places)
         merged_values, merged_positions, sizes = (torch.cat(part) for part in zip(*images, strict=True))
         lengths = tuple(len(own) for own, *_ in images)
-        merged = replace(
-            tokens, values=merged_values, positions=merged_positions, lengths=lengths, grids=(), sizes=sizes
-        )
-        return MergedTokens(merged, torch.cat(rows))
+        return MergedTokens(PackedTokens(merged_values, merged_positions, lengths, sizes=sizes), torch.cat(rows))
 
     @torch.no_grad()
     def groups(self, values: Tensor, grid: tuple[int, int]) -> Groups:
@@ -100,9 +98,9 @@ class Groups:
         """How many tokens each group has: float32 [M]."""
         return self._sums(self.gone.new_ones(len(self.gone), 1, dtype=torch.float32)).squeeze(-1)
 
-    def means(self, x: Tensor) -> Tensor:
-        """Mean of each group: [N, d] to [M, d]. In a fixed order, so that it is the same every time."""
-        return self._sums(x) / self.sizes()[:, None].to(x.dtype)
+    def means(self, x: Tensor, sizes: Tensor) -> Tensor:
+        """Mean of each group of these sizes: [N, d] to [M, d]. In a fixed order, so that it is the same every time."""
+        return self._sums(x) / sizes[:, None].to(x.dtype)
 
     def _sums(self, x: Tensor) -> Tensor:
         rows, columns = self.grid
